@@ -1,0 +1,56 @@
+"""The errors of naja: one class, one line of text.
+
+An error says *what* failed, *why* (the kernel's reason by name, or a sentence), and *where* in
+config.json the thing was asked for. It never needs a traceback to be understood.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["NajaError", "Unsupported", "error_name"]
+
+
+def error_name(number: int) -> str:
+    """Return the symbolic name of an errno value (``EINVAL``), or ``errno N`` where it has none."""
+    return _errno.errorcode.get(number, f"errno {number}")
+
+
+class NajaError(Exception):
+    """Something that naja could not do.
+
+    ``what`` is the thing that failed ("mount tmpfs on /dev/shm"); ``errno`` the kernel's number, 0
+    where there is none; ``why`` a reason in words, beside or instead of the kernel's; ``origin`` a
+    JSON pointer into config.json ("/mounts/3"), empty where nothing in the config asked for it.
+    """
+
+    def __init__(self, what: str, *, errno: int = 0, why: str = "", origin: str = "") -> None:
+        super().__init__(what, errno, why, origin)
+        self.what = what
+        self.errno = errno
+        self.why = why
+        self.origin = origin
+
+    @classmethod
+    def from_os_error(cls, what: str, error: OSError, *, why: str = "", origin: str = "") -> Self:
+        """Tell of a failed system call."""
+        return cls(what, errno=error.errno or 0, why=why, origin=origin)
+
+    def __str__(self) -> str:
+        text = self.what
+        if self.errno:
+            text += f": {os.strerror(self.errno)} ({error_name(self.errno)})"
+        if self.origin:
+            text += f", asked for by config.json {self.origin}"
+        if self.why:
+            text += f": {self.why}"
+        return text
+
+
+class Unsupported(NajaError):
+    """The config asks for what this naja, or this kernel, cannot do."""

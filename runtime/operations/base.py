@@ -1,0 +1,107 @@
+"""What every operation is: a small thing that can say what it will do, and do it.
+
+A plan is made of operations in the runtime, sent over a channel, and applied in another process;
+so an operation holds plain data only (what ``marshal`` can carry: None, bool, int, float, str,
+bytes, tuple, list, dict) and its class is named by module and name.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Frozen = tuple[str, str, tuple[Any, ...]]
+
+#: The processes that a plan runs in. The runtime stays on the host; the stage is the sealed child
+#: that makes or joins namespaces; the init is born from the stage inside them and becomes the
+#: container's process.
+RUNTIME, STAGE, INIT = "runtime", "stage", "init"
+
+
+class Context:
+    """What the operations of one process share while a plan runs."""
+
+    __slots__ = ("actor", "descriptors", "handover", "pid", "values", "warn")
+
+    def __init__(self, actor: str, warn: Callable[[str], None]) -> None:
+        #: RUNTIME, STAGE or INIT.
+        self.actor = actor
+        #: Open descriptors by name ("rootfs", "console", "mount 3"); each is close-on-exec.
+        self.descriptors: dict[str, int] = {}
+        #: Names of descriptors to pass to the next actor when this one's phase ends.
+        self.handover: list[str] = []
+        #: The container's process as the host sees it; 0 before it is born (RUNTIME only).
+        self.pid = 0
+        #: Plain data that one operation leaves for a later one; travels with every handover.
+        self.values: dict[str, Any] = {}
+        #: Say something that is not an error; one line.
+        self.warn = warn
+
+    def take(self, name: str) -> int:
+        """Remove and return a named descriptor; the caller closes it. Raises NajaError."""
+        try:
+            return self.descriptors.pop(name)
+        except KeyError:
+            raise NajaError(f"descriptor {name!r} was never opened") from None
+
+
+class Operation:
+    """One step of a plan. Subclasses name their data in ``__slots__`` and set it in ``__init__``."""
+
+    __slots__ = ("origin",)
+
+    #: JSON pointer of the place in config.json that asked for this; "" where it is a default.
+    origin: str
+
+    def describe(self) -> str:
+        """Return one line that says what ``apply`` will do ("mount tmpfs on /dev/shm, nosuid")."""
+        raise NotImplementedError
+
+    def apply(self, context: Context) -> None:
+        """Do it. Raises OSError (reported as "describe(): reason") or NajaError."""
+        raise NotImplementedError
+
+    def fields(self) -> tuple[Any, ...]:
+        """Return the values of all slots, ``origin`` first, then the subclass's in order."""
+        return tuple(getattr(self, name) for name in slots(type(self)))
+
+    def freeze(self) -> Frozen:
+        """Return (module, class, fields) for the channel; ``thaw`` is the way back."""
+        return type(self).__module__, type(self).__name__, self.fields()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.fields() == other.fields()  # type: ignore[attr-defined]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in slots(type(self)))
+        return f"{type(self).__name__}({values})"
+
+
+def slots(kind: type) -> list[str]:
+    """Return the names of all fields of an operation class, base classes first."""
+    names: list[str] = []
+    for base in reversed(kind.__mro__):
+        names.extend(base.__dict__.get("__slots__", ()))
+    return names
+
+
+def thaw(frozen: Frozen) -> Operation:
+    """Make the operation that ``freeze`` described, importing its module where it is new."""
+    module, name, values = frozen
+    if not module.startswith("runtime.operations."):
+        raise NajaError(f"not an operation: {module}.{name}")
+    if module not in sys.modules:
+        __import__(module)
+    kind = getattr(sys.modules[module], name)
+    operation: Operation = kind.__new__(kind)
+    for field, value in zip(slots(kind), values, strict=True):
+        setattr(operation, field, value)
+    return operation
