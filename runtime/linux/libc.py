@@ -60,15 +60,11 @@ def call(function: Any, *values: Any) -> int:
 
     Returns its result. Raises OSError with errno.
     """
-    result: int = function(*arguments(values)).value if False else _value(function(*arguments(values)))
+    result: int = function(*arguments(values))
     if result == -1:
         number = _ctypes.get_errno()  # type: ignore[attr-defined]
         raise OSError(number, os.strerror(number))
     return result
-
-
-def _value(result: Any) -> int:
-    return result.value if isinstance(result, Long) else int(result)
 
 
 _syscall = libc.function("syscall")
