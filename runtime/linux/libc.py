@@ -7,9 +7,8 @@ package raises ``OSError`` with the kernel's errno and nothing else.
 
 from __future__ import annotations
 
-import os
-
 import _ctypes
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
