@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 _CDECL, _USE_ERRNO = 1, 8
 
 
-class Long(_ctypes._SimpleCData):  # type: ignore[misc,name-defined]
+class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
     """A C ``long``: the register-sized integer that every system call takes and gives."""
 
     _type_ = "l"
 
 
-class Char(_ctypes._SimpleCData):  # type: ignore[misc,name-defined]
+class Char(_ctypes._SimpleCData):  # type: ignore[type-arg]
     """A C ``char``: what buffers are made of."""
 
     _type_ = "c"
 
 
-class _Function(_ctypes.CFuncPtr):  # type: ignore[misc,name-defined]
+class _Function(_ctypes.CFuncPtr):
     _flags_ = _CDECL | _USE_ERRNO
     _restype_ = Long
 
@@ -39,11 +39,11 @@ class Library:
 
     def __init__(self, name: str | None = None) -> None:
         """Load ``name`` (the running program itself where None). Raises OSError."""
-        self._handle = _ctypes.dlopen(name, os.RTLD_NOW)  # type: ignore[attr-defined]
+        self._handle = _ctypes.dlopen(name, os.RTLD_NOW)  # type: ignore[arg-type]
 
     def function(self, name: str) -> Any:
         """Return a callable for the symbol; it takes what ``arguments`` makes. Raises OSError."""
-        return _Function(_ctypes.dlsym(self._handle, name))  # type: ignore[attr-defined]
+        return _Function(_ctypes.dlsym(self._handle, name))
 
 
 libc = Library()
@@ -61,7 +61,7 @@ def call(function: Any, *values: Any) -> int:
     """
     result: int = function(*arguments(values))
     if result == -1:
-        number = _ctypes.get_errno()  # type: ignore[attr-defined]
+        number = _ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
 
