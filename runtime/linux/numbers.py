@@ -1,0 +1,31 @@
+"""Numbers of the system calls that libc has no function for and that differ between machines.
+
+Those added since Linux 5.1 (numbers from 424 on) are the same everywhere and stand beside their
+wrappers.
+"""
+
+from __future__ import annotations
+
+import os
+
+_NAMES = ("keyctl", "ioprio_set", "set_mempolicy", "sched_setattr", "seccomp")
+
+#: By uname(2)'s machine, in the order of ``_NAMES``.
+_GENERIC = (219, 30, 237, 274, 277)
+BY_MACHINE = {
+    "x86_64": (250, 251, 238, 314, 317),
+    "aarch64": _GENERIC,
+    "riscv64": _GENERIC,
+    "loongarch64": _GENERIC,
+    "ppc64le": (271, 273, 261, 355, 358),
+    "s390x": (280, 282, 270, 345, 348),
+}
+
+
+def number(name: str) -> int:
+    """Return the number of a system call on this machine. Raises OSError (ENOSYS) where unknown."""
+    machine = os.uname().machine
+    try:
+        return BY_MACHINE[machine][_NAMES.index(name)]
+    except KeyError:
+        raise OSError(38, f"no system call numbers for {machine}") from None

@@ -1,0 +1,118 @@
+"""Processes: birth, signals by pidfd, and what prctl(2) and personality(2) say of a process."""
+
+from __future__ import annotations
+
+import _ctypes
+import os
+import struct
+
+from runtime.linux.libc import Library, Long, call, libc, syscall
+
+# Numbers that are the same on every machine (see numbers.py).
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE = 424, 434, 435, 436
+
+CLONE_PARENT = 0x00008000
+_CLONE_INTO_CGROUP = 0x200000000
+_SIGCHLD = 17
+
+CLOSE_RANGE_CLOEXEC = 4
+#: The largest descriptor number that close_range(2) takes: "all of them".
+LAST_DESCRIPTOR = 0xFFFFFFFF
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+
+
+class _HeldFunction(_ctypes.CFuncPtr):
+    """A function called with the interpreter lock held: nothing of Python may run meanwhile."""
+
+    _flags_ = 1 | 4 | 8  # C calling convention, Python API (the lock is kept), errno is saved
+    _restype_ = Long
+
+
+def _held(name: str) -> _HeldFunction:
+    return _HeldFunction(_ctypes.dlsym(Library()._handle, name))
+
+
+# Looked up while the host's files are still in sight; a child may call none of these first.
+_raw_syscall = _held("syscall")
+_before_fork = _held("PyOS_BeforeFork")
+_after_fork_parent = _held("PyOS_AfterFork_Parent")
+_after_fork_child = _held("PyOS_AfterFork_Child")
+
+
+def clone3(flags: int, *, exit_signal: int = _SIGCHLD, cgroup_fd: int = -1) -> int:
+    """Give birth to a process with its own memory, as fork(2) does (clone3(2)).
+
+    ``flags`` are CLONE_NEW* and CLONE_PARENT (with it the child inherits the caller's exit signal,
+    and ``exit_signal`` is not used); with ``cgroup_fd`` the child is born in that cgroup v2. Returns
+    the child's pid in the caller, 0 in the child. The caller must have one thread only. Raises
+    OSError.
+    """
+    if flags & CLONE_PARENT:
+        exit_signal = 0
+    if cgroup_fd >= 0:
+        flags |= _CLONE_INTO_CGROUP
+    # flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+    # set_tid_size, cgroup
+    arguments = struct.pack("=11Q", flags, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
+    number, size = Long(_CLONE3), Long(len(arguments))
+    # As os.fork does: CPython takes its locks before, and repairs itself on both sides after.
+    _before_fork()
+    pid: int = _raw_syscall(number, arguments, size)  # type: ignore[assignment]
+    if pid == 0:
+        _after_fork_child()
+        return 0
+    reason = _ctypes.get_errno()
+    _after_fork_parent()
+    if pid == -1:
+        raise OSError(reason, os.strerror(reason))
+    return pid
+
+
+def pidfd_open(pid: int) -> int:
+    """Return a close-on-exec descriptor that stands for a process (pidfd_open(2)). Raises OSError."""
+    return syscall(_PIDFD_OPEN, pid, 0)
+
+
+def pidfd_send_signal(fd: int, signal: int) -> None:
+    """Send a signal to the process behind a pidfd (pidfd_send_signal(2)). Raises OSError."""
+    syscall(_PIDFD_SEND_SIGNAL, fd, signal, None, 0)
+
+
+def close_range(first: int, last: int = LAST_DESCRIPTOR, flags: int = 0) -> None:
+    """Close, or with CLOSE_RANGE_CLOEXEC mark, descriptors first..last (close_range(2)). Raises OSError."""
+    syscall(_CLOSE_RANGE, first, last, flags)
+
+
+_prctl = libc.function("prctl")
+_personality = libc.function("personality")
+
+
+def prctl(option: int, value: int, second: int = 0) -> int:
+    """Call prctl(2), the arguments not named being 0. Returns its result. Raises OSError."""
+    return call(_prctl, option, value, second, 0, 0)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Say whether others may ptrace this process and open its files in /proc. Raises OSError."""
+    prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def set_child_subreaper(reaps: bool) -> None:
+    """Say whether orphaned descendants become this process's children. Raises OSError."""
+    prctl(_PR_SET_CHILD_SUBREAPER, int(reaps))
+
+
+def set_parent_death_signal(signal: int) -> None:
+    """Ask for a signal when the parent ends; 0 for none. Raises OSError."""
+    prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def set_no_new_privs() -> None:
+    """Give up gaining privileges by execve, for good (PR_SET_NO_NEW_PRIVS). Raises OSError."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def personality(persona: int) -> int:
+    """Set the execution domain (personality(2)). Returns the one before. Raises OSError."""
+    return call(_personality, persona)
