@@ -1,0 +1,279 @@
+"""Operations that make or join namespaces, map ids, and give birth to the container's process."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runtime.errors import NajaError
+from runtime.linux import namespaces, process
+from runtime.operations.base import INIT, Context, Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    #: (first id inside, first id outside, how many)
+    Mapping = tuple[int, int, int]
+
+
+class JoinNamespaces(Operation):
+    """Join namespaces by path (config-linux.md, Namespaces)."""
+
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: list[tuple[str, str, str]], *, origin: str = "/linux/namespaces") -> None:
+        #: (type, path, origin) of each, as the config orders them.
+        self.paths = paths
+        self.origin = origin
+
+    def describe(self) -> str:
+        return "join " + ", ".join(f"{kind} namespace {path}" for kind, path, _ in self.paths)
+
+    def apply(self, context: Context) -> None:
+        # All are opened before the first is joined: afterwards the paths may mean something else.
+        waiting = [(kind, path, origin, _open(kind, path, origin)) for kind, path, origin in self.paths]
+        # Mounts last, for the others need the host's /proc no more but lose its root with it. A
+        # namespace that belongs to the host is joined with the host's privileges, one that belongs to
+        # the user namespace with those gained by joining that: whoever is refused tries again after it.
+        waiting.sort(key=lambda entry: (entry[0] == "mount", entry[0] == "user"))
+        user = next((entry for entry in waiting if entry[0] == "user"), None)
+        if user is None:
+            for entry in waiting:
+                _join(*entry)
+            return
+        others = [entry for entry in waiting if entry is not user]
+        refused = [entry for entry in others if entry[0] == "mount" or not _try_join(*entry)]
+        _join(*user)
+        _become_root()
+        for entry in refused:
+            _join(*entry)
+
+
+def _open(kind: str, path: str, origin: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NajaError.from_os_error(f"open {kind} namespace {path}", error, origin=origin) from None
+
+
+def _join(kind: str, path: str, origin: str, descriptor: int) -> None:
+    try:
+        namespaces.setns(descriptor, namespaces.FLAGS[kind])
+    except OSError as error:
+        why = f"this is not a {kind} namespace that can be joined" if error.errno == errno.EINVAL else ""
+        raise NajaError.from_os_error(
+            f"join {kind} namespace {path}", error, why=why, origin=origin
+        ) from None
+    os.close(descriptor)
+
+
+def _try_join(kind: str, path: str, origin: str, descriptor: int) -> bool:
+    try:
+        namespaces.setns(descriptor, namespaces.FLAGS[kind])
+    except PermissionError:
+        return False
+    except OSError:
+        _join(kind, path, origin, descriptor)
+    os.close(descriptor)
+    return True
+
+
+class JoinProcess(Operation):
+    """Join the namespaces of a running container's process, through a pidfd (setns(2))."""
+
+    __slots__ = ("kinds", "pid")
+
+    def __init__(self, pid: int, kinds: list[str]) -> None:
+        self.origin = ""
+        self.pid = pid
+        self.kinds = kinds
+
+    def describe(self) -> str:
+        return f"join the {', '.join(self.kinds)} namespaces of process {self.pid}"
+
+    def apply(self, context: Context) -> None:
+        flags = 0
+        for kind in self.kinds:
+            flags |= namespaces.FLAGS[kind]
+        pidfd = context.take("container")
+        namespaces.setns(pidfd, flags)
+        os.close(pidfd)
+        if "user" in self.kinds:
+            _become_root()
+
+
+class UnshareUser(Operation):
+    """Make a user namespace; the next phase of the runtime fills its id maps."""
+
+    __slots__ = ()
+
+    def __init__(self, *, origin: str) -> None:
+        self.origin = origin
+
+    def describe(self) -> str:
+        return "make a new user namespace"
+
+    def apply(self, context: Context) -> None:
+        namespaces.unshare(namespaces.CLONE_NEWUSER)
+        # The id maps belong to whoever may look into this process: an unprivileged runtime could not
+        # write them while it is not dumpable. It shares nothing with the container yet.
+        process.set_dumpable(True)
+
+
+class MapIds(Operation):
+    """Write uid_map and gid_map of the stage (user_namespaces(7)); done by the runtime."""
+
+    __slots__ = ("gids", "rootless", "uids")
+
+    def __init__(self, uids: list[Mapping], gids: list[Mapping], *, rootless: bool) -> None:
+        self.origin = "/linux/uidMappings"
+        self.uids = uids
+        self.gids = gids
+        self.rootless = rootless
+
+    def describe(self) -> str:
+        return f"map uids {_ranges(self.uids)} and gids {_ranges(self.gids)}"
+
+    def apply(self, context: Context) -> None:
+        pid = context.values["stage"]
+        self._write(pid, "uid", self.uids, "/linux/uidMappings")
+        self._write(pid, "gid", self.gids, "/linux/gidMappings")
+
+    def _write(self, pid: int, kind: str, mappings: list[Mapping], origin: str) -> None:
+        if not mappings:
+            return
+        own = os.geteuid() if kind == "uid" else os.getegid()
+        single = len(mappings) == 1 and mappings[0][1:] == (own, 1)
+        try:
+            if self.rootless and not single:
+                _run_helper(f"new{kind}map", pid, mappings)
+                return
+            if self.rootless and kind == "gid":
+                # Without privileges a group may be mapped only once setgroups is given up.
+                _write_file(f"/proc/{pid}/setgroups", b"deny")
+            lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
+            _write_file(f"/proc/{pid}/{kind}_map", lines.encode())
+        except OSError as error:
+            raise NajaError.from_os_error(f"write {kind}_map of process {pid}", error, origin=origin) from None
+
+
+def _ranges(mappings: list[Mapping]) -> str:
+    return ", ".join(f"{inside}→{outside}+{size}" for inside, outside, size in mappings) or "none"
+
+
+def _write_file(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _run_helper(program: str, pid: int, mappings: list[Mapping]) -> None:
+    """Let the set-uid helper of shadow-utils write a map that needs /etc/sub{u,g}id (newuidmap(1))."""
+    arguments = [program, str(pid)]
+    for mapping in mappings:
+        arguments.extend(str(number) for number in mapping)
+    path = os.environ.get("PATH", os.defpath)
+    for directory in path.split(":"):
+        candidate = f"{directory}/{program}"
+        if directory and os.access(candidate, os.X_OK):
+            child = os.posix_spawn(candidate, arguments, dict(os.environ))
+            _, status = os.waitpid(child, 0)
+            if status:
+                code = os.waitstatus_to_exitcode(status)
+                raise NajaError(f"{' '.join(arguments)} failed with exit code {code}", origin="/linux")
+            return
+    raise NajaError(
+        f"{program} is needed to map these ids without root, and is not in PATH {path}",
+        why="it comes with the package uidmap",
+        origin="/linux/uidMappings",
+    )
+
+
+class BecomeRoot(Operation):
+    """Take uid and gid 0 of the new user namespace."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "become root of the user namespace"
+
+    def apply(self, context: Context) -> None:
+        _become_root()
+
+
+def _become_root() -> None:
+    for change in (os.setresgid, os.setresuid):
+        try:
+            change(0, 0, 0)
+        except OSError as error:
+            # Where the namespace maps no id 0 the overflow id stays; the capabilities are there anyway.
+            if error.errno != errno.EINVAL:
+                raise
+    process.set_dumpable(False)
+
+
+class Unshare(Operation):
+    """Make new namespaces of all other kinds at once (unshare(2))."""
+
+    __slots__ = ("kinds",)
+
+    def __init__(self, kinds: list[str], *, origin: str = "/linux/namespaces") -> None:
+        self.kinds = kinds
+        self.origin = origin
+
+    def describe(self) -> str:
+        plural = "s" if len(self.kinds) > 1 else ""
+        return f"make new {', '.join(self.kinds)} namespace{plural}"
+
+    def apply(self, context: Context) -> None:
+        flags = 0
+        for kind in self.kinds:
+            flags |= namespaces.FLAGS[kind]
+        namespaces.unshare(flags)
+
+
+class SetTimeOffsets(Operation):
+    """Set the clocks of a new time namespace, before anybody is in it (time_namespaces(7))."""
+
+    __slots__ = ("offsets",)
+
+    def __init__(self, offsets: dict[str, Any]) -> None:
+        self.origin = "/linux/timeOffsets"
+        self.offsets = offsets
+
+    def describe(self) -> str:
+        clocks = (f"{clock} {entry.get('secs', 0)} s" for clock, entry in self.offsets.items())
+        return f"set the time namespace's offsets: {', '.join(clocks)}"
+
+    def apply(self, context: Context) -> None:
+        lines = [
+            f"{clock} {entry.get('secs', 0)} {entry.get('nanosecs', 0)}\n"
+            for clock, entry in self.offsets.items()
+        ]
+        _write_file("/proc/self/timens_offsets", "".join(lines).encode())
+
+
+class GiveBirth(Operation):
+    """Give birth to the init inside the namespaces; it becomes the runtime's own child."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "give birth to the container's first process, as a child of the runtime"
+
+    def apply(self, context: Context) -> None:
+        pid = process.clone3(process.CLONE_PARENT)
+        if pid:
+            context.values["init"] = pid
+        else:
+            context.actor = INIT
+            os.setsid()

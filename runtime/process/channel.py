@@ -1,0 +1,110 @@
+"""The channel between the runtime and the container's process: framed messages with descriptors.
+
+A frame is a header (length of the payload, number of descriptors) and a payload in ``marshal``
+format; its descriptors ride on the header (SCM_RIGHTS, unix(7)). Both ends run the same Python, so
+marshal is safe here: it is neither stored nor taken from anyone else.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from struct import Struct
+
+import _socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_HEADER = Struct("=II")
+#: A plan is some tens of kilobytes, a seccomp filter a few hundred; what is larger is a mistake.
+_LIMIT = 64 << 20
+_MOST_DESCRIPTORS = 250
+
+
+class ChannelClosed(Exception):  # noqa: N818 - a state of the peer, caught where it is expected
+    """The other end is gone: its process died, or exec closed the descriptor."""
+
+
+class Channel:
+    """One end of the channel. Every received descriptor is close-on-exec."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self.socket = socket
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """Return two connected ends (socketpair(2)). Raises OSError."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        return cls(ours), cls(theirs)
+
+    @classmethod
+    def from_descriptor(cls, descriptor: int) -> Channel:
+        """Take over an inherited descriptor, and make it close-on-exec."""
+        os.set_inheritable(descriptor, False)
+        return cls(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """Close this end; the other sees ChannelClosed."""
+        self.socket.close()
+
+    def send(self, message: Any, descriptors: list[int] | None = None) -> None:
+        """Send one message. Raises ChannelClosed where the other end is gone."""
+        payload = marshal.dumps(message)
+        descriptors = descriptors or []
+        header = _HEADER.pack(len(payload), len(descriptors))
+        rights = []
+        if descriptors:
+            packed = Struct(f"={len(descriptors)}i").pack(*descriptors)
+            rights.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed))
+        try:
+            sent = self.socket.sendmsg([header], rights, _socket.MSG_NOSIGNAL)
+            self._send_all(header[sent:] + payload)
+        except (BrokenPipeError, ConnectionResetError):
+            raise ChannelClosed from None
+
+    def _send_all(self, data: bytes) -> None:
+        self.socket.sendall(data, _socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[Any, list[int]]:
+        """Return the next message and its descriptors. Raises ChannelClosed at the end."""
+        room = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+        try:
+            header, ancillary, flags, _ = self.socket.recvmsg(_HEADER.size, room, _socket.MSG_CMSG_CLOEXEC)
+            if flags & _socket.MSG_CTRUNC:
+                raise ChannelClosed
+            header += self._receive_exactly(_HEADER.size - len(header)) if header else b""
+            if not header:
+                raise ChannelClosed
+            length, count = _HEADER.unpack(header)
+            descriptors = _rights(ancillary)
+            if length > _LIMIT or count != len(descriptors):
+                raise ChannelClosed
+            payload = self._receive_exactly(length)
+        except ConnectionResetError:
+            raise ChannelClosed from None
+        return marshal.loads(payload), descriptors
+
+    def _receive_exactly(self, length: int) -> bytes:
+        parts: list[bytes] = []
+        while length:
+            part = self.socket.recv(min(length, 1 << 20), _socket.MSG_WAITALL)
+            if not part:
+                raise ChannelClosed
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+
+def _rights(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    descriptors: list[int] = []
+    for level, kind, data in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            count = len(data) // 4
+            descriptors.extend(Struct(f"={count}i").unpack(data[: count * 4]))
+    return descriptors
