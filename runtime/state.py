@@ -1,0 +1,231 @@
+"""What is kept on disk for each container: one directory, in it one record, and a lock on both.
+
+The directory is ROOT/ID and the record ``state.json`` in it, replaced atomically. The lock is
+flock(2) on the directory itself: the kernel drops it when its holder dies, however that happens.
+Everything below ROOT is reached by descriptor and no symbolic link is followed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from runtime.config import json
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["StateDirectory", "alive", "check_id", "default_root", "ids", "start_time", "status"]
+
+_RECORD, _NEW_RECORD = "state.json", "state.json.new"
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def default_root() -> str:
+    """Return the state root where ``--root`` does not say: $XDG_RUNTIME_DIR/naja for users, else /run/naja.
+
+    Root inside a user namespace counts as a user where $USER says so, as for runc.
+    """
+    runtime_directory = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime_directory and (os.geteuid() != 0 or _root_by_name_only()):
+        return os.path.join(runtime_directory, "naja")
+    return "/run/naja"
+
+
+def _root_by_name_only() -> bool:
+    """Tell whether uid 0 is somebody else outside of this user namespace (user_namespaces(7))."""
+    if os.environ.get("USER", "root") in ("", "root"):
+        return False
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() != [b"0", b"0", b"4294967295"]
+
+
+def check_id(id: str) -> None:
+    """Refuse what cannot name a container. Raises NajaError."""
+    if not id or id in (".", "..") or not _ID_CHARACTERS.issuperset(id):
+        raise NajaError("invalid container ID format", why=repr(id))
+
+
+def ids(root: str) -> list[str]:
+    """Return the IDs of all containers kept below ``root``, sorted; none where it does not exist."""
+    try:
+        with os.scandir(root) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise NajaError.from_os_error(f"list the containers in {root}", error) from None
+    return sorted(name for name in names if _ID_CHARACTERS.issuperset(name))
+
+
+class StateDirectory:
+    """The directory of one container, held open. Make one with ``create`` or ``open``."""
+
+    __slots__ = ("_descriptor", "_root_descriptor", "id", "path", "root")
+
+    def __init__(self, root: str, id: str, root_descriptor: int, descriptor: int) -> None:
+        self.root = root
+        self.id = id
+        self.path = os.path.join(root, id)
+        self._root_descriptor = root_descriptor
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, root: str, id: str) -> StateDirectory:
+        """Make the directory of a new container, and the root above it where there is none.
+
+        Raises NajaError: "container with given ID already exists", or a reason of the kernel's.
+        """
+        check_id(id)
+        try:
+            _make_root(root)
+            root_descriptor = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
+        except OSError as error:
+            raise NajaError.from_os_error(f"make the state root {root}", error) from None
+        try:
+            # 0711, as a container's own user may have to reach a socket in it.
+            os.mkdir(id, 0o711, dir_fd=root_descriptor)
+            return cls(root, id, root_descriptor, os.open(id, _DIRECTORY, dir_fd=root_descriptor))
+        except FileExistsError:
+            os.close(root_descriptor)
+            raise NajaError("container with given ID already exists", why=id) from None
+        except OSError as error:
+            os.close(root_descriptor)
+            raise NajaError.from_os_error(f"make the state directory {root}/{id}", error) from None
+
+    @classmethod
+    def open(cls, root: str, id: str) -> StateDirectory:
+        """Open the directory of a container. Raises NajaError: "container does not exist"."""
+        check_id(id)
+        root_descriptor = -1
+        try:
+            root_descriptor = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
+            return cls(root, id, root_descriptor, os.open(id, _DIRECTORY, dir_fd=root_descriptor))
+        except OSError as error:
+            if root_descriptor >= 0:
+                os.close(root_descriptor)
+            if isinstance(error, FileNotFoundError):
+                raise NajaError("container does not exist", why=id) from None
+            raise NajaError.from_os_error(f"open the state directory {root}/{id}", error) from None
+
+    def lock(self, *, wait: bool = True) -> None:
+        """Keep every other command off this container, until ``unlock``, ``close`` or death.
+
+        Raises NajaError where the container was deleted meanwhile, or, with ``wait`` false, where
+        another command holds the lock.
+        """
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise NajaError("container is busy with another command", why=self.id) from None
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise NajaError("container does not exist", why=self.id)
+
+    def unlock(self) -> None:
+        """Let the next command have the container."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Replace the record; a reader sees the old one or the new one. Raises NajaError."""
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(_NEW_RECORD, flags, 0o600, dir_fd=self._descriptor)
+            with open(descriptor, "wb") as file:
+                file.write(json.dumps(record).encode())
+            os.rename(_NEW_RECORD, _RECORD, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except OSError as error:
+            raise NajaError.from_os_error(f"write the state of container {self.id}", error) from None
+
+    def read(self) -> dict[str, Any]:
+        """Return the record; {} where a create was killed before it wrote one. Raises NajaError."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with open(os.open(_RECORD, flags, dir_fd=self._descriptor), "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise NajaError.from_os_error(f"read the state of container {self.id}", error) from None
+        record = json.loads(content)
+        if not isinstance(record, dict):
+            raise NajaError(f"the state of container {self.id} is not an object")
+        return record
+
+    def remove(self) -> None:
+        """Remove the directory with all that is in it; already gone is no error. Raises NajaError."""
+        try:
+            _empty(self._descriptor)
+            os.rmdir(self.id, dir_fd=self._root_descriptor)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise NajaError.from_os_error(f"remove the state directory {self.path}", error) from None
+
+    def close(self) -> None:
+        """Close the descriptors, and so give up the lock."""
+        os.close(self._descriptor)
+        os.close(self._root_descriptor)
+
+
+def _make_root(root: str) -> None:
+    """Make the state root; a user's is sticky, so that no one tidies it away (XDG base directories)."""
+    if os.path.isdir(root):
+        return
+    os.makedirs(root, 0o700, exist_ok=True)
+    if root.startswith(os.environ.get("XDG_RUNTIME_DIR") or "\0"):
+        os.chmod(root, 0o1700)
+
+
+def _empty(directory: int) -> None:
+    """Remove all that is in an open directory, the record last: without it, the rest has no owner."""
+    names = [name for name in os.listdir(directory) if name != _RECORD]
+    for name in (*names, _RECORD):
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
+                raise
+            descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                _empty(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rmdir(name, dir_fd=directory)
+
+
+def start_time(pid: int) -> int:
+    """Return when a process was started, in clock ticks after boot; 0 where it is dead or a zombie.
+
+    With the pid it names a process for good, as pids are used again (field 22 of proc_pid_stat(5)).
+    """
+    if pid <= 0:
+        return 0
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The program's name, in parentheses, may hold spaces and parentheses of its own.
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in b"ZXx" else int(fields[19])
+
+
+def alive(pid: int, started: int) -> bool:
+    """Tell whether the process that had this pid, and was started then, still runs."""
+    return started != 0 and start_time(pid) == started
+
+
+def status(record: dict[str, Any]) -> str:
+    """Return "creating", "created", "running" or "stopped": the status last written, if its process lives.
+
+    The record's ``pid`` and ``start_time`` name the container's process or, while that is not yet
+    born, naja's own. Whether a running container is paused is known to its cgroup only.
+    """
+    if alive(record.get("pid", 0), record.get("start_time", 0)):
+        return str(record["status"])
+    return "stopped"

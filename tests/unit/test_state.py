@@ -1,0 +1,163 @@
+"""The state on disk: IDs, the record, the lock, removal, and who is alive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import NajaError
+from runtime.state import StateDirectory, alive, check_id, default_root, ids, start_time, status
+
+
+@pytest.mark.parametrize("id", ["a", "A-b_c.d+e", "0", "..a", "a" * 200])
+def test_good_ids(id: str) -> None:
+    check_id(id)
+
+
+@pytest.mark.parametrize("id", ["", ".", "..", "a/b", "/", "a b", "é", "a\n", "a\0", "a:b"])
+def test_bad_ids(tmp_path: Path, id: str) -> None:
+    with pytest.raises(NajaError, match="invalid container ID format"):
+        check_id(id)
+    with pytest.raises(NajaError, match="invalid container ID format"):
+        StateDirectory.create(str(tmp_path / "root"), id)
+    assert not (tmp_path / "root").exists()
+
+
+def test_create_open_list_remove(tmp_path: Path) -> None:
+    root = str(tmp_path / "deep" / "root")
+    assert ids(root) == []
+    made = StateDirectory.create(root, "b")
+    StateDirectory.create(root, "a").close()
+    (tmp_path / "deep" / "root" / "file").touch()
+    (tmp_path / "deep" / "root" / "link").symlink_to(tmp_path)
+    assert ids(root) == ["a", "b"]
+    assert Path(made.path).stat().st_mode & 0o777 == 0o711
+    with pytest.raises(NajaError, match="container with given ID already exists"):
+        StateDirectory.create(root, "a")
+    made.remove()
+    made.remove()
+    made.close()
+    assert ids(root) == ["a"]
+    with pytest.raises(NajaError, match="container does not exist"):
+        StateDirectory.open(root, "b")
+    with pytest.raises(NajaError, match="container does not exist"):
+        StateDirectory.open(str(tmp_path / "nowhere"), "b")
+
+
+def test_a_link_is_no_container(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(NajaError, match="open the state directory"):
+        StateDirectory.open(str(tmp_path), "link")
+
+
+def test_the_record_survives_and_may_be_missing(tmp_path: Path) -> None:
+    directory = StateDirectory.create(str(tmp_path), "c")
+    assert directory.read() == {}
+    record = {"status": "created", "pid": 1, "bundle": os.fsdecode(b"/b\xff"), "list": [1, None, True]}
+    directory.write(record)
+    directory.write(record | {"pid": 2})
+    assert StateDirectory.open(str(tmp_path), "c").read() == record | {"pid": 2}
+    assert os.listdir(directory.path) == ["state.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "nul"])
+def test_a_broken_record_is_an_error(tmp_path: Path, content: str) -> None:
+    directory = StateDirectory.create(str(tmp_path), "c")
+    (tmp_path / "c" / "state.json").write_text(content)
+    with pytest.raises(NajaError):
+        directory.read()
+    directory.remove()
+    assert ids(str(tmp_path)) == []
+
+
+def test_remove_follows_no_link(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    directory = StateDirectory.create(str(tmp_path), "c")
+    inside = Path(directory.path)
+    (inside / "deep" / "deeper").mkdir(parents=True)
+    (inside / "deep" / "deeper" / "link").symlink_to(kept)
+    (inside / "link").symlink_to(kept)
+    os.mkfifo(inside / "fifo")
+    directory.remove()
+    assert not inside.exists()
+    assert (kept / "file").exists()
+
+
+def test_the_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
+    directory = StateDirectory.create(str(tmp_path), "c")
+    code = (
+        "import sys, time; from runtime.state import StateDirectory\n"
+        "d = StateDirectory.open(sys.argv[1], 'c'); d.lock(); print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(NajaError, match="busy"):
+            directory.lock(wait=False)
+        holder.kill()
+        directory.lock()
+    other = StateDirectory.open(str(tmp_path), "c")
+    with pytest.raises(NajaError, match="busy"):
+        other.lock(wait=False)
+    directory.unlock()
+    other.lock(wait=False)
+
+
+def test_who_waited_for_a_deleted_container_is_told(tmp_path: Path) -> None:
+    directory = StateDirectory.create(str(tmp_path), "c")
+    waiter = StateDirectory.open(str(tmp_path), "c")
+    directory.lock()
+    directory.remove()
+    directory.close()
+    with pytest.raises(NajaError, match="container does not exist"):
+        waiter.lock()
+
+
+def test_a_process_is_known_by_pid_and_start_time() -> None:
+    own = start_time(os.getpid())
+    assert own > 0
+    assert alive(os.getpid(), own)
+    assert not alive(os.getpid(), own + 1)
+    assert not alive(0, 0)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        started = start_time(child.pid)
+        assert alive(child.pid, started)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert not alive(child.pid, started), "a zombie does not run"
+    assert start_time(child.pid) == 0
+
+
+def test_a_name_with_parentheses_is_parsed(tmp_path: Path) -> None:
+    program = tmp_path / "a) Z (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(program), "60"]) as child:
+        assert start_time(child.pid) >= start_time(os.getpid())
+        child.kill()
+
+
+def test_status() -> None:
+    own = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
+    for word in ("creating", "created", "running"):
+        assert status({"status": word, **own}) == word
+    assert status({"status": "running", "pid": os.getpid(), "start_time": 1}) == "stopped"
+    assert status({"status": "running", "pid": 0, "start_time": 0}) == "stopped"
+    assert status({}) == "stopped"
+
+
+def test_the_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setenv("USER", "root")
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    assert default_root() == "/run/user/7/naja"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_root() == "/run/naja"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    assert default_root() == "/run/naja"
