@@ -105,3 +105,18 @@ def thaw(frozen: Frozen) -> Operation:
     for field, value in zip(slots(kind), values, strict=True):
         setattr(operation, field, value)
     return operation
+
+
+def apply_all(operations: list[Operation], context: Context) -> None:
+    """Apply operations in their order, until one fails.
+
+    Raises NajaError that says what the operation was about and where in config.json it comes from.
+    """
+    for operation in operations:
+        try:
+            operation.apply(context)
+        except OSError as error:
+            raise NajaError.from_os_error(operation.describe(), error, origin=operation.origin) from error
+        except NajaError as error:
+            error.origin = error.origin or operation.origin
+            raise

@@ -14,7 +14,7 @@ import os
 import sys
 
 from runtime.linux import mounts
-from runtime.process.channel import Channel
+from runtime.linux.channel import Channel
 
 _MFD_EXEC = 0x10
 _F_ADD_SEALS = 1033

@@ -1,4 +1,4 @@
-"""The channel between the runtime and the container's process: framed messages with descriptors.
+"""A channel between two processes of naja: framed messages with descriptors.
 
 A frame is a header (length of the payload, number of descriptors) and a payload in ``marshal``
 format; its descriptors ride on the header (SCM_RIGHTS, unix(7)). Both ends run the same Python, so

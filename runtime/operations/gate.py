@@ -1,0 +1,40 @@
+"""The start gate: where a created container waits for ``naja start``.
+
+The gate is a listening socket in the container's state directory. ``start`` connects; the init
+accepts, goes on to execve, and the connection closes by itself when that succeeds: silence is
+success, a message is an error.
+"""
+
+from __future__ import annotations
+
+import os
+
+import _socket
+
+from runtime.operations.base import Context, Operation
+
+#: What ``start`` says to open the gate.
+START = b"start"
+
+
+class WaitForStart(Operation):
+    """Wait until somebody starts the container."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "wait at the gate for start"
+
+    def apply(self, context: Context) -> None:
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("gate"))
+        while True:
+            connection, _ = listener._accept()  # type: ignore[attr-defined]
+            if os.read(connection, len(START)) == START:
+                break
+            os.close(connection)
+        listener.close()
+        #: Errors from here on are for whoever started the container.
+        context.descriptors["starter"] = connection

@@ -1,0 +1,118 @@
+"""Runs a plan: the runtime's side, which drives the stage and the init over the channel."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import errors
+from runtime.errors import NajaError
+from runtime.linux import process
+from runtime.linux.channel import Channel, ChannelClosed
+from runtime.operations.base import RUNTIME, Context, apply_all
+from runtime.process.seal import spawn_stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runtime.plan import Phase, Plan
+
+_SIGKILL = 9
+
+
+class Launch:
+    """A container's process in the making.
+
+    Starting one starts the stage, which boots while the caller reads the config. ``run`` takes the
+    plan; ``abandon`` ends whatever was started. Raises NajaError.
+    """
+
+    def __init__(self, *, keep: tuple[int, ...] = ()) -> None:
+        """Start the stage; it inherits the descriptors in ``keep``."""
+        try:
+            self.stage, self.channel = spawn_stage(keep)
+        except OSError as error:
+            raise NajaError.from_os_error("start the sealed interpreter", error) from None
+        self.init = 0
+
+    def run(self, plan: Plan, context: Context, *, born: Callable[[int], None] | None = None) -> None:
+        """Run all phases; on return the init waits at the gate or has become its program.
+
+        ``born`` is told the init's pid once it is known. Raises NajaError for a failed operation.
+        """
+        context.values["stage"] = self.stage
+        try:
+            frozen = [
+                (phase.actor, [] if phase.actor == RUNTIME else [op.freeze() for op in phase.operations])
+                for phase in plan.phases
+            ]
+            self.channel.send(frozen)
+            for index, phase in enumerate(plan.phases):
+                if phase.actor == RUNTIME:
+                    apply_all(phase.operations, context)
+                    continue
+                self._hand_over(index, phase, context)
+                if phase.waits:
+                    break
+                self._take_back(phase, context)
+                if not self.init and "init" in context.values:
+                    self._meet(context, born)
+        except ChannelClosed:
+            raise NajaError(f"the container's process died: {self._fate()}") from None
+        self.channel.close()
+
+    def _hand_over(self, index: int, phase: Phase, context: Context) -> None:
+        names, context.handover = context.handover, []
+        descriptors = [context.take(name) for name in names]
+        self.channel.send((index, names, context.values), descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _take_back(self, phase: Phase, context: Context) -> None:
+        """Wait until the phase is done, or, where it ends in execve, until the channel closes."""
+        while True:
+            try:
+                message, descriptors = self.channel.receive()
+            except ChannelClosed:
+                if phase.executes:
+                    return
+                raise
+            if message[0] == "done":
+                _, names, context.values = message
+                context.descriptors.update(zip(names, descriptors, strict=True))
+                return
+            explain(message, context.warn)
+
+    def _meet(self, context: Context, born: Callable[[int], None] | None) -> None:
+        self.init = context.pid = context.values["init"]
+        os.waitpid(self.stage, 0)
+        self.stage = 0
+        if born:
+            born(self.init)
+
+    def _fate(self) -> str:
+        """Say how the process that should have answered ended."""
+        pid = self.init or self.stage
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self.init = self.stage = 0
+        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+    def abandon(self) -> None:
+        """End the stage and the init, and reap them."""
+        self.channel.close()
+        for pid in filter(None, (self.stage, self.init)):
+            process.pidfd_send_signal(descriptor := process.pidfd_open(pid), _SIGKILL)
+            os.close(descriptor)
+            os.waitpid(pid, 0)
+        self.stage = self.init = 0
+
+
+def explain(message: tuple[Any, ...], warn: Callable[[str], None]) -> None:
+    """Pass on what a process in the container said: a warning, or an error, which is raised."""
+    if message[0] == "warning":
+        warn(message[1])
+        return
+    _, kind, what, errno, why, origin = message
+    error_type = getattr(errors, kind, NajaError)
+    raise error_type(what, errno=errno, why=why, origin=origin)

@@ -1,0 +1,112 @@
+"""The stage, and the init that is born from it: the side of a plan that leaves the host.
+
+Both run this one loop: wait for the runtime to hand over control, apply the operations of the
+phase, hand control back. The stage ends when it has given birth; the init ends in execve.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+# Whatever an operation may need is loaded while the host's files are in sight, and while the
+# runtime is still reading the config: see close_imports.
+import runtime.operations.identity
+import runtime.operations.mounts
+import runtime.operations.namespaces  # noqa: F401
+from runtime.errors import NajaError
+from runtime.linux import process
+from runtime.linux.channel import Channel, ChannelClosed
+from runtime.operations.base import INIT, STAGE, Context, apply_all, thaw
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from runtime.operations.base import Operation
+
+_SIGKILL = 9
+
+
+def main(descriptor: int) -> None:
+    """Serve the channel behind ``descriptor``; never returns."""
+    gc.disable()
+    status = 1
+    try:
+        # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
+        process.set_dumpable(False)
+        process.set_parent_death_signal(_SIGKILL)
+        serve(Channel.from_descriptor(descriptor))
+        status = 0
+    except ChannelClosed:
+        pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
+    finally:
+        os._exit(status)
+
+
+def serve(channel: Channel) -> None:
+    """Receive a plan's phases and apply each when its turn comes. Raises ChannelClosed."""
+    frozen, _ = channel.receive()
+    phases: list[tuple[str, list[Operation]]] = [
+        (actor, [thaw(operation) for operation in operations]) for actor, operations in frozen
+    ]
+    close_imports()
+    gc.freeze()
+    context = Context(STAGE, lambda text: channel.send(("warning", text)))
+    while True:
+        (index, names, values), descriptors = channel.receive()
+        context.values = values
+        context.descriptors.update(zip(names, descriptors, strict=True))
+        actor, operations = phases[index]
+        try:
+            if actor != context.actor:
+                raise NajaError(f"phase {index} is for the {actor}, not for the {context.actor}")
+            apply_all(operations, context)
+        except Exception as error:
+            _report(error, context, channel)
+            return
+        if context.actor == INIT and actor == STAGE:
+            continue  # Just born; the stage says so.
+        _hand_over(context, channel)
+        if "init" in context.values and context.actor == STAGE:
+            return
+
+
+def _hand_over(context: Context, channel: Channel) -> None:
+    names, context.handover = context.handover, []
+    descriptors = [context.take(name) for name in names]
+    channel.send(("done", names, context.values), descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _report(error: Exception, context: Context, channel: Channel) -> None:
+    """Tell whoever waits (the runtime, or past the gate the starter) what went wrong."""
+    if not isinstance(error, NajaError):
+        error = NajaError(f"internal error: {type(error).__name__}: {error}", why=_place(error.__traceback__))
+    if "starter" in context.descriptors:
+        channel = Channel.from_descriptor(context.take("starter"))
+    channel.send(("error", type(error).__name__, error.what, error.errno, error.why, error.origin))
+
+
+def _place(traceback: TracebackType | None) -> str:
+    """Say where an error came from; the module ``traceback`` would have to be imported."""
+    places = []
+    while traceback:
+        code = traceback.tb_frame.f_code
+        places.append(f"{os.path.basename(code.co_filename)}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return " > ".join(places)
+
+
+def close_imports() -> None:
+    """Close the import system for good.
+
+    From here on the files in sight may be the container's: an import would run them with the host's
+    privileges. What is loaded stays importable, all else fails with ModuleNotFoundError.
+    """
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    sys.path.clear()
