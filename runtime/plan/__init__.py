@@ -1,0 +1,201 @@
+"""A plan: the set-up of a container as data, computed from the config alone.
+
+Computing one needs no privilege and changes nothing. ``runtime.process.launch`` runs it.
+"""
+
+from __future__ import annotations
+
+from runtime.errors import NajaError
+from runtime.operations.base import INIT, RUNTIME, STAGE
+from runtime.operations.gate import WaitForStart
+from runtime.operations.hooks import RunHooks
+from runtime.operations.namespaces import (
+    BecomeRoot,
+    GiveBirth,
+    JoinNamespaces,
+    JoinProcess,
+    MapIds,
+    SetTimeOffsets,
+    Unshare,
+    UnshareUser,
+)
+from runtime.operations.terminal import SendConsole
+from runtime.plan import cgroup, mounts, process
+from runtime.plan.request import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.operations.base import Operation
+    from runtime.operations.namespaces import Mapping
+
+__all__ = ["Phase", "Plan", "Request", "compile_exec", "compile_plan"]
+
+
+class Phase:
+    """Operations that one actor applies without handing over control in between."""
+
+    __slots__ = ("actor", "executes", "operations", "title", "waits")
+
+    def __init__(
+        self, actor: str, title: str, operations: list[Operation], *, waits: bool = False, executes: bool = False
+    ) -> None:
+        self.actor = actor
+        self.title = title
+        self.operations = operations
+        #: The runtime does not wait for this phase: it goes on when somebody starts the container.
+        self.waits = waits
+        #: The phase ends in execve.
+        self.executes = executes
+
+
+class Plan:
+    """The phases of a set-up, in their order."""
+
+    __slots__ = ("phases",)
+
+    def __init__(self, phases: list[Phase]) -> None:
+        #: Without those that have nothing to do.
+        self.phases = [phase for phase in phases if phase.operations]
+
+    def text(self) -> str:
+        """Return the plan for people: a heading for each phase, a numbered line for each operation."""
+        lines: list[str] = []
+        number = 0
+        for phase in self.phases:
+            lines.append(f"{phase.actor}: {phase.title}")
+            for operation in phase.operations:
+                number += 1
+                origin = f"  [{operation.origin}]" if operation.origin else ""
+                lines.append(f"  {number:3}  {operation.describe()}{origin}")
+        return "\n".join(lines) + "\n"
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return the plan for programs: a list of phases that JSON can carry."""
+        return [
+            {
+                "actor": phase.actor,
+                "title": phase.title,
+                "operations": [
+                    {
+                        "operation": type(operation).__name__,
+                        "description": operation.describe(),
+                        "origin": operation.origin,
+                    }
+                    for operation in phase.operations
+                ],
+            }
+            for phase in self.phases
+        ]
+
+
+def compile_plan(request: Request) -> Plan:
+    """Return the plan that makes the requested container. Raises NajaError."""
+    namespaces = request.namespaces()
+    if "mount" not in namespaces:
+        # Its mounts would be the host's.
+        raise NajaError("the container needs a mount namespace", origin="/linux/namespaces")
+    enters_early = namespaces.get("cgroup") == ""
+    enter = cgroup.enter(request)
+    return Plan(
+        [
+            Phase(RUNTIME, "prepare", cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request)),
+            *_namespace_phases(request),
+            Phase(RUNTIME, "adopt", enter if enters_early else []),
+            Phase(
+                INIT,
+                "root file system",
+                ([Unshare(["cgroup"])] if enters_early else [])
+                + mounts.before_hooks(request)
+                + process.kernel(request),
+            ),
+            Phase(RUNTIME, "hooks", _console(request) + _hooks(request, "prestart", "createRuntime")),
+            Phase(
+                INIT,
+                "pivot and identity",
+                _hooks(request, "createContainer") + mounts.after_hooks(request) + process.identity(request),
+            ),
+            Phase(RUNTIME, "created", [] if enters_early else enter),
+            _last_phase(request),
+        ]
+    )
+
+
+def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str, Any]) -> Plan:
+    """Return the plan that adds a process to a running container.
+
+    ``pid`` is the container's process, ``kinds`` the namespaces in which it differs from the caller,
+    ``program`` the process document (the shape of config.json's /process). Raises NajaError.
+    """
+    return Plan(
+        [
+            Phase(RUNTIME, "prepare", process.prepare(request)),
+            Phase(STAGE, "namespaces", [JoinProcess(pid, kinds), GiveBirth()]),
+            Phase(RUNTIME, "adopt", cgroup.enter(request)),
+            Phase(INIT, "identity", mounts.join(request, program) + process.identity(request, program)),
+            Phase(RUNTIME, "console", _console(request, program)),
+            _last_phase(request),
+        ]
+    )
+
+
+def _namespace_phases(request: Request) -> list[Phase]:
+    namespaces = request.namespaces()
+    linux = request.config["linux"]
+    order = {entry["type"]: index for index, entry in enumerate(linux["namespaces"])}
+    joined = [
+        (kind, path, f"/linux/namespaces/{order[kind]}/path") for kind, path in namespaces.items() if path
+    ]
+    first: list[Operation] = [JoinNamespaces(joined)] if joined else []
+    new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
+    last: list[Operation] = [Unshare(new)] if new else []
+    if linux.get("timeOffsets") and "time" in new:
+        last.append(SetTimeOffsets(linux["timeOffsets"]))
+    last.append(GiveBirth())
+    if namespaces.get("user") != "":
+        return [Phase(STAGE, "namespaces", first + last)]
+    maps = MapIds(
+        _mappings(linux.get("uidMappings")), _mappings(linux.get("gidMappings")), rootless=request.rootless
+    )
+    return [
+        Phase(STAGE, "user namespace", [*first, UnshareUser(origin=f"/linux/namespaces/{order['user']}")]),
+        Phase(RUNTIME, "map ids", [maps]),
+        Phase(STAGE, "namespaces", [BecomeRoot(), *last]),
+    ]
+
+
+def _mappings(entries: list[dict[str, int]] | None) -> list[Mapping]:
+    return [(entry["containerID"], entry["hostID"], entry["size"]) for entry in entries or ()]
+
+
+def _console(request: Request, program: dict[str, Any] | None = None) -> list[Operation]:
+    program = program or request.config.get("process") or {}
+    if not (program.get("terminal") and request.console_socket):
+        return []
+    return [SendConsole(request.console_socket)]
+
+
+def _hooks(request: Request, *kinds: str) -> list[Operation]:
+    hooks = request.config.get("hooks") or {}
+    return [RunHooks(kind, hooks[kind], hook_state(request, kind)) for kind in kinds if hooks.get(kind)]
+
+
+def hook_state(request: Request, kind: str) -> dict[str, Any]:
+    """Return the state document that hooks of a kind read, without the pid (runtime.md, State)."""
+    status = {"startContainer": "created", "poststart": "running", "poststop": "stopped"}.get(kind, "creating")
+    state = {
+        "ociVersion": request.config["ociVersion"],
+        "id": request.id,
+        "status": status,
+        "bundle": request.bundle,
+    }
+    if request.config.get("annotations"):
+        state["annotations"] = request.config["annotations"]
+    return state
+
+
+def _last_phase(request: Request) -> Phase:
+    gate: list[Operation] = [WaitForStart()] if request.gate else []
+    operations = gate + _hooks(request, "startContainer") + process.final(request)
+    return Phase(INIT, "gate and exec", operations, waits=request.gate, executes=not request.gate)
