@@ -11,6 +11,8 @@ import fcntl
 import os
 import stat
 
+import _socket
+
 from runtime.config import json
 from runtime.errors import NajaError
 
@@ -129,23 +131,44 @@ class StateDirectory:
         """Let the next command have the container."""
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file beside the record. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=self._descriptor), "wb", buffering=0) as file:
+            file.write(content)
+
+    def read_file(self, name: str) -> bytes:
+        """Return the content of a file beside the record. Raises OSError."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, dir_fd=self._descriptor), "rb", buffering=0) as file:
+            return file.readall()
+
+    def listen(self, name: str) -> int:
+        """Return a descriptor that listens on a new unix socket in the directory. Raises OSError."""
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        # By descriptor, for the path of a socket may have 107 bytes only (unix(7)).
+        listener.bind(f"/proc/self/fd/{self._descriptor}/{name}")
+        listener.listen(8)
+        return listener.detach()
+
+    def connect(self, name: str) -> _socket.socket:
+        """Return a connection to the unix socket ``name`` in the directory. Raises OSError."""
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        connection.connect(f"/proc/self/fd/{self._descriptor}/{name}")
+        return connection
+
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record; a reader sees the old one or the new one. Raises NajaError."""
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(_NEW_RECORD, flags, 0o600, dir_fd=self._descriptor)
-            with open(descriptor, "wb") as file:
-                file.write(json.dumps(record).encode())
+            self.write_file(_NEW_RECORD, json.dumps(record).encode())
             os.rename(_NEW_RECORD, _RECORD, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except OSError as error:
             raise NajaError.from_os_error(f"write the state of container {self.id}", error) from None
 
     def read(self) -> dict[str, Any]:
         """Return the record; {} where a create was killed before it wrote one. Raises NajaError."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with open(os.open(_RECORD, flags, dir_fd=self._descriptor), "rb") as file:
-                content = file.read()
+            content = self.read_file(_RECORD)
         except FileNotFoundError:
             return {}
         except OSError as error:

@@ -36,10 +36,18 @@ class Launch:
             raise NajaError.from_os_error("start the sealed interpreter", error) from None
         self.init = 0
 
-    def run(self, plan: Plan, context: Context, *, born: Callable[[int], None] | None = None) -> None:
+    def run(
+        self,
+        plan: Plan,
+        context: Context,
+        *,
+        born: Callable[[int], None] | None = None,
+        ready: Callable[[], None] | None = None,
+    ) -> None:
         """Run all phases; on return the init waits at the gate or has become its program.
 
-        ``born`` is told the init's pid once it is known. Raises NajaError for a failed operation.
+        ``born`` is told the init's pid once it is known; ``ready`` is called when only the last phase
+        is left. Raises NajaError for a failed operation.
         """
         context.values["stage"] = self.stage
         try:
@@ -52,6 +60,8 @@ class Launch:
                 if phase.actor == RUNTIME:
                     apply_all(phase.operations, context)
                     continue
+                if ready and (phase.waits or phase.executes):
+                    ready()
                 self._hand_over(index, phase, context)
                 if phase.waits:
                     break

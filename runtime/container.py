@@ -1,0 +1,348 @@
+"""The life cycle of a container (runtime.md): create, start, state, kill, delete, and run.
+
+This is naja's Python API. A ``Container`` is a handle on what is kept under a state root; several
+processes may hold handles on the same one, and a lock keeps their commands apart.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+import _socket
+
+from runtime import cgroups, hooks, state
+from runtime.config import json
+from runtime.creation import Creation, run_poststop
+from runtime.errors import NajaError
+from runtime.linux import process
+from runtime.linux.channel import Channel, ChannelClosed
+from runtime.operations.gate import START
+from runtime.process.launch import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from runtime.cgroups import Manager
+
+_SIGKILL = 9
+
+#: How long a killed process may take to end, in seconds; it is in the kernel's hands.
+_PATIENCE = 10.0
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"naja: warning: {text}\n")
+
+
+class Container:
+    """A container that exists. Make one with ``create``, find one with ``load``."""
+
+    def __init__(self, directory: state.StateDirectory, record: dict[str, Any]) -> None:
+        self._directory = directory
+        self._record = record
+        self.id = directory.id
+        #: Called with one line for what is worth saying but no error.
+        self.warn = _warn
+
+    @classmethod
+    def create(cls, id: str, bundle: str = ".", *, root: str | None = None, **options: Any) -> Self:
+        """Make the container that a bundle describes; its process waits for ``start``.
+
+        ``options`` are those of ``runtime.creation.Creation``: console_socket, pid_file,
+        pidfd_socket, no_pivot, no_new_keyring, preserve_fds, systemd_cgroup, rootless. Raises
+        NajaError; then nothing of the container is left.
+        """
+        creation = Creation(id, bundle, root=root or state.default_root(), warn=_warn, gate=True, **options)
+        creation.make()
+        creation.directory.unlock()
+        return cls(creation.directory, creation.record)
+
+    @classmethod
+    def load(cls, id: str, *, root: str | None = None) -> Self:
+        """Find a container. Raises NajaError: "container does not exist"."""
+        directory = state.StateDirectory.open(root or state.default_root(), id)
+        return cls(directory, directory.read())
+
+    @property
+    def cgroup(self) -> Manager:
+        """The manager of the container's cgroups."""
+        return cgroups.restore(self._record["cgroup"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config.json that the container was made from."""
+        try:
+            document: dict[str, Any] = json.loads(self._directory.read_file("config.json"))
+        except OSError as error:
+            raise NajaError.from_os_error(f"read the config of container {self.id}", error) from None
+        return document
+
+    @property
+    def pid(self) -> int:
+        """The pid of the container's process, 0 where it has ended."""
+        return int(self._record["pid"]) if self.status() != "stopped" else 0
+
+    def status(self) -> str:
+        """Return "creating", "created", "running", "paused" or "stopped"."""
+        self._record = self._directory.read()
+        status = state.status(self._record)
+        if status in ("created", "running") and self.cgroup.frozen():
+            return "paused"
+        return status
+
+    def state(self) -> dict[str, Any]:
+        """Return the state document (runtime.md, State), with what runc adds to it."""
+        status = self.status()
+        record = self._record
+        if not record:
+            raise NajaError("container has no state: its create was cut off", why=self.id)
+        return {
+            "ociVersion": record["ociVersion"],
+            "id": record["id"],
+            "pid": 0 if status == "stopped" else record["pid"],
+            "status": status,
+            "bundle": record["bundle"],
+            "rootfs": record["rootfs"],
+            "created": record["created"],
+            "annotations": record["annotations"],
+            "owner": owner_name(record["owner"]),
+        }
+
+    def start(self) -> None:
+        """Let the created process run the program, and run the poststart hooks. Raises NajaError."""
+        self._directory.lock()
+        try:
+            status = self.status()
+            if status != "created":
+                raise NajaError(_WHY_NOT_STARTED.get(status, f"cannot start a container that is {status}"))
+            self._open_gate()
+            self._record["status"] = "running"
+            self._directory.write(self._record)
+            self._poststart()
+        finally:
+            self._directory.unlock()
+
+    def _open_gate(self) -> None:
+        try:
+            connection = self._directory.connect("gate")
+            connection.send(START, _socket.MSG_NOSIGNAL)
+        except OSError as error:
+            raise NajaError.from_os_error(f"start container {self.id}", error) from None
+        channel = Channel(connection)
+        try:
+            while True:
+                message, _ = channel.receive()
+                explain(message, self.warn)
+        except ChannelClosed:
+            return  # execve has closed it.
+        finally:
+            channel.close()
+
+    def _poststart(self) -> None:
+        entries = (self.config.get("hooks") or {}).get("poststart")
+        if not entries:
+            return
+        try:
+            hooks.run_hooks("poststart", entries, json.dumps(self._hook_state("running")))
+        except NajaError:
+            # Since 1.3 of the specification a failure stops the container.
+            self._end()
+            raise
+
+    def _hook_state(self, status: str) -> dict[str, Any]:
+        names = ["ociVersion", "id", "bundle", *(["annotations"] if self._record["annotations"] else [])]
+        pid = 0 if status == "stopped" else self._record["pid"]
+        return {**{name: self._record[name] for name in names}, "status": status, "pid": pid}
+
+    def kill(self, signal: int, all: bool = False) -> None:
+        """Send a signal to the container's process, or with ``all`` to every process in its cgroup.
+
+        Raises NajaError: "container not running" (not so with ``all``).
+        """
+        status = self.status()
+        if all:
+            self.cgroup.kill(signal)
+        elif status == "stopped" or not self._signal(signal):
+            raise NajaError("container not running", why=self.id)
+        if signal == _SIGKILL:
+            if not all and not self._has_own_pids():
+                # Nothing else would end the other processes of a container without a pid namespace.
+                self.cgroup.kill(signal)
+            if status == "paused":
+                self.cgroup.thaw()
+
+    def _has_own_pids(self) -> bool:
+        entries = self.config["linux"].get("namespaces") or ()
+        return any(entry["type"] == "pid" and not entry.get("path") for entry in entries)
+
+    def _signal(self, signal: int) -> bool:
+        """Signal the container's process, not one that got its pid; False where it is gone."""
+        try:
+            descriptor = process.pidfd_open(self._record["pid"])
+        except ProcessLookupError:
+            return False
+        try:
+            if not state.alive(self._record["pid"], self._record["start_time"]):
+                return False
+            process.pidfd_send_signal(descriptor, signal)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _end(self) -> None:
+        """Kill whatever of the container runs, and wait until its process is gone. Raises NajaError."""
+        pid, started = self._record.get("pid", 0), self._record.get("start_time", 0)
+        manager = self.cgroup
+        if state.alive(pid, started) and pid != os.getpid():
+            descriptor = process.pidfd_open(pid)
+            if state.alive(pid, started):
+                process.pidfd_send_signal(descriptor, _SIGKILL)
+                manager.thaw()
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                if not poll.poll(_PATIENCE * 1000):
+                    raise NajaError(f"process {pid} of container {self.id} does not end, though it was killed")
+            os.close(descriptor)
+        manager.kill(_SIGKILL)
+
+    def delete(self, force: bool = False) -> None:
+        """Remove what is left of a stopped container; with ``force`` end it first. Raises NajaError."""
+        self._directory.lock()
+        status = self.status()
+        if status not in ("stopped", "created") and not force:
+            raise NajaError(f"cannot delete container {self.id} that is not stopped: {status}")
+        if self._record:
+            if status != "stopped":
+                self._end()
+            self._destroy()
+        else:
+            self._directory.remove()
+
+    def _destroy(self) -> None:
+        manager = self.cgroup
+        manager.kill(_SIGKILL)
+        manager.delete()
+        try:
+            document = self.config
+        except NajaError:
+            document = {}  # Its create was killed before there was one, and so before any hook.
+        self._directory.remove()
+        run_poststop(document, self._hook_state("stopped"), self.warn)
+
+    def processes(self) -> list[int]:
+        """Return the pids of all processes in the container, as the host sees them."""
+        return self.cgroup.processes()
+
+    def pause(self) -> None:
+        """Freeze all processes of the container. Raises NajaError where it is not running."""
+        self._directory.lock()
+        try:
+            status = self.status()
+            if status not in ("running", "created"):
+                raise NajaError("container not running", why=f"{self.id} is {status}")
+            self.cgroup.freeze()
+        finally:
+            self._directory.unlock()
+
+    def resume(self) -> None:
+        """Thaw the container. Raises NajaError: "container not paused"."""
+        self._directory.lock()
+        try:
+            if not self.cgroup.frozen():
+                raise NajaError("container not paused", why=self.id)
+            self.cgroup.thaw()
+        finally:
+            self._directory.unlock()
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Change the limits; ``resources`` has the shape of /linux/resources. Raises NajaError."""
+        self._directory.lock()
+        try:
+            if self.status() == "stopped":
+                raise NajaError("container not running", why=self.id)
+            self.cgroup.apply(resources)
+        finally:
+            self._directory.unlock()
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what the cgroups have counted, in the shape of runc's ``events --stats``."""
+        return self.cgroup.statistics()
+
+
+_WHY_NOT_STARTED = {
+    "stopped": "cannot start a container that has stopped",
+    "running": "cannot start an already running container",
+    "paused": "cannot start an already running container",
+}
+
+
+def run(
+    id: str,
+    bundle: str = ".",
+    *,
+    root: str | None = None,
+    detach: bool = False,
+    keep: bool = False,
+    no_subreaper: bool = False,
+    **options: Any,
+) -> int:
+    """Create and start a container. Returns the program's exit code, 0 with ``detach``.
+
+    Attached, signals and the terminal are passed on, and the container is deleted at its end unless
+    ``keep`` is set. Raises NajaError.
+    """
+    from runtime.process.attached import Attached  # noqa: PLC0415 - create and exec do without
+
+    attached = None if detach else Attached()
+    if attached and not no_subreaper:
+        process.set_child_subreaper(True)
+    try:
+        creation = Creation(
+            id, bundle, root=root or state.default_root(), warn=_warn, gate=False, detached=detach, **options
+        )
+        creation.make()
+        container = Container(creation.directory, creation.record)
+        try:
+            container._poststart()
+        except NajaError:
+            container.delete(force=True)
+            raise
+        creation.directory.unlock()
+        if attached is None:
+            return 0
+        if creation.console >= 0:
+            attached.relay(creation.console)
+        code = attached.wait(creation.init)
+    finally:
+        if attached:
+            attached.close()
+    if not keep:
+        container.delete(force=True)
+    return code
+
+
+def list_containers(root: str | None = None) -> list[dict[str, Any]]:
+    """Return the state documents of all containers, sorted by ID."""
+    root = root or state.default_root()
+    documents = []
+    for id in state.ids(root):
+        try:
+            documents.append(Container.load(id, root=root).state())
+        except NajaError:
+            continue  # Deleted meanwhile, or never finished.
+    return documents
+
+
+def owner_name(uid: int) -> str:
+    """Return the name of a user, or the number where it has none."""
+    with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split(":")
+            if len(fields) > 2 and fields[2] == str(uid):
+                return fields[0]
+    return str(uid)

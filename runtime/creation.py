@@ -1,0 +1,250 @@
+"""Making a container: from a bundle to a process that waits at the start gate, or runs."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runtime import cgroups, config, hooks, state
+from runtime.config import json
+from runtime.errors import NajaError
+from runtime.linux import process
+from runtime.operations.base import RUNTIME, Context
+from runtime.operations.terminal import send_descriptor
+from runtime.plan import Request, compile_plan, hook_state
+from runtime.process.launch import Launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runtime.cgroups import Manager
+    from runtime.plan import Plan
+
+
+class Creation:
+    """A container in the making. ``make`` makes it, or leaves nothing of it behind.
+
+    Afterwards ``directory`` holds its record, locked; ``init`` is the pid of its process, a child of
+    this one; ``console`` the master of its terminal where the caller is to relay it, else -1.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        bundle: str,
+        *,
+        root: str,
+        warn: Callable[[str], None],
+        gate: bool,
+        systemd_cgroup: bool = False,
+        rootless: bool | None = None,
+        console_socket: str = "",
+        pid_file: str = "",
+        pidfd_socket: str = "",
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+        preserve_fds: int = 0,
+        detached: bool = True,
+    ) -> None:
+        state.check_id(id)
+        self.id = id
+        self.bundle = os.path.abspath(bundle)
+        self.root = root
+        self.warn = warn
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
+        self.console = -1
+        self.init = 0
+        self._gate = gate
+        self._systemd = systemd_cgroup
+        self._rootless = is_rootless() if rootless is None else rootless
+        self._terminal = (console_socket, detached)
+        self._no_pivot = no_pivot
+        self._no_new_keyring = no_new_keyring
+        self._preserve_fds = preserve_fds + int(os.environ.get("LISTEN_FDS") or 0)
+        self._manager: Manager | None = None
+        self._launch: Launch | None = None
+
+    def make(self) -> None:
+        """Make the container. Raises NajaError; then nothing of it is left."""
+        # The stage boots while this process reads, validates and compiles.
+        self._launch = Launch(keep=self._inherited())
+        try:
+            self._config, content = config.read(self.bundle)
+            plan = self._compile()
+        except BaseException:
+            self._launch.abandon()
+            raise
+        try:
+            self.directory = state.StateDirectory.create(self.root, self.id)
+        except BaseException:
+            self._launch.abandon()
+            raise
+        try:
+            self.directory.lock()
+            self._write_record("creating", os.getpid())
+            self.directory.write_file("config.json", content)
+            self._run(plan)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _inherited(self) -> tuple[int, ...]:
+        """Return the descriptors that the container inherits beside 0, 1 and 2."""
+        numbers = tuple(range(3, 3 + self._preserve_fds))
+        for number in numbers:
+            try:
+                os.fstat(number)
+            except OSError as error:
+                what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
+                raise NajaError.from_os_error(what, error) from None
+        return numbers
+
+    def _compile(self) -> Plan:
+        console_socket, detached = self._terminal
+        terminal = self._config["process"].get("terminal", False)
+        check_terminal(terminal, console_socket, detached)
+        hierarchies = cgroups.detect()
+        linux = self._config["linux"]
+        self._manager = cgroups.manager(
+            linux.get("cgroupsPath", ""),
+            self.id,
+            systemd=self._systemd,
+            rootless=self._rootless,
+            hierarchies=hierarchies,
+        )
+        self._request = Request(
+            self._config,
+            id=self.id,
+            bundle=self.bundle,
+            rootless=self._rootless,
+            detached=detached,
+            console_socket=console_socket,
+            no_pivot=self._no_pivot,
+            no_new_keyring=self._no_new_keyring,
+            preserve_fds=self._preserve_fds,
+            systemd_cgroup=self._systemd,
+            gate=self._gate,
+            environment=dict(os.environ),
+            **cgroups.describe(self._manager, hierarchies),
+        )
+        return compile_plan(self._request)
+
+    def _run(self, plan: Plan) -> None:
+        assert self._launch and self._manager
+        context = Context(RUNTIME, self.warn)
+        if self._gate:
+            context.descriptors["gate"] = self.directory.listen("gate")
+            context.handover.append("gate")
+        self._launch.run(plan, context, born=self._born, ready=self._ready)
+        self.console = context.descriptors.pop("console", -1)
+        if not self._gate:
+            self._write_record("running", self.init)
+
+    def _born(self, pid: int) -> None:
+        self.init = pid
+        self._write_record("creating", pid)
+
+    def _ready(self) -> None:
+        """The container is created: say so to whoever asked for it."""
+        self._write_record("created", self.init)
+        if self.pidfd_socket:
+            send_pidfd(self.pidfd_socket, self.init)
+        if self.pid_file:
+            write_pid_file(self.pid_file, self.init)
+
+    def _write_record(self, status: str, pid: int) -> None:
+        assert self._manager
+        self.record: dict[str, Any] = {
+            "ociVersion": self._config["ociVersion"],
+            "id": self.id,
+            "status": status,
+            "pid": pid,
+            "start_time": state.start_time(pid),
+            "bundle": self.bundle,
+            "rootfs": os.path.join(self.bundle, self._config["root"]["path"]),
+            "created": now(),
+            "owner": os.geteuid(),
+            "annotations": self._config.get("annotations") or {},
+            "rootless": self._rootless,
+            "cgroup": self._manager.record(),
+        }
+        self.directory.write(self.record)
+
+    def _undo(self) -> None:
+        """Take back all that was done, however far that was."""
+        assert self._launch and self._manager
+        born = self.init
+        self._launch.abandon()
+        self._manager.kill(9)
+        self._manager.delete()
+        if born:
+            run_poststop(self._config, hook_state(self._request, "poststop"), self.warn)
+        self.directory.remove()
+        self.directory.close()
+
+
+def check_terminal(terminal: bool, console_socket: str, detached: bool) -> None:
+    """Refuse a terminal that nobody would serve, or a socket that nobody would write to."""
+    if terminal and detached and not console_socket:
+        raise NajaError(
+            "cannot allocate tty if naja will detach without setting console socket",
+            origin="/process/terminal",
+        )
+    if console_socket and not (terminal and detached):
+        raise NajaError(
+            "cannot use console socket if naja will not detach or allocate tty", origin="/process/terminal"
+        )
+
+
+def is_rootless() -> bool:
+    """Tell whether the caller lacks root's privileges on the host: another user, or a user namespace."""
+    if os.geteuid() != 0:
+        return True
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() != [b"0", b"0", b"4294967295"]
+
+
+def run_poststop(document: dict[str, Any], state_document: dict[str, Any], warn: Callable[[str], None]) -> None:
+    """Run the poststop hooks; a failure is a warning, and the others run all the same (config.md)."""
+    text = json.dumps({**state_document, "pid": 0})
+    for index, hook in enumerate((document.get("hooks") or {}).get("poststop") or ()):
+        try:
+            hooks.run_hook(hook, text, origin=f"/hooks/poststop/{index}")
+        except NajaError as error:
+            warn(str(error))
+
+
+def send_pidfd(path: str, pid: int) -> None:
+    """Send a pidfd of a process to a listening socket (runc's --pidfd-socket). Raises NajaError."""
+    descriptor = process.pidfd_open(pid)
+    try:
+        send_descriptor(path, descriptor, b"pidfd")
+    except OSError as error:
+        raise NajaError.from_os_error(f"send a pidfd to {path}", error) from None
+    finally:
+        os.close(descriptor)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid, without a newline as engines expect it; readers see all of it or nothing.
+
+    Raises NajaError.
+    """
+    directory, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(directory, f".{name}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        with open(descriptor, "wb") as file:
+            file.write(str(pid).encode())
+        os.rename(temporary, path)
+    except OSError as error:
+        raise NajaError.from_os_error(f"write the pid file {path}", error) from None
+
+
+def now() -> str:
+    """Return the time in UTC as RFC 3339 with nanoseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"

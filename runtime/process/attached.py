@@ -1,0 +1,214 @@
+"""Staying with a container's process: signals forwarded, the terminal relayed, its end awaited."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+
+import _signal
+
+from runtime.linux import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_CHUNK = 65536
+_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
+
+#: Not to be forwarded: they are about naja's own terminal and children, or cannot be caught.
+_OWN = {_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGPIPE}
+#: Sent by the kernel to a process that does something wrong: naja's own mistakes stay its own.
+_FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGILL, _signal.SIGFPE, _signal.SIGABRT, _signal.SIGSYS}
+
+
+class Attached:
+    """The caller's side of a container in the foreground.
+
+    Make one before the process is born, so that no signal is lost; ``wait`` returns the exit code;
+    ``close`` gives the caller its signals and its terminal back.
+    """
+
+    def __init__(self) -> None:
+        self._wakeup, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._saved_handlers: dict[int, Any] = {}
+        for number in _signal.valid_signals() - _OWN - _FAULTS | {_signal.SIGCHLD, _signal.SIGWINCH}:
+            try:
+                self._saved_handlers[number] = _signal.signal(number, lambda *_: None)
+            except (OSError, ValueError):
+                continue  # A signal that the C library keeps for itself.
+        self._saved_wakeup = _signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        self._terminal: Terminal | None = None
+        self._pid = 0
+
+    def relay(self, console: int) -> None:
+        """Connect the caller's stdin and stdout with the master of the container's terminal."""
+        self._terminal = Terminal(console)
+
+    def wait(self, pid: int) -> int:
+        """Wait for the end of a child and return its exit code, 128 + N where signal N ended it.
+
+        Other children that end meanwhile (as the caller may be a subreaper) are reaped.
+        """
+        self._pid = pid
+        pidfd = process.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        if self._terminal:
+            self._terminal.register(poll)
+        code: int | None = None
+        while code is None:
+            for ready, _ in poll.poll():
+                if ready == self._wakeup:
+                    self._forward(pidfd)
+                elif ready == pidfd:
+                    code = _reap(pid)
+                elif self._terminal:
+                    self._terminal.move(ready, poll)
+        os.close(pidfd)
+        if self._terminal:
+            self._terminal.drain()
+        return code
+
+    def _forward(self, pidfd: int) -> None:
+        for number in os.read(self._wakeup, 4096):
+            if number == _signal.SIGCHLD:
+                self._reap_strangers()
+            elif number == _signal.SIGWINCH:
+                if self._terminal:
+                    self._terminal.resize()
+            else:
+                try:
+                    process.pidfd_send_signal(pidfd, number)
+                except ProcessLookupError:
+                    return
+
+    def _reap_strangers(self) -> None:
+        """Reap ended children other than the container's process, whose status ``wait`` wants."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid == self._pid:
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
+
+    def close(self) -> None:
+        """Undo what making this has changed."""
+        if self._terminal:
+            self._terminal.close()
+        _signal.set_wakeup_fd(self._saved_wakeup)
+        for number, handler in self._saved_handlers.items():
+            _signal.signal(number, _signal.SIG_DFL if handler is None else handler)
+        os.close(self._wakeup)
+        os.close(self._alarm)
+
+
+def _reap(pid: int) -> int:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return 128 - code if code < 0 else code
+
+
+class Terminal:
+    """The caller's terminal in raw mode, and the master of the container's beside it."""
+
+    def __init__(self, console: int) -> None:
+        import termios  # noqa: PLC0415 - only who is attached to a terminal pays for it
+
+        self._termios = termios
+        self._console = console
+        self._saved: list[Any] | None = None
+        os.set_blocking(console, False)
+        self._pending = b""  # typed, but not yet taken by the container
+        self._poll: select.poll | None = None
+        if os.isatty(0):
+            self._saved = termios.tcgetattr(0)
+            self._make_raw()
+        self.resize()
+
+    def _make_raw(self) -> None:
+        """As cfmakeraw(3)."""
+        t = self._termios
+        mode = t.tcgetattr(0)
+        mode[0] &= ~(
+            t.IGNBRK | t.BRKINT | t.PARMRK | t.ISTRIP | t.INLCR | t.IGNCR | t.ICRNL | t.IXON
+        )
+        mode[1] &= ~t.OPOST
+        mode[2] = mode[2] & ~(t.CSIZE | t.PARENB) | t.CS8
+        mode[3] &= ~(t.ECHO | t.ECHONL | t.ICANON | t.ISIG | t.IEXTEN)
+        mode[6][t.VMIN], mode[6][t.VTIME] = 1, 0
+        t.tcsetattr(0, t.TCSANOW, mode)
+
+    def resize(self) -> None:
+        """Give the container's terminal the size of the caller's."""
+        for own in (0, 1, 2):
+            try:
+                size = fcntl.ioctl(own, _TIOCGWINSZ, bytes(8))
+            except OSError:
+                continue
+            fcntl.ioctl(self._console, _TIOCSWINSZ, size)
+            return
+
+    def register(self, poll: select.poll) -> None:
+        """Watch both sides."""
+        self._poll = poll
+        poll.register(self._console, select.POLLIN)
+        try:
+            poll.register(0, select.POLLIN)
+        except (OSError, ValueError):
+            return  # No standard input; the container gets none.
+
+    def move(self, ready: int, poll: select.poll) -> None:
+        """Carry what there is from the ready side to the other."""
+        if ready == self._console:
+            self._flush()
+            if not self._to_caller():
+                poll.unregister(self._console)
+                self._poll = None
+            return
+        typed = os.read(0, _CHUNK)
+        if not typed:
+            poll.unregister(0)
+            typed = b"\x04"  # The end of input, as a terminal says it.
+        self._pending += typed
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._pending:
+            try:
+                self._pending = self._pending[os.write(self._console, self._pending) :]
+            except BlockingIOError:
+                break
+            except OSError:
+                self._pending = b""  # The container has closed its side.
+        if self._poll:
+            self._poll.modify(self._console, select.POLLIN | (select.POLLOUT if self._pending else 0))
+
+    def _to_caller(self) -> bool:
+        """Copy what the container wrote to stdout; False at the end."""
+        try:
+            data = os.read(self._console, _CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno == errno.EIO:  # The last slave was closed.
+                return False
+            raise
+        while data:
+            data = data[os.write(1, data) :]
+        return True
+
+    def drain(self) -> None:
+        """Copy what the container wrote before it ended."""
+        while select.select([self._console], [], [], 0)[0] and self._to_caller():
+            pass
+
+    def close(self) -> None:
+        """Restore the caller's terminal."""
+        os.close(self._console)
+        if self._saved:
+            self._termios.tcsetattr(0, self._termios.TCSADRAIN, self._saved)
