@@ -60,7 +60,7 @@ def call(function: Any, *values: Any) -> int:
     Returns its result. Raises OSError with errno.
     """
     result: int = function(*arguments(values))
-    if result == -1:
+    if result in (-1, 0xFFFFFFFF):  # a C int's -1 need not fill the upper half of the register
         number = _ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result

@@ -6,11 +6,12 @@ wrappers.
 
 from __future__ import annotations
 
+import errno
 import os
 
-_NAMES = ("keyctl", "ioprio_set", "set_mempolicy", "sched_setattr", "seccomp")
+NAMES = ("keyctl", "ioprio_set", "set_mempolicy", "sched_setattr", "seccomp")
 
-#: By uname(2)'s machine, in the order of ``_NAMES``.
+#: By uname(2)'s machine, in the order of ``NAMES``.
 _GENERIC = (219, 30, 237, 274, 277)
 BY_MACHINE = {
     "x86_64": (250, 251, 238, 314, 317),
@@ -21,11 +22,13 @@ BY_MACHINE = {
     "s390x": (280, 282, 270, 345, 348),
 }
 
+#: Asked once: uname(2) tells something else after personality(2).
+_MACHINE = os.uname().machine
+
 
 def number(name: str) -> int:
     """Return the number of a system call on this machine. Raises OSError (ENOSYS) where unknown."""
-    machine = os.uname().machine
     try:
-        return BY_MACHINE[machine][_NAMES.index(name)]
+        return BY_MACHINE[_MACHINE][NAMES.index(name)]
     except KeyError:
-        raise OSError(38, f"no system call numbers for {machine}") from None
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None

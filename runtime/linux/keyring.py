@@ -1,0 +1,29 @@
+"""Kernel keyrings, as far as a container needs them: a session keyring of its own (keyrings(7))."""
+
+from __future__ import annotations
+
+from runtime.linux.libc import buffer, syscall
+from runtime.linux.numbers import number
+
+_JOIN_SESSION_KEYRING, _SETPERM, _DESCRIBE = 1, 5, 6
+
+#: KEY_USR_SEARCH: processes of the keyring's owner may search it.
+USER_SEARCH = 0x00080000
+
+
+def join_session_keyring(name: bytes) -> int:
+    """Join the session keyring ``name``, made where there is none. Returns its serial. Raises OSError."""
+    return syscall(number("keyctl"), _JOIN_SESSION_KEYRING, name)
+
+
+def permissions(key: int) -> int:
+    """Return the permission mask of a key (keyctl_describe(3)). Raises OSError."""
+    description = buffer(256)
+    size = syscall(number("keyctl"), _DESCRIBE, key, description, 256)
+    # "type;uid;gid;permissions;description"
+    return int(description.raw[:size].split(b";")[3], 16)
+
+
+def set_permissions(key: int, mask: int) -> None:
+    """Set the permission mask of a key (keyctl_setperm(3)). Raises OSError."""
+    syscall(number("keyctl"), _SETPERM, key, mask)
