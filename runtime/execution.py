@@ -1,0 +1,119 @@
+"""Adding a process to a running container: ``naja exec``."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import cgroups
+from runtime.creation import check_terminal, inherited, send_pidfd, write_pid_file
+from runtime.errors import NajaError
+from runtime.linux import namespaces, process
+from runtime.operations.base import RUNTIME, Context
+from runtime.plan import Request, compile_exec
+from runtime.process.launch import Launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.container import Container
+
+
+def execute(
+    container: Container,
+    program: dict[str, Any],
+    *,
+    console_socket: str = "",
+    pid_file: str = "",
+    pidfd_socket: str = "",
+    detach: bool = False,
+    preserve_fds: int = 0,
+    cgroup: dict[str, str] | None = None,
+    ignore_paused: bool = False,
+) -> int:
+    """Run ``program`` (the shape of config.json's /process) in a running container.
+
+    ``cgroup`` names cgroups below the container's own, by controller ("" for all). Returns the
+    program's exit code, 128 + N where signal N ended it; 0 at once with ``detach``. Raises NajaError.
+    """
+    from runtime.process.attached import Attached  # noqa: PLC0415 - create does without
+
+    check_terminal(program.get("terminal", False), console_socket, detach)
+    preserve_fds += int(os.environ.get("LISTEN_FDS") or 0)
+    attached = None if detach else Attached()
+    try:
+        launch = Launch(keep=inherited(preserve_fds))
+        try:
+            pidfd = _open_process(container, ignore_paused)
+            request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
+            plan = compile_exec(request, container.pid, _foreign_namespaces(container.pid), program)
+            context = Context(RUNTIME, container.warn)
+            context.descriptors["container"] = pidfd
+            context.handover.append("container")
+            launch.run(plan, context)
+            if pidfd_socket:
+                send_pidfd(pidfd_socket, launch.init)
+            if pid_file:
+                write_pid_file(pid_file, launch.init)
+        except BaseException:
+            launch.abandon()
+            raise
+        if attached is None:
+            return 0
+        if "console" in context.descriptors:
+            attached.relay(context.take("console"))
+        return attached.wait(launch.init)
+    finally:
+        if attached:
+            attached.close()
+
+
+def _open_process(container: Container, ignore_paused: bool) -> int:
+    """Return a pidfd of the container's process. Raises NajaError where nothing can be added to it."""
+    status = container.status()
+    if status == "stopped":
+        raise NajaError("cannot exec in a stopped container", why=container.id)
+    if status == "paused" and not ignore_paused:
+        raise NajaError("cannot exec in a paused container", why="--ignore-paused waits for its resume")
+    try:
+        pidfd = process.pidfd_open(container.pid)
+    except (ProcessLookupError, ValueError):
+        raise NajaError("cannot exec in a stopped container", why=container.id) from None
+    if not container.pid:  # It ended, and the pid may be another's: asked again after opening.
+        raise NajaError("cannot exec in a stopped container", why=container.id)
+    return pidfd
+
+
+def _foreign_namespaces(pid: int) -> list[str]:
+    """Return the kinds of namespaces in which a process differs from the caller."""
+    kinds = []
+    for kind in namespaces.FLAGS:
+        name = namespaces.file_name(kind)
+        try:
+            theirs = os.readlink(f"/proc/{pid}/ns/{name}")
+        except FileNotFoundError:
+            continue  # A kernel without this kind.
+        except OSError as error:
+            raise NajaError.from_os_error(f"read the namespaces of process {pid}", error) from None
+        if theirs != os.readlink(f"/proc/self/ns/{name}"):
+            kinds.append(kind)
+    return kinds
+
+
+def _request(
+    container: Container, console_socket: str, detach: bool, preserve_fds: int, below: dict[str, str]
+) -> Request:
+    record = container.record
+    manager = container.cgroup
+    return Request(
+        container.config,
+        id=container.id,
+        bundle=record["bundle"],
+        rootless=record["rootless"],
+        detached=detach,
+        console_socket=console_socket,
+        preserve_fds=preserve_fds,
+        gate=False,
+        environment=dict(os.environ),
+        **cgroups.describe(manager, cgroups.detect(), below=below),
+    )
