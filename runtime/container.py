@@ -67,6 +67,11 @@ class Container:
         return cls(directory, directory.read())
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What is kept on disk, as last read."""
+        return self._record
+
+    @property
     def cgroup(self) -> Manager:
         """The manager of the container's cgroups."""
         return cgroups.restore(self._record["cgroup"])
@@ -268,6 +273,12 @@ class Container:
             self.cgroup.apply(resources)
         finally:
             self._directory.unlock()
+
+    def exec(self, program: dict[str, Any], **options: Any) -> int:
+        """Run another program in the container; see ``runtime.execution.execute``."""
+        from runtime.execution import execute  # noqa: PLC0415 - the other verbs do without
+
+        return execute(self, program, **options)
 
     def statistics(self) -> dict[str, Any]:
         """Return what the cgroups have counted, in the shape of runc's ``events --stats``."""

@@ -70,7 +70,7 @@ class Creation:
     def make(self) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
         # The stage boots while this process reads, validates and compiles.
-        self._launch = Launch(keep=self._inherited())
+        self._launch = Launch(keep=inherited(self._preserve_fds))
         try:
             self._config, content = config.read(self.bundle)
             plan = self._compile()
@@ -90,17 +90,6 @@ class Creation:
         except BaseException:
             self._undo()
             raise
-
-    def _inherited(self) -> tuple[int, ...]:
-        """Return the descriptors that the container inherits beside 0, 1 and 2."""
-        numbers = tuple(range(3, 3 + self._preserve_fds))
-        for number in numbers:
-            try:
-                os.fstat(number)
-            except OSError as error:
-                what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
-                raise NajaError.from_os_error(what, error) from None
-        return numbers
 
     def _compile(self) -> Plan:
         console_socket, detached = self._terminal
@@ -184,6 +173,18 @@ class Creation:
             run_poststop(self._config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()
         self.directory.close()
+
+
+def inherited(count: int) -> tuple[int, ...]:
+    """Return the descriptors that a container inherits beside 0, 1 and 2. Raises NajaError."""
+    numbers = tuple(range(3, 3 + count))
+    for number in numbers:
+        try:
+            os.fstat(number)
+        except OSError as error:
+            what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
+            raise NajaError.from_os_error(what, error) from None
+    return numbers
 
 
 def check_terminal(terminal: bool, console_socket: str, detached: bool) -> None:
