@@ -6,11 +6,10 @@ processes may hold handles on the same one, and a lock keeps their commands apar
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 import sys
-
-import _socket
 
 from runtime import cgroups, hooks, state
 from runtime.config import json
@@ -211,7 +210,9 @@ class Container:
                 poll = select.poll()
                 poll.register(descriptor, select.POLLIN)
                 if not poll.poll(_PATIENCE * 1000):
-                    raise NajaError(f"process {pid} of container {self.id} does not end, though it was killed")
+                    raise NajaError(
+                        f"process {pid} of container {self.id} does not end, though it was killed"
+                    )
             os.close(descriptor)
         manager.kill(_SIGKILL)
 
@@ -276,7 +277,7 @@ class Container:
 
     def exec(self, program: dict[str, Any], **options: Any) -> int:
         """Run another program in the container; see ``runtime.execution.execute``."""
-        from runtime.execution import execute  # noqa: PLC0415 - the other verbs do without
+        from runtime.execution import execute
 
         return execute(self, program, **options)
 
@@ -307,7 +308,7 @@ def run(
     Attached, signals and the terminal are passed on, and the container is deleted at its end unless
     ``keep`` is set. Raises NajaError.
     """
-    from runtime.process.attached import Attached  # noqa: PLC0415 - create and exec do without
+    from runtime.process.attached import Attached
 
     attached = None if detach else Attached()
     if attached and not no_subreaper:

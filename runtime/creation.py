@@ -208,7 +208,9 @@ def is_rootless() -> bool:
         return file.read().split() != [b"0", b"0", b"4294967295"]
 
 
-def run_poststop(document: dict[str, Any], state_document: dict[str, Any], warn: Callable[[str], None]) -> None:
+def run_poststop(
+    document: dict[str, Any], state_document: dict[str, Any], warn: Callable[[str], None]
+) -> None:
     """Run the poststop hooks; a failure is a warning, and the others run all the same (config.md)."""
     text = json.dumps({**state_document, "pid": 0})
     for index, hook in enumerate((document.get("hooks") or {}).get("poststop") or ()):

@@ -36,7 +36,7 @@ def execute(
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). Returns the
     program's exit code, 128 + N where signal N ended it; 0 at once with ``detach``. Raises NajaError.
     """
-    from runtime.process.attached import Attached  # noqa: PLC0415 - create does without
+    from runtime.process.attached import Attached
 
     check_terminal(program.get("terminal", False), console_socket, detach)
     preserve_fds += int(os.environ.get("LISTEN_FDS") or 0)

@@ -7,11 +7,10 @@ marshal is safe here: it is neither stored nor taken from anyone else.
 
 from __future__ import annotations
 
+import _socket
 import marshal
 import os
 from struct import Struct
-
-import _socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _LIMIT = 64 << 20
 _MOST_DESCRIPTORS = 250
 
 
-class ChannelClosed(Exception):  # noqa: N818 - a state of the peer, caught where it is expected
+class ChannelClosed(Exception):
     """The other end is gone: its process died, or exec closed the descriptor."""
 
 

@@ -7,9 +7,8 @@ success, a message is an error.
 
 from __future__ import annotations
 
-import os
-
 import _socket
+import os
 
 from runtime.operations.base import Context, Operation
 

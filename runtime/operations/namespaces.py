@@ -155,7 +155,9 @@ class MapIds(Operation):
             lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
             _write_file(f"/proc/{pid}/{kind}_map", lines.encode())
         except OSError as error:
-            raise NajaError.from_os_error(f"write {kind}_map of process {pid}", error, origin=origin) from None
+            raise NajaError.from_os_error(
+                f"write {kind}_map of process {pid}", error, origin=origin
+            ) from None
 
 
 def _ranges(mappings: list[Mapping]) -> str:

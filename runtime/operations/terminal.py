@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 from struct import pack
-
-import _socket
 
 from runtime.operations.base import Context, Operation
 

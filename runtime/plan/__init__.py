@@ -39,7 +39,13 @@ class Phase:
     __slots__ = ("actor", "executes", "operations", "title", "waits")
 
     def __init__(
-        self, actor: str, title: str, operations: list[Operation], *, waits: bool = False, executes: bool = False
+        self,
+        actor: str,
+        title: str,
+        operations: list[Operation],
+        *,
+        waits: bool = False,
+        executes: bool = False,
     ) -> None:
         self.actor = actor
         self.title = title
@@ -100,7 +106,11 @@ def compile_plan(request: Request) -> Plan:
     enter = cgroup.enter(request)
     return Plan(
         [
-            Phase(RUNTIME, "prepare", cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request)),
+            Phase(
+                RUNTIME,
+                "prepare",
+                cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request),
+            ),
             *_namespace_phases(request),
             Phase(RUNTIME, "adopt", enter if enters_early else []),
             Phase(
@@ -183,7 +193,9 @@ def _hooks(request: Request, *kinds: str) -> list[Operation]:
 
 def hook_state(request: Request, kind: str) -> dict[str, Any]:
     """Return the state document that hooks of a kind read, without the pid (runtime.md, State)."""
-    status = {"startContainer": "created", "poststart": "running", "poststop": "stopped"}.get(kind, "creating")
+    status = {"startContainer": "created", "poststart": "running", "poststop": "stopped"}.get(
+        kind, "creating"
+    )
     state = {
         "ociVersion": request.config["ociVersion"],
         "id": request.id,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import _signal
 import errno
 import fcntl
 import os
 import select
-
-import _signal
 
 from runtime.linux import process
 
@@ -117,7 +116,7 @@ class Terminal:
     """The caller's terminal in raw mode, and the master of the container's beside it."""
 
     def __init__(self, console: int) -> None:
-        import termios  # noqa: PLC0415 - only who is attached to a terminal pays for it
+        import termios
 
         self._termios = termios
         self._console = console
@@ -134,9 +133,7 @@ class Terminal:
         """As cfmakeraw(3)."""
         t = self._termios
         mode = t.tcgetattr(0)
-        mode[0] &= ~(
-            t.IGNBRK | t.BRKINT | t.PARMRK | t.ISTRIP | t.INLCR | t.IGNCR | t.ICRNL | t.IXON
-        )
+        mode[0] &= ~(t.IGNBRK | t.BRKINT | t.PARMRK | t.ISTRIP | t.INLCR | t.IGNCR | t.ICRNL | t.IXON)
         mode[1] &= ~t.OPOST
         mode[2] = mode[2] & ~(t.CSIZE | t.PARENB) | t.CS8
         mode[3] &= ~(t.ECHO | t.ECHONL | t.ICANON | t.ISIG | t.IEXTEN)

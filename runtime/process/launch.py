@@ -7,7 +7,7 @@ import os
 from runtime import errors
 from runtime.errors import NajaError
 from runtime.linux import process
-from runtime.linux.channel import Channel, ChannelClosed
+from runtime.linux.channel import ChannelClosed
 from runtime.operations.base import RUNTIME, Context, apply_all
 from runtime.process.seal import spawn_stage
 
