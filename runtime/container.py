@@ -22,6 +22,7 @@ from runtime.process.launch import explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
     from runtime.cgroups import Manager
@@ -33,37 +34,48 @@ _PATIENCE = 10.0
 
 
 def _warn(text: str) -> None:
+    """Where warnings go if the caller of the API does not say."""
     sys.stderr.write(f"naja: warning: {text}\n")
 
 
 class Container:
     """A container that exists. Make one with ``create``, find one with ``load``."""
 
-    def __init__(self, directory: state.StateDirectory, record: dict[str, Any]) -> None:
+    def __init__(
+        self, directory: state.StateDirectory, record: dict[str, Any], warn: Callable[[str], None] = _warn
+    ) -> None:
         self._directory = directory
         self._record = record
         self.id = directory.id
         #: Called with one line for what is worth saying but no error.
-        self.warn = _warn
+        self.warn = warn
 
     @classmethod
-    def create(cls, id: str, bundle: str = ".", *, root: str | None = None, **options: Any) -> Self:
+    def create(
+        cls,
+        id: str,
+        bundle: str = ".",
+        *,
+        root: str | None = None,
+        warn: Callable[[str], None] = _warn,
+        **options: Any,
+    ) -> Self:
         """Make the container that a bundle describes; its process waits for ``start``.
 
         ``options`` are those of ``runtime.creation.Creation``: console_socket, pid_file,
         pidfd_socket, no_pivot, no_new_keyring, preserve_fds, systemd_cgroup, rootless. Raises
         NajaError; then nothing of the container is left.
         """
-        creation = Creation(id, bundle, root=root or state.default_root(), warn=_warn, gate=True, **options)
+        creation = Creation(id, bundle, root=root or state.default_root(), warn=warn, gate=True, **options)
         creation.make()
         creation.directory.unlock()
-        return cls(creation.directory, creation.record)
+        return cls(creation.directory, creation.record, warn)
 
     @classmethod
-    def load(cls, id: str, *, root: str | None = None) -> Self:
+    def load(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = _warn) -> Self:
         """Find a container. Raises NajaError: "container does not exist"."""
         directory = state.StateDirectory.open(root or state.default_root(), id)
-        return cls(directory, directory.read())
+        return cls(directory, directory.read(), warn)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -301,6 +313,7 @@ def run(
     detach: bool = False,
     keep: bool = False,
     no_subreaper: bool = False,
+    warn: Callable[[str], None] = _warn,
     **options: Any,
 ) -> int:
     """Create and start a container. Returns the program's exit code, 0 with ``detach``.
@@ -315,10 +328,10 @@ def run(
         process.set_child_subreaper(True)
     try:
         creation = Creation(
-            id, bundle, root=root or state.default_root(), warn=_warn, gate=False, detached=detach, **options
+            id, bundle, root=root or state.default_root(), warn=warn, gate=False, detached=detach, **options
         )
         creation.make()
-        container = Container(creation.directory, creation.record)
+        container = Container(creation.directory, creation.record, warn)
         try:
             container._poststart()
         except NajaError:
