@@ -1,0 +1,1 @@
+"""What integration and engine tests share: bundles, runners, terminals, leak checks."""
