@@ -91,6 +91,11 @@ class Creation:
             self._undo()
             raise
 
+    def plan(self) -> Plan:
+        """Return what ``make`` would run. Touches nothing. Raises NajaError."""
+        self._config, _ = config.read(self.bundle)
+        return self._compile()
+
     def _compile(self) -> Plan:
         console_socket, detached = self._terminal
         terminal = self._config["process"].get("terminal", False)
