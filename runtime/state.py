@@ -7,11 +7,10 @@ Everything below ROOT is reached by descriptor and no symbolic link is followed.
 
 from __future__ import annotations
 
+import _socket
 import fcntl
 import os
 import stat
-
-import _socket
 
 from runtime.config import json
 from runtime.errors import NajaError
@@ -20,11 +19,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["StateDirectory", "alive", "check_id", "default_root", "ids", "start_time", "status"]
+__all__ = [
+    "NoContainer",
+    "StateDirectory",
+    "alive",
+    "check_id",
+    "default_root",
+    "ids",
+    "start_time",
+    "status",
+]
 
 _RECORD, _NEW_RECORD = "state.json", "state.json.new"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NoContainer(NajaError):
+    """There is no container of that ID; engines look for these words."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__("container does not exist", why=id)
 
 
 def default_root() -> str:
@@ -101,7 +116,7 @@ class StateDirectory:
 
     @classmethod
     def open(cls, root: str, id: str) -> StateDirectory:
-        """Open the directory of a container. Raises NajaError: "container does not exist"."""
+        """Open the directory of a container. Raises NoContainer."""
         check_id(id)
         root_descriptor = -1
         try:
@@ -111,13 +126,13 @@ class StateDirectory:
             if root_descriptor >= 0:
                 os.close(root_descriptor)
             if isinstance(error, FileNotFoundError):
-                raise NajaError("container does not exist", why=id) from None
+                raise NoContainer(id) from None
             raise NajaError.from_os_error(f"open the state directory {root}/{id}", error) from None
 
     def lock(self, *, wait: bool = True) -> None:
         """Keep every other command off this container, until ``unlock``, ``close`` or death.
 
-        Raises NajaError where the container was deleted meanwhile, or, with ``wait`` false, where
+        Raises NoContainer where it was deleted meanwhile, and NajaError where, with ``wait`` false,
         another command holds the lock.
         """
         try:
@@ -125,7 +140,7 @@ class StateDirectory:
         except BlockingIOError:
             raise NajaError("container is busy with another command", why=self.id) from None
         if os.fstat(self._descriptor).st_nlink == 0:
-            raise NajaError("container does not exist", why=self.id)
+            raise NoContainer(self.id)
 
     def unlock(self) -> None:
         """Let the next command have the container."""

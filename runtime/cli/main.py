@@ -1,0 +1,116 @@
+"""The command ``naja``: from argv to an exit status. The one place where errors are reported."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from runtime.cli.options import VERBS
+from runtime.cli.output import Log, ReaderGone, show
+from runtime.cli.parser import UsageError, parse_globals, parse_verb
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+__all__ = ["execute", "main"]
+
+_INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
+
+
+def main() -> NoReturn:
+    """Do what argv says, and end the process at once: an orderly shutdown would cost a millisecond."""
+    # One command makes little garbage, and a collection costs more than it frees.
+    gc.disable()
+    _open_standard_streams()
+    program = os.path.basename(sys.argv[0])
+    status = _complete(program) if "_NAJA_COMPLETE" in os.environ else execute(program, sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            status = status or 1
+    os._exit(status)
+
+
+def execute(program: str, words: Sequence[str]) -> int:
+    """Run one command line; ``program`` is the name it was called by. Returns the exit status.
+
+    That is 0, 1 for a failure (255 for one of exec), or the container's own for run and exec.
+    """
+    log, debug, rest = Log(program), False, []
+    try:
+        globals, rest = parse_globals(words)
+        debug = globals["debug"]
+        log = Log(program, globals["log"], globals["log-format"])
+        status = _dispatch(program, globals, rest, log)
+        log.close()
+        return status
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except ReaderGone:
+        return _BROKEN_PIPE
+    except Exception as error:
+        if debug:
+            # Not the module traceback, which would have to be imported first.
+            sys.__excepthook__(type(error), error, error.__traceback__)
+        log.error(_in_one_line(error))
+        return VERBS[rest[0]].failure if rest and not isinstance(error, UsageError) else 1
+
+
+def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) -> int:
+    """Do what the words after the global options say. Returns the exit status. Raises NajaError."""
+    if globals["version"]:
+        return _show_version(program)
+    if globals["help"] or not rest or rest[0] in ("help", "h"):
+        return _show_help(program, rest[1:2])
+    command = parse_verb(globals, rest)
+    if command.options["help"]:
+        return _show_help(program, rest[:1])
+    # The verb's module is loaded now, and no other verb's.
+    __import__(command.verb.module)
+    function = getattr(sys.modules[command.verb.module], command.verb.function)
+    status: int | None = function(command, log)
+    return status or 0
+
+
+def _in_one_line(error: Exception) -> str:
+    """Say what went wrong. What is not a NajaError is a bug, except that memory may run out anywhere."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    text = str(error) if isinstance(error, NajaError) else f"internal error: {type(error).__name__}: {error}"
+    return " ".join(text.splitlines())
+
+
+def _show_version(program: str) -> int:
+    """Print the version as engines parse it: runc's lines, under the name that naja was called by."""
+    from runtime.cli.version import lines
+
+    show("\n".join(lines(program)) + "\n")
+    return 0
+
+
+def _show_help(program: str, verb: Sequence[str]) -> int:
+    # click is loaded here and for completion only.
+    from runtime.cli.help import show_help
+
+    return show_help(program, *verb)
+
+
+def _complete(program: str) -> int:
+    from runtime.cli.help import complete
+
+    return complete(program)
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null where the caller closed stdin, stdout or stderr: no other file may get their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)

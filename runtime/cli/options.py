@@ -1,0 +1,297 @@
+"""All verbs and options, declared once: for the parser, the help, and shell completion.
+
+Names, aliases and meanings are runc's; what only naja has is said in the help. An option is given
+as ``--name VALUE``, ``--name=VALUE`` or with a single dash, before or after the other arguments.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: The kinds of values: true or false, text, an integer, text that may be given several times, and a
+#: span of time ("1m30s").
+FLAG, TEXT, NUMBER, TEXTS, DURATION = "flag", "text", "number", "texts", "duration"
+
+
+class Option:
+    """An option: ``names``, long one first, without dashes; what it takes, and where it is not given."""
+
+    __slots__ = ("default", "help", "kind", "name", "names")
+
+    def __init__(self, names: str, help: str, kind: str = TEXT, default: Any = None) -> None:
+        self.names = names.split()
+        self.name = self.names[0]
+        self.help = help
+        self.kind = kind
+        if default is None:
+            default = {FLAG: False, TEXT: "", NUMBER: 0, TEXTS: (), DURATION: 0.0}[kind]
+        self.default = default
+
+
+class Verb:
+    """A command: what it is called with, and the function (in runtime.cli.verbs) that does it.
+
+    ``least`` and ``most`` bound the number of arguments, ``most`` of -1 not at all. Where ``greedy``,
+    all that follows the container's ID belongs to another program, dashes and all. ``failure`` is the
+    exit status where the verb fails; wrong usage is always 1.
+    """
+
+    __slots__ = (
+        "arguments",
+        "failure",
+        "function",
+        "greedy",
+        "least",
+        "module",
+        "most",
+        "options",
+        "summary",
+    )
+
+    def __init__(
+        self,
+        function: str,
+        summary: str,
+        arguments: str,
+        least: int,
+        most: int,
+        *options: Option,
+        greedy: bool = False,
+        failure: int = 1,
+    ) -> None:
+        module, _, name = function.partition(".")
+        self.module = "runtime.cli.verbs." + module
+        self.function = name
+        self.summary = summary
+        self.arguments = arguments
+        self.least = least
+        self.most = most
+        self.options = options
+        self.greedy = greedy
+        self.failure = failure
+
+
+HELP = Option("help h", "show help", FLAG)
+
+GLOBAL_OPTIONS = (
+    Option("debug", "show where an error arose, as a traceback", FLAG),
+    Option("log", "append errors and warnings to this file; an error is shown on stderr as well"),
+    Option("log-format", "format of the log: text or json", default="text"),
+    Option("root", "directory where the state of containers is kept; should be on a tmpfs"),
+    Option("systemd-cgroup", "let systemd make the cgroup; cgroupsPath is slice:prefix:name then", FLAG),
+    Option("rootless", "do without what only root may do on cgroups: true, false or auto", default="auto"),
+    Option("version v", "print the version", FLAG),
+    HELP,
+)
+
+_BUNDLE = Option("bundle b", "the bundle's directory (default: the current one)")
+_CONSOLE = Option("console-socket", "unix socket that the terminal's master end is sent to")
+_PID_FILE = Option("pid-file", "file to write the process's pid to")
+_PIDFD = Option("pidfd-socket", "unix socket that a pidfd of the process is sent to")
+_NO_PIVOT = Option(
+    "no-pivot", "move the root with MS_MOVE and chroot instead of pivot_root (for a ramdisk)", FLAG
+)
+_NO_KEYRING = Option("no-new-keyring", "keep the caller's session keyring", FLAG)
+_PRESERVE = Option("preserve-fds", "pass N file descriptors on, beside stdio and $LISTEN_FDS", NUMBER)
+_DETACH = Option("detach d", "do not wait for the process", FLAG)
+_NO_SUBREAPER = Option("no-subreaper", "do not become the reaper of orphaned processes", FLAG)
+_FORMAT = Option("format f", "table or json", default="table")
+_MAKING = (_BUNDLE, _CONSOLE, _PIDFD, _PID_FILE, _NO_PIVOT, _NO_KEYRING, _PRESERVE)
+
+_EXEC = (
+    _CONSOLE,
+    _PIDFD,
+    _PID_FILE,
+    _DETACH,
+    _PRESERVE,
+    Option("process p", "file that holds the process as JSON, as in config.json"),
+    Option("tty t", "give the process a terminal", FLAG),
+    Option("cwd", "working directory in the container"),
+    Option("env e", "set an environment variable, NAME=VALUE; may be repeated", TEXTS),
+    Option("user u", "run as UID or UID:GID"),
+    Option("additional-gids g", "a supplementary group ID; may be repeated", TEXTS),
+    Option("process-label", "SELinux label of the process"),
+    Option("apparmor", "AppArmor profile of the process"),
+    Option("no-new-privs", "set no_new_privs", FLAG),
+    Option("cap c", "add a capability; may be repeated", TEXTS),
+    Option(
+        "cgroup",
+        "run in this existing cgroup below the container's, [CONTROLLER:]PATH; may be repeated",
+        TEXTS,
+    ),
+    Option("ignore-paused", "do not refuse a paused container", FLAG),
+)
+
+_UPDATE = (
+    Option("resources r", "file that holds the limits as JSON (linux.resources), - for stdin"),
+    Option("blkio-weight", "weight of block I/O, 10 to 1000", NUMBER),
+    Option("cpu-period", "CFS period in µs"),
+    Option("cpu-quota", "CPU time in each period, in µs"),
+    Option("cpu-burst", "CPU time that may be saved up for a later period, in µs"),
+    Option("cpu-share", "relative weight of CPU time"),
+    Option("cpu-rt-period", "period of real-time scheduling in µs"),
+    Option("cpu-rt-runtime", "real-time CPU time in each period, in µs"),
+    Option("cpu-idle", "1: run only where no one else wants to; 0: as usual"),
+    Option("cpuset-cpus", "CPUs that may be used, as 0-3,7"),
+    Option("cpuset-mems", "memory nodes that may be used, as 0-1"),
+    Option("memory", "memory limit in bytes, or with k, m, g; -1 for none"),
+    Option("memory-reservation", "soft memory limit"),
+    Option("memory-swap", "limit of memory and swap together; -1 for none"),
+    Option("kernel-memory", "kernel memory limit (obsolete)"),
+    Option("kernel-memory-tcp", "limit of TCP buffers (cgroup v1)"),
+    Option("pids-limit", "number of processes; -1 for no limit", TEXT),
+    Option("l3-cache-schema", "Intel RDT: L3 cache schema"),
+    Option("mem-bw-schema", "Intel RDT: memory bandwidth schema"),
+)
+
+_CRIU = (
+    Option("image-path", "directory of the images"),
+    Option("work-path", "directory of work files and logs"),
+    Option("tcp-established", "allow open TCP connections", FLAG),
+    Option("ext-unix-sk", "allow connections to unix sockets outside of the container", FLAG),
+    Option("shell-job", "allow a terminal that is shared with the outside", FLAG),
+    Option("lazy-pages", "let memory pages follow by userfaultfd", FLAG),
+    Option("file-locks", "handle file locks", FLAG),
+    Option("manage-cgroups-mode", "what to do with cgroups: ignore, soft, full or strict"),
+    Option("empty-ns", "make this namespace but do not restore its properties; may be repeated", TEXTS),
+    Option("auto-dedup", "drop pages of a parent image once they are newer here", FLAG),
+)
+_CHECKPOINT = (
+    *_CRIU,
+    Option("parent-path", "directory of an earlier image, relative to this one"),
+    Option("leave-running", "let the container run on", FLAG),
+    Option("status-fd", "descriptor to write a zero byte to once pages can be served", NUMBER, -1),
+    Option("page-server", "ADDRESS:PORT of the page server"),
+    Option("pre-dump", "dump the memory only, and let the container run on", FLAG),
+    Option("link-remap", "allow open files that were deleted", FLAG),
+    Option("tcp-skip-in-flight", "leave out TCP connections that are not established yet", FLAG),
+)
+_RESTORE = (
+    *_CRIU,
+    _BUNDLE,
+    _CONSOLE,
+    _PID_FILE,
+    _DETACH,
+    _NO_SUBREAPER,
+    _NO_PIVOT,
+    Option("tcp-close", "restore TCP connections as closed", FLAG),
+    Option("lsm-profile", "LSM profile, TYPE:NAME"),
+    Option("lsm-mount-context", "SELinux context of the mounts"),
+)
+
+_ID = "<container-id>"
+
+VERBS = {
+    "checkpoint": Verb("checkpoint.checkpoint", "save a running container to files", _ID, 1, 1, *_CHECKPOINT),
+    "create": Verb("lifecycle.create", "create a container", _ID, 1, 1, *_MAKING),
+    "delete": Verb(
+        "lifecycle.delete",
+        "remove what a stopped container leaves",
+        _ID,
+        1,
+        1,
+        Option("force f", "kill it first if it runs; an unknown ID is no error", FLAG),
+    ),
+    "events": Verb(
+        "resources.events",
+        "print statistics and out-of-memory events, a JSON object a line",
+        _ID,
+        1,
+        1,
+        Option("interval", "time between statistics", DURATION, 5.0),
+        Option("stats", "print the statistics once", FLAG),
+    ),
+    "exec": Verb(
+        "execute.execute",
+        "run another process in a container",
+        _ID + " <command> [arguments...] | -p FILE " + _ID,
+        1,
+        -1,
+        *_EXEC,
+        greedy=True,
+        failure=255,
+    ),
+    "features": Verb("people.features", "print what this naja supports, as JSON", "", 0, 0),
+    "kill": Verb(
+        "lifecycle.kill",
+        "send a signal (default: SIGTERM) to the container's process",
+        _ID + " [signal]",
+        1,
+        2,
+        Option("all a", "send it to all processes of the container", FLAG),
+    ),
+    "list": Verb(
+        "listing.list_",
+        "list the containers below the state root",
+        "",
+        0,
+        0,
+        _FORMAT,
+        Option("quiet q", "print IDs only", FLAG),
+    ),
+    "pause": Verb("lifecycle.pause", "suspend all processes of a container", _ID, 1, 1),
+    "plan": Verb(
+        "people.plan",
+        "print what creating a container would do (naja's own)",
+        "[bundle]",
+        0,
+        1,
+        _BUNDLE,
+        _CONSOLE,
+        _NO_PIVOT,
+        _NO_KEYRING,
+        _PRESERVE,
+        Option("json", "print it as JSON", FLAG),
+    ),
+    "ps": Verb(
+        "listing.ps", "list the processes of a container", _ID + " [ps options]", 1, -1, _FORMAT, greedy=True
+    ),
+    "restore": Verb(
+        "checkpoint.restore", "start a container from what checkpoint saved", _ID, 1, 1, *_RESTORE
+    ),
+    "resume": Verb("lifecycle.resume", "let a paused container run on", _ID, 1, 1),
+    "run": Verb(
+        "lifecycle.run",
+        "create and start a container, and wait for its process",
+        _ID,
+        1,
+        1,
+        *_MAKING,
+        _DETACH,
+        Option("keep", "do not delete the container when it ends", FLAG),
+        _NO_SUBREAPER,
+    ),
+    "spec": Verb(
+        "people.spec",
+        "write a config.json to start from",
+        "[command...]",
+        0,
+        -1,
+        _BUNDLE,
+        Option("rootless", "for a container of a user", FLAG),
+        Option("host", "with the host's own files, read-only, as root file system (naja's own)", FLAG),
+    ),
+    "start": Verb("lifecycle.start", "run the program of a created container", _ID, 1, 1),
+    "state": Verb("lifecycle.state", "print the state of a container, as JSON", _ID, 1, 1),
+    "top": Verb(
+        "listing.top",
+        "show what all containers use, again and again (naja's own)",
+        "",
+        0,
+        0,
+        Option("interval", "time between looks", DURATION, 2.0),
+        Option("once", "show it once", FLAG),
+    ),
+    "update": Verb("resources.update", "change the limits of a container", _ID, 1, 1, *_UPDATE),
+    "validate": Verb(
+        "people.validate",
+        "report every problem of a bundle's config.json (naja's own)",
+        "[bundle]",
+        0,
+        1,
+        _BUNDLE,
+        Option("json", "report as JSON", FLAG),
+    ),
+}

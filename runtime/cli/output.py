@@ -1,0 +1,117 @@
+"""What naja says: results on stdout; errors and warnings on stderr and in the file of ``--log``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runtime.config import json
+from runtime.errors import NajaError
+
+__all__ = ["Log", "ReaderGone", "show"]
+
+#: What runc takes as "no log file".
+_STDERR = ("", "/dev/stderr")
+
+
+class ReaderGone(Exception):
+    """Nobody reads our stdout any more."""
+
+
+def show(text: str) -> None:
+    """Write to stdout at once; paths that are not UTF-8 come out as they are.
+
+    Raises ReaderGone, or NajaError where the output cannot be written.
+    """
+    data = _encode(text)
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as error:
+        raise NajaError.from_os_error("write to stdout", error) from None
+
+
+class Log:
+    """Reports to people on stderr and to engines in a file.
+
+    An engine wants the file to hold one line: the error. So warnings are kept until the end, and
+    go there only when there is no error; else to stderr.
+    """
+
+    __slots__ = ("_descriptor", "_format", "_program", "_warnings")
+
+    def __init__(self, program: str, path: str = "", format: str = "text") -> None:
+        """Open the file. ``program`` begins each line on stderr. Raises NajaError."""
+        if format not in ("text", "json"):
+            raise NajaError(f"invalid log-format: {format}")
+        self._program = program
+        self._format = format
+        self._warnings: list[str] = []
+        self._descriptor = -1
+        if path not in _STDERR:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_SYNC | os.O_CLOEXEC
+            try:
+                self._descriptor = os.open(path, flags, 0o644)
+            except OSError as error:
+                raise NajaError.from_os_error(f"open the log file {path}", error) from None
+
+    def warning(self, text: str) -> None:
+        """Tell of something that is not an error; one line."""
+        if self._descriptor >= 0:
+            self._warnings.append(text)
+        else:
+            self._print("warning", text)
+
+    def error(self, text: str) -> None:
+        """Tell why the command failed; the last thing that is told."""
+        for warning in self._warnings:
+            self._print("warning", warning)
+        self._warnings.clear()
+        self._print("error", text)
+        if self._descriptor >= 0:
+            self._write("error", text)
+
+    def close(self) -> None:
+        """Write the warnings that were kept."""
+        for warning in self._warnings:
+            self._write("warning", warning)
+
+    def _print(self, level: str, text: str) -> None:
+        """Write to stderr: for people, or as JSON where that is asked for and there is no file."""
+        line = f"{self._program}: {text if level == 'error' else 'warning: ' + text}\n"
+        if self._descriptor < 0 and self._format == "json":
+            line = _as_json(level, text)
+        try:
+            os.write(2, _encode(line))
+        except OSError:
+            pass  # There is no one left to tell; the exit status speaks.
+
+    def _write(self, level: str, text: str) -> None:
+        line = _as_json(level, text) if self._format == "json" else _as_text(level, text)
+        try:
+            os.write(self._descriptor, _encode(line))
+        except OSError as error:
+            self._descriptor = -1
+            self._print("error", f"write the log: {error.strerror}")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _now() -> str:
+    """Return the time in UTC as RFC 3339 has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _as_json(level: str, text: str) -> str:
+    # Bytes that are not UTF-8 would make the line unreadable for Go.
+    text = _encode(text).decode(errors="replace")
+    return json.dumps({"level": level, "msg": text, "time": _now()}) + "\n"
+
+
+def _as_text(level: str, text: str) -> str:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'time="{_now()}" level={level} msg="{quoted}"\n'

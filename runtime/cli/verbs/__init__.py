@@ -1,0 +1,1 @@
+"""What each verb does: a function that takes the command and the log, and returns an exit status."""

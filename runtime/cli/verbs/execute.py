@@ -1,0 +1,107 @@
+"""The verb ``exec``: from a file or from options to the process that is to run."""
+
+from __future__ import annotations
+
+from runtime.cli.values import integer, user
+from runtime.config import json
+from runtime.container import Container
+from runtime.errors import NajaError
+from runtime.execution import execute as run_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.cli.output import Log
+    from runtime.cli.parser import Command
+
+
+def execute(command: Command, log: Log) -> int:
+    """Run a process in a container. Returns its exit code; 0 with ``--detach``."""
+    options = command.options
+    container = Container.load(command.id, root=command.root, warn=log.warning)
+    if options["process"]:
+        process = _from_file(options["process"])
+    else:
+        process = _from_options(container.config["process"], command.arguments[1:], options)
+    return run_process(
+        container,
+        process,
+        console_socket=options["console-socket"],
+        pid_file=options["pid-file"],
+        pidfd_socket=options["pidfd-socket"],
+        preserve_fds=options["preserve-fds"],
+        detach=options["detach"],
+        cgroup=_cgroups(options["cgroup"]),
+        ignore_paused=options["ignore-paused"],
+    )
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    """Read a process object as config.json holds it. Raises NajaError."""
+    try:
+        with open(path, "rb") as file:
+            process = json.loads(file.read())
+    except OSError as error:
+        raise NajaError.from_os_error(f"read the process from {path}", error) from None
+    if not isinstance(process, dict):
+        raise NajaError(f"{path} holds no process object")
+    return process
+
+
+def _from_options(process: dict[str, Any], args: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the container's own process, with what the options change. Raises NajaError."""
+    if not args:
+        raise NajaError("process args cannot be empty")
+    process = {**process, "args": args, "terminal": options["tty"]}
+    process["env"] = [*(process.get("env") or ()), *options["env"]]
+    for option, name in (("cwd", "cwd"), ("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
+        if options[option]:
+            process[name] = options[option]
+    if options["no-new-privs"]:
+        process["noNewPrivileges"] = True
+    process["user"] = _user(process.get("user") or {}, options)
+    if options["cap"]:
+        process["capabilities"] = _with_capabilities(process.get("capabilities") or {}, options["cap"])
+    return process
+
+
+def _cgroups(texts: tuple[str, ...]) -> dict[str, str]:
+    """Read ``--cgroup``: the path by controller, "" for all of them. Raises NajaError."""
+    paths: dict[str, str] = {}
+    for text in texts:
+        controllers, colon, path = text.rpartition(":")
+        for controller in controllers.split(",") if colon else [""]:
+            if controller in paths:
+                raise NajaError(f"more than one --cgroup for {controller or 'all controllers'}")
+            paths[controller] = path
+    if "" in paths and len(paths) > 1:
+        raise NajaError("--cgroup without a controller cannot be combined with another")
+    return paths
+
+
+def _user(base: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the container's user, changed by ``--user`` and ``--additional-gids``."""
+    identity = dict(base)
+    if options["user"]:
+        uid, gid = user(options["user"])
+        identity["uid"] = uid
+        if gid is not None:
+            identity["gid"] = gid
+    if options["additional-gids"]:
+        more = [integer("additional-gids", text) for text in options["additional-gids"]]
+        identity["additionalGids"] = [*(base.get("additionalGids") or ()), *more]
+    return identity
+
+
+def _with_capabilities(base: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Add capabilities to the sets that count now.
+
+    Never to the inheritable and ambient ones: a program in the container could regain them from
+    there after it gave them up (CVE-2022-29162).
+    """
+    sets = dict(base)
+    for name in ("bounding", "effective", "permitted"):
+        held = list(base.get(name) or ())
+        sets[name] = held + [capability for capability in names if capability not in held]
+    return sets

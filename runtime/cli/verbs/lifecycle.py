@@ -1,0 +1,92 @@
+"""The verbs that engines call: create, run, start, state, kill, delete, pause, resume."""
+
+from __future__ import annotations
+
+from runtime.cli.output import show
+from runtime.config import json
+from runtime.container import Container
+from runtime.state import NoContainer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.cli.output import Log
+    from runtime.cli.parser import Command
+
+
+def create(command: Command, log: Log) -> None:
+    """Create a container; its process waits for ``start``."""
+    Container.create(command.id, **_making(command), warn=log.warning)
+
+
+def run(command: Command, log: Log) -> int:
+    """Create and start a container; wait for its end unless detached. Returns its exit code."""
+    from runtime.container import run as run_container
+
+    options = command.options
+    return run_container(
+        command.id,
+        **_making(command),
+        detach=options["detach"],
+        keep=options["keep"],
+        no_subreaper=options["no-subreaper"],
+        warn=log.warning,
+    )
+
+
+def _making(command: Command) -> dict[str, Any]:
+    """Return what create and run have in common, as the Python API takes it."""
+    options = command.options
+    return {
+        "bundle": options["bundle"] or ".",
+        "root": command.root,
+        "systemd_cgroup": command.globals["systemd-cgroup"],
+        "rootless": command.rootless,
+        "console_socket": options["console-socket"],
+        "pid_file": options["pid-file"],
+        "pidfd_socket": options["pidfd-socket"],
+        "no_pivot": options["no-pivot"],
+        "no_new_keyring": options["no-new-keyring"],
+        "preserve_fds": options["preserve-fds"],
+    }
+
+
+def start(command: Command, log: Log) -> None:
+    """Let a created container run its program."""
+    Container.load(command.id, root=command.root, warn=log.warning).start()
+
+
+def state(command: Command, log: Log) -> None:
+    """Print the state document."""
+    document = Container.load(command.id, root=command.root, warn=log.warning).state()
+    show(json.dumps(document, indent=2) + "\n")
+
+
+def kill(command: Command, log: Log) -> None:
+    """Send a signal."""
+    from runtime.cli.values import signal_number
+
+    name = command.arguments[1] if len(command.arguments) > 1 else "TERM"
+    number = signal_number(name)
+    Container.load(command.id, root=command.root, warn=log.warning).kill(number, all=command.options["all"])
+
+
+def delete(command: Command, log: Log) -> None:
+    """Remove a container. With ``--force`` it may run, or be gone already."""
+    force = command.options["force"]
+    try:
+        Container.load(command.id, root=command.root, warn=log.warning).delete(force=force)
+    except NoContainer:
+        if not force:
+            raise
+
+
+def pause(command: Command, log: Log) -> None:
+    """Freeze a container."""
+    Container.load(command.id, root=command.root, warn=log.warning).pause()
+
+
+def resume(command: Command, log: Log) -> None:
+    """Thaw a container."""
+    Container.load(command.id, root=command.root, warn=log.warning).resume()

@@ -1,0 +1,78 @@
+"""The verbs that help people to make and check a bundle: spec, validate, plan, features."""
+
+from __future__ import annotations
+
+from runtime.cli.output import show
+from runtime.config import json
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.cli.output import Log
+    from runtime.cli.parser import Command
+
+
+def _bundle(command: Command) -> str:
+    """Return the bundle that is an argument or an option, or else the current directory."""
+    if command.arguments and command.options["bundle"]:
+        raise NajaError("the bundle is given twice", why="--bundle and an argument")
+    return (command.arguments or [command.options["bundle"]])[0] or "."
+
+
+def spec(command: Command, log: Log) -> None:
+    """Write a config.json to start from."""
+    del log
+    from runtime.config.template import write_spec
+
+    options = command.options
+    if command.arguments and not options["host"]:
+        raise NajaError("a command is for --host only")
+    write_spec(
+        options["bundle"] or ".", rootless=options["rootless"], host=options["host"], args=command.arguments
+    )
+
+
+def validate(command: Command, log: Log) -> int:
+    """Report every problem of a config.json. Returns 1 where there is one."""
+    del log
+    from runtime import config
+
+    bundle = _bundle(command)
+    problems = config.problems(config.load(bundle), bundle=bundle)
+    if command.options["json"]:
+        show(json.dumps([problem.data() for problem in problems], indent=2) + "\n")
+    else:
+        show("".join(f"{problem}\n" for problem in problems))
+    return 1 if problems else 0
+
+
+def plan(command: Command, log: Log) -> None:
+    """Print what ``create`` would do, as a plan; needs no privilege and changes nothing."""
+    from runtime.creation import Creation
+
+    options = command.options
+    creation = Creation(
+        "ID",
+        _bundle(command),
+        root=command.root or "",
+        warn=log.warning,
+        gate=True,
+        systemd_cgroup=command.globals["systemd-cgroup"],
+        rootless=command.rootless,
+        console_socket=options["console-socket"],
+        # Without a socket a terminal is served by naja itself, as for "naja run".
+        detached=bool(options["console-socket"]),
+        no_pivot=options["no-pivot"],
+        no_new_keyring=options["no-new-keyring"],
+        preserve_fds=options["preserve-fds"],
+    )
+    compiled = creation.plan()
+    show(json.dumps(compiled.data(), indent=2) + "\n" if options["json"] else compiled.text())
+
+
+def features(command: Command, log: Log) -> None:
+    """Print the features document (features.md)."""
+    del command, log
+    from runtime.features import features as document
+
+    show(json.dumps(document(), indent=2) + "\n")

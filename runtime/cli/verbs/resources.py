@@ -1,0 +1,100 @@
+"""The verbs about resources: update changes limits, events shows what is used."""
+
+from __future__ import annotations
+
+import time
+
+from runtime.cli.output import show
+from runtime.cli.values import integer, size
+from runtime.config import json
+from runtime.container import Container
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runtime.cli.output import Log
+    from runtime.cli.parser import Command
+
+
+def _text(option: str, text: str) -> str:
+    del option
+    return text
+
+
+#: Each option of update: the section and property of linux.resources, and how its value is read.
+_LIMITS: dict[str, tuple[str, str, Callable[[str, str], Any]]] = {
+    "cpu-period": ("cpu", "period", integer),
+    "cpu-quota": ("cpu", "quota", integer),
+    "cpu-burst": ("cpu", "burst", integer),
+    "cpu-share": ("cpu", "shares", integer),
+    "cpu-rt-period": ("cpu", "realtimePeriod", integer),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime", integer),
+    "cpu-idle": ("cpu", "idle", integer),
+    "cpuset-cpus": ("cpu", "cpus", _text),
+    "cpuset-mems": ("cpu", "mems", _text),
+    "memory": ("memory", "limit", size),
+    "memory-reservation": ("memory", "reservation", size),
+    "memory-swap": ("memory", "swap", size),
+    "kernel-memory": ("memory", "kernel", size),
+    "kernel-memory-tcp": ("memory", "kernelTCP", size),
+    "pids-limit": ("pids", "limit", integer),
+}
+
+
+def update(command: Command, log: Log) -> None:
+    """Change the limits of a container, by options or by a file."""
+    options = command.options
+    resources = _from_file(options["resources"]) if options["resources"] else from_options(options)
+    container = Container.load(command.id, root=command.root, warn=log.warning)
+    container.update(resources)
+
+
+def from_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return linux.resources as the options of update describe it. Raises NajaError."""
+    resources: dict[str, Any] = {}
+    for option, (section, name, read) in _LIMITS.items():
+        if options[option]:
+            resources.setdefault(section, {})[name] = read(option, options[option])
+    if options["blkio-weight"]:
+        resources["blockIO"] = {"weight": options["blkio-weight"]}
+    memory = resources.get("memory", {})
+    if memory.get("limit") == -1:
+        # The kernel refuses a limit of memory and swap that is below that of memory alone.
+        memory.setdefault("swap", -1)
+    return resources
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    """Read linux.resources from a file, or from stdin where the path is "-". Raises NajaError."""
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            resources = json.loads(file.read())
+    except OSError as error:
+        raise NajaError.from_os_error(f"read the limits from {path}", error) from None
+    if not isinstance(resources, dict):
+        raise NajaError(f"{path} holds no object with limits")
+    return resources
+
+
+def events(command: Command, log: Log) -> None:
+    """Print statistics, once or again and again until the container ends."""
+    interval = command.options["interval"]
+    if interval <= 0:
+        raise NajaError("duration interval must be greater than 0")
+    container = Container.load(command.id, root=command.root, warn=log.warning)
+    if container.status() == "stopped":
+        raise NajaError("container not running", why=container.id)
+    while True:
+        _show_event("stats", container.id, container.statistics())
+        if command.options["stats"]:
+            return
+        time.sleep(interval)
+        if container.status() == "stopped":
+            return
+
+
+def _show_event(kind: str, id: str, data: dict[str, Any]) -> None:
+    show(json.dumps({"type": kind, "id": id, "data": data}) + "\n")
