@@ -63,7 +63,7 @@ class Creation:
         self._terminal = (console_socket, detached)
         self._no_pivot = no_pivot
         self._no_new_keyring = no_new_keyring
-        self._preserve_fds = preserve_fds + int(os.environ.get("LISTEN_FDS") or 0)
+        self._preserve_fds = preserve_fds
         self._manager: Manager | None = None
         self._launch: Launch | None = None
 
@@ -180,9 +180,12 @@ class Creation:
         self.directory.close()
 
 
-def inherited(count: int) -> tuple[int, ...]:
-    """Return the descriptors that a container inherits beside 0, 1 and 2. Raises NajaError."""
-    numbers = tuple(range(3, 3 + count))
+def inherited(preserve_fds: int) -> tuple[int, ...]:
+    """Return the descriptors that a container inherits beside 0, 1 and 2. Raises NajaError.
+
+    Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) come first, ``preserve_fds`` more follow.
+    """
+    numbers = tuple(range(3, 3 + int(os.environ.get("LISTEN_FDS") or 0) + preserve_fds))
     for number in numbers:
         try:
             os.fstat(number)

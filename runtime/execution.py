@@ -39,7 +39,6 @@ def execute(
     from runtime.process.attached import Attached
 
     check_terminal(program.get("terminal", False), console_socket, detach)
-    preserve_fds += int(os.environ.get("LISTEN_FDS") or 0)
     attached = None if detach else Attached()
     try:
         launch = Launch(keep=inherited(preserve_fds))

@@ -126,7 +126,7 @@ def compile_plan(request: Request) -> Plan:
                 "pivot and identity",
                 _hooks(request, "createContainer") + mounts.after_hooks(request) + process.identity(request),
             ),
-            Phase(RUNTIME, "created", [] if enters_early else enter),
+            Phase(RUNTIME, "created", process.created(request) + ([] if enters_early else enter)),
             _last_phase(request),
         ]
     )
@@ -138,14 +138,22 @@ def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str
     ``pid`` is the container's process, ``kinds`` the namespaces in which it differs from the caller,
     ``program`` the process document (the shape of config.json's /process). Raises NajaError.
     """
+    before, after = process.affinity(program)
     return Plan(
         [
-            Phase(RUNTIME, "prepare", process.prepare(request)),
-            Phase(STAGE, "namespaces", [JoinProcess(pid, kinds), GiveBirth()]),
-            Phase(RUNTIME, "adopt", cgroup.enter(request)),
+            Phase(RUNTIME, "prepare", process.prepare(request, program)),
+            Phase(
+                STAGE,
+                "namespaces",
+                [*process.stage(request, program), *before, JoinProcess(pid, kinds), GiveBirth()],
+            ),
             Phase(INIT, "identity", mounts.join(request, program) + process.identity(request, program)),
-            Phase(RUNTIME, "console", _console(request, program)),
-            _last_phase(request),
+            Phase(
+                RUNTIME,
+                "created",
+                _console(request, program) + process.created(request, program) + cgroup.enter(request),
+            ),
+            Phase(INIT, "exec", after + process.final(request, program), executes=True),
         ]
     )
 
@@ -157,7 +165,9 @@ def _namespace_phases(request: Request) -> list[Phase]:
     joined = [
         (kind, path, f"/linux/namespaces/{order[kind]}/path") for kind, path in namespaces.items() if path
     ]
-    first: list[Operation] = [JoinNamespaces(joined)] if joined else []
+    first = process.stage(request)
+    if joined:
+        first.append(JoinNamespaces(joined))
     new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
     last: list[Operation] = [Unshare(new)] if new else []
     if linux.get("timeOffsets") and "time" in new:
