@@ -1,0 +1,132 @@
+"""Say in words what is wrong with the form of a config, with the help of jsonschema.
+
+Only a refusal, and people's verbs, come here: importing jsonschema takes 65 ms.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import referencing
+import referencing.jsonschema
+
+from runtime.config import json, schemas
+from runtime.config.pattern import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsonschema.exceptions import ValidationError
+
+_ARTICLES = {
+    "array": "an array",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "object": "an object",
+    "string": "a string",
+}
+_LONGEST = 60
+
+
+class Problem:
+    """One thing that is wrong: where (a JSON pointer), and what, in a sentence without a full stop."""
+
+    def __init__(self, origin: str, why: str) -> None:
+        self.origin = origin
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.origin or '/'}: {self.why}"
+
+    def __repr__(self) -> str:
+        return f"Problem({self.origin!r}, {self.why!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and (self.origin, self.why) == (other.origin, other.why)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    # JSON Schema counts 1.0 as an integer; the kernel's interfaces, and Go, do not.
+    return type(value) is int
+
+
+def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Iterator[ValidationError]:
+    # In the patterns of JSON Schema $ is the end of the text, in re also before a last line break.
+    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    validators={"pattern": _pattern},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+def validator(name: str) -> Any:
+    """Return a jsonschema validator for one of naja's schemas ("config", "process", "state" …)."""
+    files = schemas.read_all()
+    resources = [
+        (schemas.BASE + file, referencing.Resource.from_contents(schema)) for file, schema in files.items()
+    ]
+    registry: Any = referencing.Registry().with_resources(resources)
+    return _Validator(files[f"{name}.json"], registry=registry)
+
+
+def problems(value: Any, name: str) -> list[Problem]:
+    """Return all places where a value breaks the schema ``name``, in the order of the schema."""
+    return [Problem(_pointer(error), _sentence(error)) for error in validator(name).iter_errors(value)]
+
+
+def why(value: Any, name: str, pointer: str) -> str:
+    """Return a sentence for the place that the compiled verdict found."""
+    found = [problem.why for problem in problems(value, name) if problem.origin == pointer]
+    return found[0] if found else "not what the schema asks for"
+
+
+def _pointer(error: ValidationError) -> str:
+    return "".join(f"/{escape(str(step))}" for step in error.absolute_path)
+
+
+def _sentence(error: ValidationError) -> str:
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "type":
+            expected = _ARTICLES[wanted]
+        case "enum":
+            return f"expected one of {', '.join(map(repr, wanted))}, found {_show(error.instance)}" + _near(
+                error.instance, wanted
+            )
+        case "minimum" | "maximum":
+            schema: Any = error.schema
+            low, high = schema.get("minimum"), schema.get("maximum")
+            expected = f"an integer from {low} to {high}" if high is not None else f"at least {low}"
+        case "minItems":
+            return "expected at least one item, found none"
+        case "pattern":
+            expected = f"text like {wanted}"
+        case "required":
+            missing = next(name for name in wanted if name not in error.instance)
+            return f"{missing!r} is missing" + _near(missing, list(error.instance))
+        case _:
+            return error.message
+    return f"expected {expected}, found {_show(error.instance)}"
+
+
+def _near(name: Any, choices: list[str]) -> str:
+    """Return a hint where one of the choices is nearly ``name``."""
+    close = difflib.get_close_matches(name, choices, 1) if isinstance(name, str) else []
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _show(value: Any) -> str:
+    """Return a value as JSON in at most a few words."""
+    text = json.dumps(value)
+    if isinstance(value, dict | list):
+        return ("an empty " if not value else "") + ("object" if isinstance(value, dict) else "array")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
