@@ -9,7 +9,7 @@ import struct
 from runtime.linux.libc import Library, Long, call, libc, syscall
 
 # Numbers that are the same on every machine (see numbers.py).
-_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE = 424, 434, 435, 436
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 435, 436, 439
 
 CLONE_PARENT = 0x00008000
 _CLONE_INTO_CGROUP = 0x200000000
@@ -18,6 +18,8 @@ _SIGCHLD = 17
 CLOSE_RANGE_CLOEXEC = 4
 #: The largest descriptor number that close_range(2) takes: "all of them".
 LAST_DESCRIPTOR = 0xFFFFFFFF
+
+_AT_EACCESS, _AT_EMPTY_PATH = 0x200, 0x1000
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
@@ -116,3 +118,11 @@ def set_no_new_privs() -> None:
 def personality(persona: int) -> int:
     """Set the execution domain (personality(2)). Returns the one before. Raises OSError."""
     return call(_personality, persona)
+
+
+def check_executable(fd: int) -> None:
+    """Check that the caller, as whom it now is, may execute the file behind ``fd`` (faccessat2(2)).
+
+    Raises OSError (EACCES).
+    """
+    syscall(_FACCESSAT2, fd, b"", os.X_OK, _AT_EACCESS | _AT_EMPTY_PATH)

@@ -74,8 +74,10 @@ def sched_setattr(
     pid: int, policy: int, *, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int
 ) -> None:
     """Set the scheduling policy of a process, 0 being the caller (sched_setattr(2)). Raises OSError."""
-    # size, policy, flags, nice, priority, runtime, deadline, period
-    attributes = struct.pack("=IIQiIQQQ", 48, policy, flags, nice, priority, runtime, deadline, period)
+    # size, policy, flags, nice, priority, runtime, deadline, period, util_min, util_max
+    attributes = struct.pack(
+        "=IIQiIQQQII", 56, policy, flags, nice, priority, runtime, deadline, period, 0, 0
+    )
     syscall(number("sched_setattr"), pid, attributes, 0)
 
 

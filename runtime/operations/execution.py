@@ -1,0 +1,173 @@
+"""The operations that end a plan: find the program, clear up what naja leaves behind, execve."""
+
+from __future__ import annotations
+
+import _signal
+import errno
+import os
+import stat
+
+from runtime.errors import NajaError
+from runtime.linux import process
+from runtime.linux.files import mkdir_in_root, open_in_root
+from runtime.operations.base import Context, Operation
+
+
+class MakeDirectory(Operation):
+    """Make the working directory where the image lacks it, before the root may become read-only."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str, *, origin: str) -> None:
+        self.origin = origin
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make the directory {self.path} where it does not exist"
+
+    def apply(self, context: Context) -> None:
+        root = context.descriptors["rootfs"]
+        try:
+            os.close(open_in_root(root, self.path, os.O_PATH | os.O_CLOEXEC))
+        except FileNotFoundError:
+            os.close(mkdir_in_root(root, self.path, 0o755))
+
+
+class FindProgram(Operation):
+    """Look up the program as the user who will run it, so that a missing one fails at create.
+
+    A name without a slash is sought in the directories of the container's PATH.
+    """
+
+    __slots__ = ("name", "search")
+
+    def __init__(self, name: str, search: str, *, origin: str) -> None:
+        self.origin = origin
+        self.name = name
+        #: The container's PATH.
+        self.search = search
+
+    def describe(self) -> str:
+        where = "" if "/" in self.name else f" in PATH {self.search}"
+        return f"look up {self.name}{where}"
+
+    def apply(self, context: Context) -> None:
+        context.values["program"] = self._explicit() if "/" in self.name else self._sought()
+
+    def _explicit(self) -> str:
+        try:
+            _check_program(self.name)
+        except OSError as error:
+            # The words that engines look for to choose between the exit codes 126 and 127.
+            reason = os.strerror(error.errno or 0).lower()
+            raise NajaError(f"exec: {quote(self.name)}: {reason}") from None
+        return self.name
+
+    def _sought(self) -> str:
+        for directory in self.search.split(":") if self.search else ():
+            path = f"{directory or '.'}/{self.name}"
+            try:
+                _check_program(path)
+            except OSError:
+                continue
+            if not path.startswith("/"):
+                raise NajaError(
+                    f"exec: {quote(self.name)}: cannot run executable found relative to current directory"
+                )
+            return path
+        raise NajaError(f"exec: {quote(self.name)}: executable file not found in $PATH")
+
+
+def _check_program(path: str) -> None:
+    """Check that a path in the container leads to an executable file. Raises OSError."""
+    # Magic links are refused: /proc/self/exe and /proc/self/fd/N would be naja's own (CVE-2024-21626).
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file = open_in_root(root, os.path.join(os.getcwd(), path), os.O_PATH | os.O_CLOEXEC)
+    finally:
+        os.close(root)
+    try:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        process.check_executable(file)
+    finally:
+        os.close(file)
+
+
+def quote(text: str) -> str:
+    """Return text in double quotes, as runc's messages have it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+class ResetSignals(Operation):
+    """Give every signal its default effect and block none: both are inherited over execve(2)."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "reset signals, and the signal at the parent's death"
+
+    def apply(self, context: Context) -> None:
+        for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        process.set_parent_death_signal(0)
+
+
+class SealDescriptors(Operation):
+    """See that the program inherits the standard streams and what was asked for, nothing else.
+
+    Naja's own are closed now: until execve a path through /proc/self/fd could lead to them.
+    """
+
+    __slots__ = ("preserved",)
+
+    def __init__(self, preserved: int) -> None:
+        self.origin = ""
+        self.preserved = preserved
+
+    def describe(self) -> str:
+        return f"keep descriptors 0 to {2 + self.preserved}, close all others"
+
+    def apply(self, context: Context) -> None:
+        for number in range(3, 3 + self.preserved):
+            try:
+                os.set_inheritable(number, True)
+            except OSError as error:
+                what = f"pass on descriptor {number}"
+                raise NajaError.from_os_error(what, error, why="the caller did not open it") from None
+        process.close_range(3 + self.preserved, flags=process.CLOSE_RANGE_CLOEXEC)
+        for name in list(context.descriptors):
+            if name not in ("starter", "seccomp agent"):  # They are needed after this.
+                os.close(context.take(name))
+
+
+class Execute(Operation):
+    """Become the container's program (execve(2))."""
+
+    __slots__ = ("arguments", "environment")
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], *, origin: str) -> None:
+        self.origin = origin
+        self.arguments = arguments
+        self.environment = environment
+
+    def describe(self) -> str:
+        return f"execute {' '.join(self.arguments)}"
+
+    def apply(self, context: Context) -> None:
+        environment = dict(self.environment)
+        if not environment.get("HOME"):
+            environment["HOME"] = context.values["home"]
+        program = context.values["program"]
+        try:
+            os.execve(program, self.arguments, environment)
+        except OSError as error:
+            why = ""
+            if error.errno == errno.ENOENT:
+                why = "the interpreter that it names, or its dynamic loader, is not in the container"
+            raise NajaError.from_os_error(f"exec {program}", error, why=why) from None

@@ -1,0 +1,414 @@
+"""Operations that make the init who the container's process shall be: keyring, label, user, rights."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from runtime.errors import NajaError, Unsupported
+from runtime.linux import capabilities, keyring, process
+from runtime.linux.files import open_beneath, open_in_root
+from runtime.operations.base import Context, Operation
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_DEV_NULL = os.makedev(1, 3)
+
+
+class JoinSessionKeyring(Operation):
+    """Give the container a session keyring of its own, so that it cannot read the caller's keys."""
+
+    __slots__ = ("label", "name")
+
+    def __init__(self, name: str, label: str) -> None:
+        self.origin = ""
+        self.name = name
+        #: SELinux label of the new keyring, or "".
+        self.label = label
+
+    def describe(self) -> str:
+        return f"join the session keyring {self.name}"
+
+    def apply(self, context: Context) -> None:
+        if self.label:
+            _write_attribute(context, "keycreate", self.label)
+        try:
+            key = keyring.join_session_keyring(os.fsencode(self.name))
+            # Its owner may not search a keyring that it merely joined; the container's users need to.
+            keyring.set_permissions(key, keyring.permissions(key) | keyring.USER_SEARCH)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            context.warn("this kernel has no keyrings: the container gets no session keyring of its own")
+        if self.label:
+            _write_attribute(context, "keycreate", "")
+
+
+class RequireSecurityModule(Operation):
+    """Refuse a label or profile where the kernel has no such security module (done by the runtime)."""
+
+    __slots__ = ("module",)
+
+    def __init__(self, module: str, *, origin: str) -> None:
+        self.origin = origin
+        self.module = module
+
+    def describe(self) -> str:
+        return f"check that the kernel has {self.module}"
+
+    def apply(self, context: Context) -> None:
+        if self.module == "SELinux":
+            active = os.path.exists("/sys/fs/selinux/enforce")
+        else:
+            try:
+                with open("/sys/module/apparmor/parameters/enabled", "rb") as file:
+                    active = file.read(1) == b"Y"
+            except FileNotFoundError:
+                active = False
+        if not active:
+            raise Unsupported(f"{self.module} is not active in this kernel")
+
+
+class SetExecLabel(Operation):
+    """Set the SELinux label that the program gets at execve (config.md, selinuxLabel)."""
+
+    __slots__ = ("label",)
+
+    def __init__(self, label: str, *, origin: str) -> None:
+        self.origin = origin
+        self.label = label
+
+    def describe(self) -> str:
+        return f"run under the SELinux label {self.label}"
+
+    def apply(self, context: Context) -> None:
+        _write_attribute(context, "exec", self.label)
+
+
+class SetExecProfile(Operation):
+    """Set the AppArmor profile that the program gets at execve (config.md, apparmorProfile)."""
+
+    __slots__ = ("profile",)
+
+    def __init__(self, profile: str, *, origin: str) -> None:
+        self.origin = origin
+        self.profile = profile
+
+    def describe(self) -> str:
+        return f"run under the AppArmor profile {self.profile}"
+
+    def apply(self, context: Context) -> None:
+        try:
+            _write_attribute(context, "apparmor/exec", f"exec {self.profile}")
+        except FileNotFoundError:  # Linux before 5.8 has one set of files for all modules.
+            _write_attribute(context, "exec", f"exec {self.profile}")
+
+
+def _write_attribute(context: Context, name: str, value: str) -> None:
+    """Write a file below /proc/self/attr, of a procfs that the container cannot have replaced."""
+    descriptor = open_beneath(context.descriptors["proc"], f"self/attr/{name}", os.O_WRONLY)
+    try:
+        os.write(descriptor, os.fsencode(value))
+    finally:
+        os.close(descriptor)
+
+
+class SetUmask(Operation):
+    """Set the file mode creation mask (config-linux.md, user; umask(2))."""
+
+    __slots__ = ("umask",)
+
+    def __init__(self, umask: int, *, origin: str) -> None:
+        self.origin = origin
+        self.umask = umask
+
+    def describe(self) -> str:
+        return f"set the umask to {self.umask:04o}"
+
+    def apply(self, context: Context) -> None:
+        os.umask(self.umask)
+
+
+class FindHome(Operation):
+    """Look up the user's home directory in the container's /etc/passwd, for an unset HOME."""
+
+    __slots__ = ("uid",)
+
+    def __init__(self, uid: int) -> None:
+        self.origin = ""
+        self.uid = uid
+
+    def describe(self) -> str:
+        return f"look up the home directory of user {self.uid} in /etc/passwd"
+
+    def apply(self, context: Context) -> None:
+        context.values["home"] = home_of(_read_in_root("/etc/passwd"), self.uid)
+
+
+def home_of(passwd: bytes, uid: int) -> str:
+    """Return the home directory of a user by an /etc/passwd file (passwd(5)), "/" where unknown."""
+    wanted = str(uid).encode()
+    for line in passwd.split(b"\n"):
+        # name:password:uid:gid:comment:home:shell
+        fields = line.split(b":")
+        if len(fields) > 5 and fields[2] == wanted and fields[5]:
+            return os.fsdecode(fields[5])
+    return "/"
+
+
+def _read_in_root(path: str) -> bytes:
+    """Return the content of a regular file of the container, nothing where there is none."""
+    root = os.open("/", _DIRECTORY)
+    try:
+        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        # The file is the image's: whatever is there instead, the user has no home by it.
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
+            return b""
+        raise
+    finally:
+        os.close(root)
+    with open(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+
+
+class EnterDirectory(Operation):
+    """Make the working directory current (config.md, cwd).
+
+    Twice: before the user changes, since root may enter where the user may not, and afterwards
+    where root was refused (a directory on NFS or FUSE). Then it is verified to lie in the container.
+    """
+
+    __slots__ = ("as_user", "path")
+
+    def __init__(self, path: str, *, as_user: bool, origin: str) -> None:
+        self.origin = origin
+        self.path = path
+        self.as_user = as_user
+
+    def describe(self) -> str:
+        return f"enter {self.path}" + (" as the user, unless that was done" if self.as_user else "")
+
+    def apply(self, context: Context) -> None:
+        if not self.as_user:
+            try:
+                _change_directory(self.path)
+            except PermissionError:
+                context.values["directory refused"] = True
+            return
+        if context.values.pop("directory refused", False):
+            _change_directory(self.path)
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            # A descriptor of the host's, reached through /proc/self/fd (CVE-2024-21626).
+            raise NajaError(f"the working directory {self.path} lies outside of the container") from None
+
+
+def _change_directory(path: str) -> None:
+    root = os.open("/", _DIRECTORY)
+    try:
+        directory = open_in_root(root, path, _DIRECTORY)
+    finally:
+        os.close(root)
+    try:
+        os.fchdir(directory)
+    finally:
+        os.close(directory)
+
+
+class LimitBoundingSet(Operation):
+    """Drop capabilities that no program in the container may ever gain (capabilities(7))."""
+
+    __slots__ = ("bounding",)
+
+    def __init__(self, bounding: list[str], *, origin: str) -> None:
+        self.origin = origin
+        self.bounding = bounding
+
+    def describe(self) -> str:
+        return f"limit the capability bounding set to {_short(self.bounding)}"
+
+    def apply(self, context: Context) -> None:
+        wanted = capabilities.mask(self.bounding)
+        _warn_missing(context, "bounding", wanted & ~capabilities.bounding())
+        capabilities.limit_bounding(wanted)
+
+
+class GiveStdio(Operation):
+    """Make the user own its standard streams, so that it can open them again by /dev/stdout."""
+
+    __slots__ = ("uid",)
+
+    def __init__(self, uid: int, *, origin: str) -> None:
+        self.origin = origin
+        self.uid = uid
+
+    def describe(self) -> str:
+        return f"give standard input, output and error to user {self.uid}"
+
+    def apply(self, context: Context) -> None:
+        for descriptor in (0, 1, 2):
+            status = os.fstat(descriptor)
+            # /dev/null is shared with the host: never give that away.
+            if status.st_uid == self.uid or status.st_rdev == _DEV_NULL:
+                continue
+            try:
+                os.fchown(descriptor, self.uid, -1)
+            except OSError as error:
+                # Its present owner is not mapped in the user namespace, or it lies on a read-only mount.
+                if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
+                    raise
+
+
+class ChangeUser(Operation):
+    """Become the container's user; capabilities survive until SetCapabilities (config.md, user)."""
+
+    __slots__ = ("gid", "groups", "keep_groups", "uid")
+
+    def __init__(
+        self, uid: int, gid: int, groups: list[int], *, keep_groups: bool = False, origin: str
+    ) -> None:
+        self.origin = origin
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        #: Leave the caller's supplementary groups (crun's annotation run.oci.keep_original_groups).
+        self.keep_groups = keep_groups
+
+    def describe(self) -> str:
+        if self.keep_groups:
+            groups = "keeping all groups"
+        else:
+            groups = f"groups {', '.join(map(str, self.groups)) or 'none'}"
+        return f"become user {self.uid}, group {self.gid}, {groups}"
+
+    def apply(self, context: Context) -> None:
+        if not self.keep_groups:
+            self._set_groups(context)
+        capabilities.keep_over_user_change(True)
+        try:
+            os.setresgid(self.gid, self.gid, self.gid)
+            os.setresuid(self.uid, self.uid, self.uid)
+        except OSError as error:
+            why = "the user namespace does not map this id" if error.errno == errno.EINVAL else ""
+            raise NajaError.from_os_error(self.describe(), error, why=why) from None
+        capabilities.keep_over_user_change(False)
+        # A change of user restores what the sysctl fs.suid_dumpable says.
+        process.set_dumpable(False)
+
+    def _set_groups(self, context: Context) -> None:
+        try:
+            os.setgroups(self.groups)
+        except PermissionError:
+            # A user namespace that an unprivileged user maps gives setgroups up (user_namespaces(7)).
+            if not _setgroups_denied(context):
+                raise
+            if self.groups:
+                raise NajaError(
+                    "set additional groups",
+                    errno=errno.EPERM,
+                    why="this rootless user namespace denies setgroups",
+                    origin=f"{self.origin}/additionalGids",
+                ) from None
+
+
+def _setgroups_denied(context: Context) -> bool:
+    descriptor = open_beneath(context.descriptors["proc"], "self/setgroups", os.O_RDONLY)
+    try:
+        return os.read(descriptor, 16).strip() == b"deny"
+    finally:
+        os.close(descriptor)
+
+
+class SetCapabilities(Operation):
+    """Set the effective, permitted, inheritable and ambient capabilities (config.md, capabilities).
+
+    What cannot be granted is warned of and left out, as the specification asks. With ``keep_admin``
+    CAP_SYS_ADMIN stays for the loading of a seccomp filter; GiveUpAdmin takes it away.
+    """
+
+    __slots__ = ("ambient", "effective", "inheritable", "keep_admin", "permitted")
+
+    def __init__(
+        self,
+        effective: list[str],
+        permitted: list[str],
+        inheritable: list[str],
+        ambient: list[str],
+        *,
+        keep_admin: bool,
+        origin: str,
+    ) -> None:
+        self.origin = origin
+        self.effective = effective
+        self.permitted = permitted
+        self.inheritable = inheritable
+        self.ambient = ambient
+        self.keep_admin = keep_admin
+
+    def describe(self) -> str:
+        sets = ("effective", "permitted", "inheritable", "ambient")
+        text = ", ".join(f"{name} {_short(getattr(self, name))}" for name in sets)
+        return f"set capabilities: {text}" + (", still with CAP_SYS_ADMIN" if self.keep_admin else "")
+
+    def apply(self, context: Context) -> None:
+        _, available, _ = capabilities.get()
+        permitted = _granted(context, "permitted", self.permitted, available)
+        effective = _granted(context, "effective", self.effective, permitted)
+        inheritable = _granted(context, "inheritable", self.inheritable, available & capabilities.bounding())
+        ambient = _granted(context, "ambient", self.ambient, permitted & inheritable)
+        kept = capabilities.SYS_ADMIN if self.keep_admin else 0
+        capabilities.set(effective | kept, permitted | kept, inheritable)
+        capabilities.set_ambient(ambient)
+
+
+def _granted(context: Context, kind: str, wanted: list[str], available: int) -> int:
+    bits = capabilities.mask(wanted)
+    _warn_missing(context, kind, bits & ~available)
+    return bits & available
+
+
+def _warn_missing(context: Context, kind: str, missing: int) -> None:
+    if missing:
+        names = ", ".join(capabilities.names(missing))
+        context.warn(f"{kind} capabilities that cannot be granted here are left out: {names}")
+
+
+def _short(names: list[str]) -> str:
+    return " ".join(name.removeprefix("CAP_").lower() for name in names) or "none"
+
+
+class GiveUpAdmin(Operation):
+    """Drop the CAP_SYS_ADMIN that was kept to load the seccomp filter."""
+
+    __slots__ = ("stays_permitted",)
+
+    def __init__(self, *, stays_permitted: bool, origin: str) -> None:
+        self.origin = origin
+        #: The config has it in the permitted set, though not in the effective one.
+        self.stays_permitted = stays_permitted
+
+    def describe(self) -> str:
+        return "drop CAP_SYS_ADMIN, which was kept to load the seccomp filter"
+
+    def apply(self, context: Context) -> None:
+        effective, permitted, inheritable = capabilities.get()
+        if not self.stays_permitted:
+            permitted &= ~capabilities.SYS_ADMIN
+        capabilities.set(effective & ~capabilities.SYS_ADMIN, permitted, inheritable)
+
+
+class SetNoNewPrivileges(Operation):
+    """Let no program in the container gain privileges by execve (prctl(2), PR_SET_NO_NEW_PRIVS)."""
+
+    __slots__ = ()
+
+    def __init__(self, *, origin: str) -> None:
+        self.origin = origin
+
+    def describe(self) -> str:
+        return "set no_new_privs"
+
+    def apply(self, context: Context) -> None:
+        process.set_no_new_privs()

@@ -1,0 +1,217 @@
+"""Operations on what the container's process may take of the machine.
+
+Some need privileges on the host that the container's own root lacks; those are done by the runtime
+on the process from outside, others by the process to itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+from runtime.errors import NajaError
+from runtime.linux import process, scheduling
+from runtime.operations.base import RUNTIME, Context, Operation
+
+_INFINITY = 0xFFFFFFFFFFFFFFFF
+
+
+def _target(context: Context) -> int:
+    """Return the process that is meant: the container's, or 0 for the caller that becomes it."""
+    return context.pid if context.actor == RUNTIME else 0
+
+
+class AdjustOomScore(Operation):
+    """Set how likely the kernel kills the process where memory runs out (config.md, oomScoreAdj).
+
+    Done in the stage before it joins or makes a namespace: lowering the score takes a privilege on
+    the host, and the score is inherited.
+    """
+
+    __slots__ = ("score",)
+
+    def __init__(self, score: int, *, origin: str) -> None:
+        self.origin = origin
+        self.score = score
+
+    def describe(self) -> str:
+        return f"set oom_score_adj to {self.score}"
+
+    def apply(self, context: Context) -> None:
+        # A process that is not dumpable owns its files in /proc only where it is the host's root.
+        process.set_dumpable(True)
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(self.score).encode())
+        finally:
+            os.close(descriptor)
+            process.set_dumpable(False)
+
+
+class RaiseLimit(Operation):
+    """Raise a hard limit of the container's process from outside, where it is lower than asked for.
+
+    The process itself could not once it has left the host's user namespace; it lowers its limits to
+    what is wanted with SetLimit, as the last thing, so that naja never runs within them.
+    """
+
+    __slots__ = ("hard", "name")
+
+    def __init__(self, name: str, hard: int, *, origin: str) -> None:
+        self.origin = origin
+        self.name = name
+        self.hard = hard
+
+    def describe(self) -> str:
+        return f"raise {self.name} to {_amount(self.hard)} where it is lower"
+
+    def apply(self, context: Context) -> None:
+        soft, hard = _limits(context.pid, self.name)
+        if hard < self.hard:
+            _set_limits(context.pid, self.name, soft, self.hard)
+
+
+class SetLimit(Operation):
+    """Set a resource limit of the calling process (setrlimit(2))."""
+
+    __slots__ = ("hard", "name", "soft")
+
+    def __init__(self, name: str, soft: int, hard: int, *, origin: str) -> None:
+        self.origin = origin
+        self.name = name
+        self.soft = soft
+        self.hard = hard
+
+    def describe(self) -> str:
+        return f"limit {self.name} to {_amount(self.soft)}, at most {_amount(self.hard)}"
+
+    def apply(self, context: Context) -> None:
+        _set_limits(0, self.name, self.soft, self.hard)
+
+
+def _limits(pid: int, name: str) -> tuple[int, int]:
+    """Return the soft and hard limit of a process; "unlimited" is the largest number. Raises OSError."""
+    soft, hard = resource.prlimit(pid, scheduling.RLIMITS[name])
+    return soft & _INFINITY, hard & _INFINITY
+
+
+def _set_limits(pid: int, name: str, soft: int, hard: int) -> None:
+    """Set both limits of a process, 0 being the caller (prlimit(2)). Raises NajaError."""
+    try:
+        resource.prlimit(pid, scheduling.RLIMITS[name], (_signed(soft), _signed(hard)))
+    except OSError as error:
+        why = ""
+        if isinstance(error, PermissionError):
+            now = _amount(_limits(pid, name)[1])
+            why = f"the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE on the host"
+        raise NajaError.from_os_error(f"set {name} to {_amount(hard)}", error, why=why) from None
+    except ValueError:  # What the module resource makes of EINVAL.
+        raise NajaError(
+            f"set {name} to {_amount(hard)}", errno=errno.EINVAL, why="the soft limit exceeds the hard one"
+        ) from None
+
+
+def _signed(value: int) -> int:
+    """Return a limit as the module resource takes it: a C long, -1 being "unlimited"."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _amount(value: int) -> str:
+    return "unlimited" if value == _INFINITY else str(value)
+
+
+class SetScheduler(Operation):
+    """Set the scheduling policy of the container's process (config.md, scheduler; sched(7))."""
+
+    __slots__ = ("deadline", "flags", "nice", "period", "policy", "priority", "runtime")
+
+    def __init__(
+        self,
+        policy: str,
+        *,
+        flags: int = 0,
+        nice: int = 0,
+        priority: int = 0,
+        runtime: int = 0,
+        deadline: int = 0,
+        period: int = 0,
+        origin: str,
+    ) -> None:
+        self.origin = origin
+        self.policy = policy
+        self.flags = flags
+        self.nice = nice
+        self.priority = priority
+        self.runtime = runtime
+        self.deadline = deadline
+        self.period = period
+
+    def describe(self) -> str:
+        names = ("nice", "priority", "runtime", "deadline", "period", "flags")
+        values = "".join(f", {name} {getattr(self, name)}" for name in names if getattr(self, name))
+        return f"schedule as {self.policy}{values}"
+
+    def apply(self, context: Context) -> None:
+        scheduling.sched_setattr(
+            _target(context),
+            scheduling.POLICIES[self.policy],
+            flags=self.flags,
+            nice=self.nice,
+            priority=self.priority,
+            runtime=self.runtime,
+            deadline=self.deadline,
+            period=self.period,
+        )
+
+
+class SetIoPriority(Operation):
+    """Set the I/O class and priority of the container's process (config.md, ioPriority)."""
+
+    __slots__ = ("io_class", "priority")
+
+    def __init__(self, io_class: str, priority: int, *, origin: str) -> None:
+        self.origin = origin
+        self.io_class = io_class
+        self.priority = priority
+
+    def describe(self) -> str:
+        return f"set the I/O priority to {self.io_class} {self.priority}"
+
+    def apply(self, context: Context) -> None:
+        scheduling.ioprio_set(_target(context), scheduling.IO_CLASSES[self.io_class], self.priority)
+
+
+class SetMemoryPolicy(Operation):
+    """Set from which memory nodes the process gets its memory (config-linux.md, memoryPolicy)."""
+
+    __slots__ = ("flags", "mode", "nodes")
+
+    def __init__(self, mode: str, flags: int, nodes: list[int]) -> None:
+        self.origin = "/linux/memoryPolicy"
+        self.mode = mode
+        self.flags = flags
+        self.nodes = nodes
+
+    def describe(self) -> str:
+        nodes = ",".join(map(str, self.nodes))
+        return f"set the memory policy to {self.mode}" + (f" of nodes {nodes}" if nodes else "")
+
+    def apply(self, context: Context) -> None:
+        scheduling.set_mempolicy(scheduling.MEMORY_POLICY_MODES[self.mode] | self.flags, self.nodes)
+
+
+class SetAffinity(Operation):
+    """Let the process run on some processors only (config.md, execCPUAffinity)."""
+
+    __slots__ = ("processors",)
+
+    def __init__(self, processors: list[int], *, origin: str) -> None:
+        self.origin = origin
+        self.processors = processors
+
+    def describe(self) -> str:
+        return f"run on processors {','.join(map(str, self.processors))}"
+
+    def apply(self, context: Context) -> None:
+        os.sched_setaffinity(_target(context), self.processors)

@@ -1,0 +1,391 @@
+"""From config.json to the operations on the container's process: who it is and what it may do.
+
+Each function returns the operations of one actor for one moment of the plan. ``process`` is the
+process document: /process of config.json, or, for exec, that of the process to be added.
+"""
+
+from __future__ import annotations
+
+from runtime.errors import NajaError, Unsupported
+from runtime.linux import capabilities, scheduling
+from runtime.operations.execution import Execute, FindProgram, MakeDirectory, ResetSignals, SealDescriptors
+from runtime.operations.identity import (
+    ChangeUser,
+    EnterDirectory,
+    FindHome,
+    GiveStdio,
+    GiveUpAdmin,
+    JoinSessionKeyring,
+    LimitBoundingSet,
+    RequireSecurityModule,
+    SetCapabilities,
+    SetExecLabel,
+    SetExecProfile,
+    SetNoNewPrivileges,
+    SetUmask,
+)
+from runtime.operations.kernel import (
+    RaiseLoopback,
+    RefuseHostNamespace,
+    SetDomainname,
+    SetHostname,
+    SetPersonality,
+    WriteSysctl,
+)
+from runtime.operations.limits import (
+    AdjustOomScore,
+    RaiseLimit,
+    SetAffinity,
+    SetIoPriority,
+    SetLimit,
+    SetMemoryPolicy,
+    SetScheduler,
+)
+from runtime.plan import seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.operations.base import Operation
+    from runtime.plan.request import Request
+
+    Process = dict[str, Any]
+
+#: personality(2), by /linux/personality/domain.
+PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
+
+_DEFAULT_UMASK = 0o022
+
+#: Parameters of an IPC namespace; those below fs.mqueue belong to it too (ipc_namespaces(7)).
+_IPC_SYSCTLS = (
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+)
+
+
+def prepare(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
+    """Return what the runtime does first: refuse what cannot be, build the seccomp filter."""
+    process = process or request.config.get("process") or {}
+    operations = _host_namespace_checks(request)
+    if process.get("apparmorProfile"):
+        operations.append(RequireSecurityModule("AppArmor", origin=f"{origin}/apparmorProfile"))
+    if process.get("selinuxLabel"):
+        operations.append(RequireSecurityModule("SELinux", origin=f"{origin}/selinuxLabel"))
+    return operations + seccomp.prepare(request)
+
+
+def _host_namespace_checks(request: Request) -> list[Operation]:
+    """Return checks that namespaces joined by path, of which a property changes, are not the host's."""
+    config, paths = request.config, request.namespaces()
+    origins: dict[str, str] = {}
+    if config.get("hostname") or config.get("domainname"):
+        origins["uts"] = "/hostname" if config.get("hostname") else "/domainname"
+    for key in (config.get("linux") or {}).get("sysctl") or {}:
+        origins.setdefault(_namespace_of(_dotted(key)), _sysctl_origin(key))
+    return [
+        RefuseHostNamespace(kind, paths[kind], origin=origin)
+        for kind, origin in origins.items()
+        if paths.get(kind)
+    ]
+
+
+def stage(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
+    """Return what the stage does before it joins or makes any namespace."""
+    process = process or request.config.get("process") or {}
+    score = process.get("oomScoreAdj")
+    return [] if score is None else [AdjustOomScore(score, origin=f"{origin}/oomScoreAdj")]
+
+
+def kernel(request: Request) -> list[Operation]:
+    """Return what the init does with the mounts in place and the root still writable."""
+    config, namespaces = request.config, request.namespaces()
+    operations: list[Operation] = []
+    if namespaces.get("network") == "":
+        index = [entry["type"] for entry in config["linux"]["namespaces"]].index("network")
+        operations.append(RaiseLoopback(origin=f"/linux/namespaces/{index}"))
+    for name, kind in (("hostname", SetHostname), ("domainname", SetDomainname)):
+        if config.get(name):
+            if "uts" not in namespaces:
+                raise NajaError(f"{name} needs a uts namespace", origin=f"/{name}")
+            operations.append(kind(config[name]))
+    for key, value in ((config.get("linux") or {}).get("sysctl") or {}).items():
+        operations.append(_sysctl(key, value, namespaces))
+    cwd = (config.get("process") or {}).get("cwd", "/")
+    if cwd != "/":
+        operations.append(MakeDirectory(cwd, origin="/process/cwd"))
+    return operations
+
+
+def _sysctl(key: str, value: str, namespaces: dict[str, str]) -> Operation:
+    origin = _sysctl_origin(key)
+    name = _dotted(key)
+    if name == "kernel.hostname":
+        raise Unsupported(f"sysctl {key}", why="that is what /hostname is for", origin=origin)
+    kind = _namespace_of(name)
+    if not kind:
+        raise Unsupported(f"sysctl {key}", why="it is the host's, whatever the namespaces", origin=origin)
+    if kind not in namespaces:
+        raise Unsupported(f"sysctl {key}", why=f"without a {kind} namespace it is the host's", origin=origin)
+    # "." separates, and "/" stands for a dot within a name (sysctl.d(5)): net.ipv4.conf.eth0/1.mtu
+    path = "/".join(part.replace("/", ".") for part in name.split("."))
+    if not all(part.strip(".") for part in path.split("/")):
+        raise NajaError(f"sysctl {key} is not a valid name", origin=origin)
+    return WriteSysctl(key, path, value, origin=origin)
+
+
+def _sysctl_origin(key: str) -> str:
+    return "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def _dotted(key: str) -> str:
+    """Return a sysctl name with "." for a separator; the first separator decides (sysctl.d(5))."""
+    first = next((character for character in key if character in "./"), ".")
+    return key if first == "." else key.translate({ord("."): "/", ord("/"): "."})
+
+
+def _namespace_of(name: str) -> str:
+    """Return the type of the namespaces that have a kernel parameter to themselves, "" for none."""
+    if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+        return "ipc"
+    if name.startswith("net."):
+        return "network"
+    if name == "kernel.domainname":
+        return "uts"
+    return "user" if name.startswith("user.") else ""
+
+
+def identity(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
+    """Return what the init does inside the container's root: become who it shall be."""
+    process = process or request.config["process"]
+    user = process.get("user") or {}
+    operations = _kernel_side(request, process, origin)
+    operations.append(SetUmask(user.get("umask", _DEFAULT_UMASK), origin=f"{origin}/user"))
+    if not environment_of(request, process, origin).get("HOME"):
+        operations.append(FindHome(user.get("uid", 0)))
+    operations.append(EnterDirectory(process["cwd"], as_user=False, origin=f"{origin}/cwd"))
+    operations.extend(_rights(request, process, origin))
+    operations.append(_find_program(request, process, origin))
+    return operations
+
+
+def _kernel_side(request: Request, process: Process, origin: str) -> list[Operation]:
+    """Return what does not depend on the user: keyring, memory policy, labels, personality."""
+    linux = request.config.get("linux") or {}
+    operations: list[Operation] = []
+    label = process.get("selinuxLabel") or ""
+    if not request.no_new_keyring:
+        operations.append(JoinSessionKeyring(f"_ses.{request.id}", label))
+    if linux.get("memoryPolicy"):
+        operations.append(_memory_policy(linux["memoryPolicy"]))
+    if process.get("apparmorProfile"):
+        operations.append(SetExecProfile(process["apparmorProfile"], origin=f"{origin}/apparmorProfile"))
+    if label:
+        operations.append(SetExecLabel(label, origin=f"{origin}/selinuxLabel"))
+    if linux.get("personality"):
+        operations.append(_personality(linux["personality"]))
+    return operations
+
+
+def _memory_policy(policy: dict[str, Any]) -> Operation:
+    flags = 0
+    for name in policy.get("flags") or ():
+        flags |= _number(scheduling.MEMORY_POLICY_FLAGS, name, "/linux/memoryPolicy/flags")
+    mode = policy.get("mode", "")
+    _number(scheduling.MEMORY_POLICY_MODES, mode, "/linux/memoryPolicy/mode")
+    return SetMemoryPolicy(mode, flags, id_list(policy.get("nodes") or "", "/linux/memoryPolicy/nodes"))
+
+
+def _personality(personality: dict[str, Any]) -> Operation:
+    if personality.get("flags"):
+        why = "the specification names none yet"
+        raise Unsupported("flags of a personality", why=why, origin="/linux/personality/flags")
+    domain = personality.get("domain", "")
+    return SetPersonality(domain, _number(PERSONALITIES, domain, "/linux/personality/domain"))
+
+
+def _rights(request: Request, process: Process, origin: str) -> list[Operation]:
+    """Return the change of user and of capabilities, in the only order that works."""
+    user, sets = process.get("user") or {}, _capability_sets(process, origin)
+    uid = user.get("uid", 0)
+    annotations = request.config.get("annotations") or {}
+    where = f"{origin}/capabilities"
+    operations: list[Operation] = [
+        LimitBoundingSet(sets["bounding"], origin=where),
+        GiveStdio(uid, origin=f"{origin}/user/uid"),
+        ChangeUser(
+            uid,
+            user.get("gid", 0),
+            user.get("additionalGids") or [],
+            keep_groups=annotations.get("run.oci.keep_original_groups") == "1",
+            origin=f"{origin}/user",
+        ),
+        EnterDirectory(process["cwd"], as_user=True, origin=f"{origin}/cwd"),
+        SetCapabilities(
+            sets["effective"],
+            sets["permitted"],
+            sets["inheritable"],
+            sets["ambient"],
+            keep_admin=_needs_admin(request, process),
+            origin=where,
+        ),
+    ]
+    if process.get("noNewPrivileges"):
+        operations.append(SetNoNewPrivileges(origin=f"{origin}/noNewPrivileges"))
+    return operations
+
+
+def _capability_sets(process: Process, origin: str) -> dict[str, list[str]]:
+    given = process.get("capabilities") or {}
+    sets: dict[str, list[str]] = {}
+    for kind in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+        sets[kind] = given.get(kind) or []
+        for index, name in enumerate(sets[kind]):
+            if name not in capabilities.NUMBERS:
+                raise NajaError(f"unknown capability {name}", origin=f"{origin}/capabilities/{kind}/{index}")
+    return sets
+
+
+def _needs_admin(request: Request, process: Process) -> bool:
+    """Tell whether loading the filter takes a CAP_SYS_ADMIN that the process shall not have."""
+    effective = (process.get("capabilities") or {}).get("effective") or []
+    return (
+        seccomp.profile(request) is not None
+        and not process.get("noNewPrivileges")
+        and "CAP_SYS_ADMIN" not in effective
+    )
+
+
+def _find_program(request: Request, process: Process, origin: str) -> Operation:
+    if not process.get("args"):
+        raise NajaError("there is no program to run", origin=f"{origin}/args")
+    search = environment_of(request, process, origin).get("PATH", "")
+    return FindProgram(process["args"][0], search, origin=f"{origin}/args/0")
+
+
+def created(
+    request: Request, process: Process | None = None, origin: str = "/process", *, container_pid: int = 0
+) -> list[Operation]:
+    """Return what the runtime does to the process once all is set up, before it may start.
+
+    ``container_pid`` is the pid of the container where the process is added to it by exec.
+    """
+    process = process or request.config["process"]
+    operations: list[Operation] = [
+        RaiseLimit(limit["type"], limit["hard"], origin=where) for limit, where in _rlimits(process, origin)
+    ]
+    if not request.rootless:
+        # A runtime without privileges would have none over a process that has become somebody else.
+        operations += _scheduling(process, origin)
+    return operations + seccomp.connect(request, container_pid)
+
+
+def _rlimits(process: Process, origin: str) -> list[tuple[dict[str, Any], str]]:
+    limits = []
+    for index, limit in enumerate(process.get("rlimits") or ()):
+        where = f"{origin}/rlimits/{index}"
+        _number(scheduling.RLIMITS, limit["type"], f"{where}/type")
+        limits.append((limit, where))
+    return limits
+
+
+def _scheduling(process: Process, origin: str) -> list[Operation]:
+    operations: list[Operation] = []
+    if process.get("scheduler"):
+        operations.append(_scheduler(process["scheduler"], f"{origin}/scheduler"))
+    if process.get("ioPriority"):
+        where, wanted = f"{origin}/ioPriority", process["ioPriority"]
+        _number(scheduling.IO_CLASSES, wanted["class"], f"{where}/class")
+        operations.append(SetIoPriority(wanted["class"], wanted.get("priority", 0), origin=where))
+    return operations
+
+
+def _scheduler(scheduler: dict[str, Any], origin: str) -> Operation:
+    flags = 0
+    for index, name in enumerate(scheduler.get("flags") or ()):
+        flags |= _number(scheduling.SCHEDULER_FLAGS, name, f"{origin}/flags/{index}")
+    policy = scheduler["policy"]
+    _number(scheduling.POLICIES, policy, f"{origin}/policy")
+    if policy == "SCHED_ISO":
+        raise Unsupported("SCHED_ISO", why="Linux reserves the name and has no such policy", origin=origin)
+    names = ("nice", "priority", "runtime", "deadline", "period")
+    values = {name: scheduler.get(name) or 0 for name in names}
+    return SetScheduler(policy, flags=flags, origin=origin, **values)
+
+
+def final(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
+    """Return what the init does once it may start: it ends in the program."""
+    process = process or request.config["process"]
+    operations: list[Operation] = _scheduling(process, origin) if request.rootless else []
+    for limit, where in _rlimits(process, origin):
+        operations.append(SetLimit(limit["type"], limit["soft"], limit["hard"], origin=where))
+    operations += [ResetSignals(), SealDescriptors(_preserved(request))]
+    operations += seccomp.load(request)
+    if _needs_admin(request, process):
+        permitted = (process.get("capabilities") or {}).get("permitted") or []
+        stays = "CAP_SYS_ADMIN" in permitted
+        operations.append(GiveUpAdmin(stays_permitted=stays, origin=f"{origin}/capabilities"))
+    environment = environment_of(request, process, origin)
+    return [*operations, Execute(process["args"], environment, origin=f"{origin}/args/0")]
+
+
+def affinity(process: Process, origin: str = "/process") -> tuple[list[Operation], list[Operation]]:
+    """Return what exec does about execCPUAffinity: before it enters the cgroup, and after."""
+    wanted = process.get("execCPUAffinity") or {}
+    phases: list[list[Operation]] = []
+    for name in ("initial", "final"):
+        where = f"{origin}/execCPUAffinity/{name}"
+        phases.append([SetAffinity(id_list(wanted[name], where), origin=where)] if wanted.get(name) else [])
+    return phases[0], phases[1]
+
+
+def environment_of(request: Request, process: Process, origin: str) -> dict[str, str]:
+    """Return the program's environment; of a name given twice the last counts. Raises NajaError."""
+    environment: dict[str, str] = {}
+    for index, entry in enumerate(process.get("env") or ()):
+        name, equals, value = entry.partition("=")
+        if not (name and equals) or "\0" in entry:
+            raise NajaError(f"{entry!r} is not NAME=VALUE", origin=f"{origin}/env/{index}")
+        environment[name] = value
+    if request.environment.get("LISTEN_FDS"):
+        # Socket activation (sd_listen_fds(3)); the program is process 1 of its pid namespace.
+        environment["LISTEN_FDS"] = request.environment["LISTEN_FDS"]
+        environment["LISTEN_PID"] = "1"
+    return environment
+
+
+def _preserved(request: Request) -> int:
+    """Return how many descriptors from 3 on the program inherits."""
+    activated = request.environment.get("LISTEN_FDS") or "0"
+    if not activated.isdecimal():
+        raise NajaError(f"LISTEN_FDS={activated} in naja's environment is not a number")
+    return request.preserve_fds + int(activated)
+
+
+def id_list(text: str, origin: str) -> list[int]:
+    """Return the numbers that a list such as "0-3,5" stands for (cpuset(7)). Raises NajaError."""
+    numbers: list[int] = []
+    for part in text.replace(" ", "").split(",") if text.strip() else ():
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise NajaError(f"{text!r} is not a list of numbers and ranges", origin=origin)
+        low, high = int(first), int(last or first)
+        if low > high or high >= 1 << 16:
+            raise NajaError(f"{part} in {text!r} is not a range", origin=origin)
+        numbers.extend(range(low, high + 1))
+    return numbers
+
+
+def _number(table: dict[str, int], name: str, origin: str) -> int:
+    """Return the kernel's number for a name of the config. Raises Unsupported where there is none."""
+    try:
+        return table[name]
+    except KeyError:
+        known = ", ".join(table)
+        raise Unsupported(f"{name!r} is not known here", why=f"known are {known}", origin=origin) from None
