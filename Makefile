@@ -1,0 +1,84 @@
+# make run     make .venv, install naja into it, run a first container
+# make test    the tests; those that need root or a program that is missing say so and are skipped
+# make help    all targets
+
+# Debian's own Python starts faster than one built elsewhere: more of its modules are built in.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3.12 /usr/bin/python3.13) python3)
+VENV := .venv
+NAJA := $(VENV)/bin/naja
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install run test unit lint format packages bench conformance engines test-vm clean
+
+help:
+	@echo "make run          a first container, from this machine's own files"
+	@echo "make install      $(NAJA), without running anything"
+	@echo "make test         all tests (make unit: those that need no root)"
+	@echo "make lint         ruff and mypy --strict"
+	@echo "make bench        naja, runc and crun, side by side"
+	@echo "make conformance  the validation programs of opencontainers/runtime-tools"
+	@echo "make engines      containerd, Docker, Podman with naja, runc, crun"
+	@echo "make test-vm      cgroup v2 and systemd, in a virtual machine"
+	@echo "make clean        remove what these made"
+
+# Debian keeps venv in a package of its own.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { \
+	    test "$$(id -u)" = 0 && apt-get update && apt-get install --yes --no-install-recommends python3-venv && \
+	    $(PYTHON) -m venv --clear $(VENV); }
+
+# pip's script for naja is replaced by one that starts faster: see runtime/launcher.py.
+$(VENV)/.installed: pyproject.toml runtime/launcher.py | $(BIN)/python
+	$(PIP) --editable .
+	$(BIN)/python -m runtime.launcher $(NAJA)
+	touch $@
+
+$(VENV)/.tools: pyproject.toml runtime/launcher.py | $(BIN)/python
+	$(PIP) --editable '.[test,lint]'
+	$(BIN)/python -m runtime.launcher $(NAJA)
+	touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+
+run: install
+	@rm -rf demo
+	$(NAJA) spec --host --bundle demo
+	$(NAJA) run --bundle demo demo
+
+# What the tests run in containers, and libseccomp; engines are for those who have them.
+packages:
+	@test "$$(id -u)" != 0 || command -v apt-get > /dev/null || exit 0; \
+	if test "$$(id -u)" = 0 && ! dpkg -s busybox-static libseccomp2 > /dev/null 2>&1; then \
+	    apt-get update && apt-get install --yes --no-install-recommends busybox-static libseccomp2; fi
+
+test: $(VENV)/.tools packages
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.tools
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.tools
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.tools packages
+	$(BIN)/python conformance/bench.py
+
+conformance: $(VENV)/.tools packages
+	$(BIN)/python conformance/runtime_tools.py
+
+engines: $(VENV)/.tools packages
+	$(BIN)/python conformance/engines.py
+
+test-vm: $(VENV)/.tools packages
+	$(BIN)/python tests/vm/run.py
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
