@@ -1,0 +1,245 @@
+"""The life of a container, verb by verb, on a busybox bundle and the real kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.terminal import OnTerminal
+from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.bundle import Bundle
+    from tests.support.command import Runtime
+
+#: Ends with 7 on SIGTERM; a first process gets no signal that it does not handle (pid_namespaces(7)).
+OBEYS_TERM = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+
+
+def test_every_verb(naja: Runtime, bundle: Bundle) -> None:
+    bundle.args("/bin/sleep", "1000")
+    naja.create(bundle)
+    state = naja.state(bundle)
+    assert state["id"] == bundle.id
+    assert state["bundle"] == bundle.path
+    assert state["status"] == "created"
+    assert state["pid"] > 1
+    assert state["ociVersion"]
+    naja.start(bundle)
+    assert naja.state(bundle)["status"] == "running"
+    with open(f"/proc/{state['pid']}/cmdline") as cmdline:
+        assert cmdline.read() == "/bin/sleep\0001000\0"
+    naja.kill(bundle, "KILL")
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+    gone = naja.run("state", bundle.id, check=False)
+    assert gone.status == 1
+    assert "does not exist" in gone.stderr
+
+
+def test_every_verb_on_a_terminal(naja: Runtime, bundle: Bundle) -> None:
+    """As a person would type them: all of stdin, stdout and stderr are a pseudo-terminal."""
+
+    def on_terminal(*words: str) -> str:
+        with OnTerminal(naja.command(*words)) as process:
+            assert process.wait() == 0, process.screen.rest(0)
+            return process.screen.seen
+
+    bundle.args("/bin/sleep", "1000")
+    assert on_terminal("create", "--bundle", bundle.path, bundle.id) == ""
+    assert json.loads(on_terminal("state", bundle.id))["status"] == "created"
+    assert on_terminal("start", bundle.id) == ""
+    assert json.loads(on_terminal("state", bundle.id))["status"] == "running"
+    assert on_terminal("kill", bundle.id, "KILL") == ""
+    naja.wait_for(bundle, "stopped")
+    assert on_terminal("delete", bundle.id) == ""
+    assert naja.ids() == []
+
+
+def test_nothing_is_printed_on_success(naja: Runtime, bundle: Bundle) -> None:
+    bundle.args("/bin/sleep", "1000")
+    done = [naja.create(bundle), naja.start(bundle), naja.kill(bundle)]
+    naja.wait_for(bundle, "stopped")
+    done.append(naja.delete(bundle))
+    assert [(result.stdout, result.stderr) for result in done] == [("", "")] * 4
+
+
+@pytest.mark.parametrize("given", ["TERM", "SIGTERM", "15", "term"])
+def test_kill_takes_names_and_numbers(naja: Runtime, bundle: Bundle, tmp_path: Path, given: str) -> None:
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        naja.run_detached(bundle.shell(OBEYS_TERM), output=file.fileno())
+    wait_until(lambda: b"ready" in output.read_bytes())
+    naja.kill(bundle, given)
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+
+
+def test_kill_refuses_what_is_no_signal(naja: Runtime, bundle: Bundle) -> None:
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    assert naja.kill(bundle, "NONSENSE", check=False).status == 1
+    assert naja.status(bundle) == "running"
+
+
+def test_kill_defaults_to_term(naja: Runtime, bundle: Bundle) -> None:
+    naja.run_detached(bundle.shell("trap 'exit 7' TERM; while :; do sleep 0.05; done"))
+    # A signal before the trap is set is ignored by the first process of a PID namespace.
+    wait_until(lambda: naja.run("kill", bundle.id, check=False) and naja.status(bundle) == "stopped")
+    naja.delete(bundle)
+
+
+def test_kill_of_a_stopped_container_says_so(naja: Runtime, bundle: Bundle) -> None:
+    naja.run_detached(bundle)
+    naja.wait_for(bundle, "stopped")
+    refused = naja.kill(bundle, check=False)
+    assert refused.status == 1
+    assert "container not running" in refused.stderr  # containerd and CRI-O look for this
+    naja.delete(bundle)
+
+
+def test_created_container_can_be_killed(naja: Runtime, bundle: Bundle) -> None:
+    naja.create(bundle)
+    naja.kill(bundle, "KILL")
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+
+
+def test_delete_refuses_a_running_container(naja: Runtime, bundle: Bundle) -> None:
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    refused = naja.delete(bundle, check=False)
+    assert refused.status == 1
+    assert "not stopped: running" in refused.stderr
+    assert naja.status(bundle) == "running"
+    naja.delete(bundle, "--force")
+    assert naja.ids() == []
+
+
+def test_delete_force_of_an_unknown_container_is_no_error(naja: Runtime, bundle: Bundle) -> None:
+    naja.delete(bundle, "--force")
+    assert naja.delete(bundle, check=False).status == 1
+
+
+@pytest.mark.parametrize("verb", ["state", "start", "delete", "kill"])
+def test_unknown_container(naja: Runtime, bundle: Bundle, verb: str) -> None:
+    result = naja.run(verb, bundle.id, check=False)
+    assert result.status == 1
+    assert "does not exist" in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_id_is_taken_once(naja: Runtime, bundle: Bundle) -> None:
+    naja.create(bundle)
+    refused = naja.create(bundle, check=False)
+    assert refused.status == 1
+    assert "already exists" in refused.stderr
+    assert naja.status(bundle) == "created"
+
+
+def test_start_only_once(naja: Runtime, bundle: Bundle) -> None:
+    naja.create(bundle.args("/bin/sleep", "1000"))
+    naja.start(bundle)
+    again = naja.start(bundle, check=False)
+    assert again.status == 1
+    assert "cannot start an already running container" in again.stderr
+
+
+@pytest.mark.parametrize("id", ["", "../up", "a/b", ".", "..", "a b", "é"])
+def test_ids_that_are_refused(naja: Runtime, bundle: Bundle, id: str) -> None:
+    refused = naja.run("create", "--bundle", bundle.path, id, check=False)
+    assert refused.status == 1
+    assert naja.ids() == []
+
+
+def test_the_bundle_defaults_to_the_current_directory(naja: Runtime, bundle: Bundle) -> None:
+    naja.run("run", bundle.id, cwd=bundle.path)
+
+
+def test_an_almost_empty_environment_is_enough(naja: Runtime, bundle: Bundle) -> None:
+    """podman passes XDG_RUNTIME_DIR only to some verbs: no PATH, no HOME, no LANG."""
+    bare: dict[str, str] = {"XDG_RUNTIME_DIR": "/run"}
+    naja.create(bundle.args("/bin/sleep", "1000"), env=bare)
+    for words in (("start",), ("state",), ("kill",), ("delete", "--force")):
+        naja.run(*words, bundle.id, env=bare)
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_pid_file(naja: Runtime, bundle: Bundle, tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "pid"
+    bundle.args("/bin/sleep", "1000")
+    if verb == "create":
+        naja.create(bundle, "--pid-file", str(path))
+    else:
+        naja.run_detached(bundle, "--pid-file", str(path))
+    content = path.read_bytes()
+    assert content.isdigit(), content  # go-runc converts the raw bytes: no newline
+    assert int(content) == naja.state(bundle)["pid"]
+
+
+def test_the_process_becomes_the_callers_child(naja: Runtime, bundle: Bundle) -> None:
+    """Engines are subreapers and wait(2) for the container; this process is one, too (conftest)."""
+    naja.run_detached(bundle.shell("sleep 0.2; exit 9"))
+    _, status = os.waitpid(naja.state(bundle)["pid"], 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    assert naja.status(bundle) == "stopped"
+    naja.delete(bundle)
+
+
+def test_list(naja: Runtime, busybox_bundle: Callable[[], Bundle]) -> None:
+    bundles = [busybox_bundle(), busybox_bundle()]
+    assert naja.run("list", "--quiet").stdout == ""
+    naja.create(bundles[0])
+    naja.run_detached(bundles[1].args("/bin/sleep", "1000"))
+    assert naja.run("list", "-q").stdout.split() == [bundle.id for bundle in bundles]
+    listed = json.loads(naja.run("list", "--format", "json").stdout)
+    assert [(entry["id"], entry["status"]) for entry in listed] == [
+        (bundles[0].id, "created"),
+        (bundles[1].id, "running"),
+    ]
+    table = naja.run("list").stdout.splitlines()
+    assert table[0].split()[:3] == ["ID", "PID", "STATUS"]
+    assert len(table) == 3
+
+
+def test_kill_all_reaches_processes_of_a_shared_pid_namespace(naja: Runtime, bundle: Bundle) -> None:
+    """Without a PID namespace of its own the kernel does not end a container's other processes."""
+    bundle.linux["namespaces"] = [entry for entry in bundle.linux["namespaces"] if entry["type"] != "pid"]
+    naja.run_detached(bundle.shell("sleep 1000 & sleep 1000 & wait"))
+    naja.run("kill", "--all", bundle.id, "KILL")
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+
+
+def test_two_commands_on_one_container_do_not_disturb_each_other(naja: Runtime, bundle: Bundle) -> None:
+    """Eight `delete --force` at once: each succeeds or finds nothing, and nothing is left."""
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    racers = [
+        subprocess.Popen(
+            naja.command("delete", "--force", bundle.id), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for _ in range(8)
+    ]
+    for racer in racers:
+        _, text = racer.communicate(timeout=30)
+        assert racer.returncode == 0, text.decode()
+    assert naja.ids() == []
+
+
+def test_terminated_create_leaves_nothing_after_delete(naja: Runtime, bundle: Bundle) -> None:
+    """SIGTERM instead of SIGKILL (test_killed_create.py): the runtime may clean up, delete does the rest."""
+    creating = subprocess.Popen(
+        naja.command("create", "--bundle", bundle.path, bundle.id),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    creating.send_signal(signal.SIGTERM)
+    creating.wait(timeout=30)
+    naja.delete(bundle, "--force")
+    assert naja.ids() == []

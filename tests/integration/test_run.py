@@ -1,0 +1,248 @@
+"""`run`: exit codes, standard streams, signals, and terminals (attached, detached, resized)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import termios
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.terminal import ConsoleSocket, OnTerminal, Screen, set_size
+from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.bundle import Bundle
+    from tests.support.command import Runtime
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_exit_code(naja: Runtime, bundle: Bundle, code: int) -> None:
+    assert naja.run_attached(bundle.shell(f"exit {code}"), check=False).status == code
+    assert naja.ids() == []
+
+
+def test_exit_code_of_a_signal(naja: Runtime, bundle: Bundle) -> None:
+    bundle.args("/bin/sleep", "1000")
+    attached = subprocess.Popen(naja.command("run", "--bundle", bundle.path, bundle.id))
+    wait_until(lambda: bundle.id in naja.ids() and naja.run("state", bundle.id, check=False).status == 0)
+    wait_until(lambda: naja.status(bundle) == "running")
+    naja.kill(bundle, "KILL")
+    assert attached.wait(timeout=20) == 128 + signal.SIGKILL
+    assert naja.ids() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        (["/no/such/program"], ["no such file or directory", "No such file or directory"]),
+        (["no-such-program"], ['exec: "no-such-program": executable file not found in $PATH']),
+        (["/etc"], ["is a directory"]),
+        (["/etc/passwd"], ["permission denied", "Permission denied"]),
+    ],
+)
+def test_a_program_that_cannot_be_run(
+    naja: Runtime, bundle: Bundle, words: list[str], texts: list[str]
+) -> None:
+    """The texts are those that Docker and Podman turn into the exit codes 126 and 127."""
+    bundle.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644)
+    refused = naja.run_attached(bundle.args(*words), check=False)
+    assert refused.status in (1, 126, 127)
+    assert any(text in refused.stderr for text in texts), refused
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert naja.ids() == []
+
+
+def test_streams_are_passed_on(naja: Runtime, bundle: Bundle) -> None:
+    result = naja.run_attached(bundle.shell("cat; echo problem >&2"), input="to stdin")
+    assert result.stdout == "to stdin"
+    assert result.stderr == "problem\n"
+
+
+def test_much_data_goes_through_unharmed(naja: Runtime, bundle: Bundle) -> None:
+    data = os.urandom(3 << 20)
+    argv = naja.command("run", "--bundle", bundle.args("/bin/cat").path, bundle.id)
+    assert subprocess.run(argv, input=data, capture_output=True, check=True, timeout=30).stdout == data
+
+
+def test_a_reader_that_goes_away_ends_the_writer(naja: Runtime, bundle: Bundle) -> None:
+    argv = naja.command("run", "--bundle", bundle.args("/bin/yes").path, bundle.id)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.read(10)
+        process.stdout.close()
+        # Busybox meets SIGPIPE, or EPIPE where that is ignored; either way it ends by itself.
+        assert process.wait(timeout=20) != 0
+
+
+def test_closed_streams(naja: Runtime, bundle: Bundle) -> None:
+    command = " ".join(naja.command("run", "--bundle", bundle.path, bundle.id))
+    assert (
+        subprocess.run(["sh", "-c", f"exec {command} <&- >&- 2>&-"], check=False, timeout=30).returncode == 0
+    )
+
+
+def test_arguments_and_environment_are_bytes(naja: Runtime, bundle: Bundle) -> None:
+    """JSON cannot hold bytes that are not UTF-8, but it can hold all characters."""
+    bundle.process["env"].append("GREETING=grüß 🐍 a=b")
+    result = naja.run_attached(bundle.args("/bin/sh", "-c", 'printf "%s|" "$@" "$GREETING"', "sh", "ä b", ""))
+    assert result.stdout == "ä b||grüß 🐍 a=b|"
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "USR1", "USR2", "QUIT"])
+def test_signals_are_forwarded(naja: Runtime, bundle: Bundle, tmp_path: Path, name: str) -> None:
+    number = getattr(signal, f"SIG{name}")
+    bundle.shell(f"trap 'echo got {name}; exit 30' {name}; echo ready; while :; do sleep 0.05; done")
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(naja.command("run", "-b", bundle.path, bundle.id), stdout=file)
+    wait_until(lambda: b"ready" in output.read_bytes())
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 30
+    assert output.read_text() == f"ready\ngot {name}\n"
+
+
+def test_detached(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        naja.run_detached(bundle.shell("echo hello; exec sleep 1000"), output=file.fileno())
+    assert naja.status(bundle) == "running"
+    wait_until(lambda: output.read_text() == "hello\n")
+
+
+def test_keep(naja: Runtime, bundle: Bundle) -> None:
+    naja.run_attached(bundle, "--keep")
+    assert naja.status(bundle) == "stopped"
+    naja.delete(bundle)
+
+
+@pytest.fixture
+def terminal_bundle(bundle: Bundle) -> Bundle:
+    bundle.process["terminal"] = True
+    return bundle.save()
+
+
+def test_terminal(naja: Runtime, terminal_bundle: Bundle) -> None:
+    terminal_bundle.args("/bin/sh")
+    argv = naja.command("run", "--bundle", terminal_bundle.path, terminal_bundle.id)
+    with OnTerminal(argv, rows=33, columns=111) as process:
+        screen = process.screen
+        screen.expect("# ")
+        screen.send("stty size\n")
+        screen.expect("33 111")
+        screen.expect("# ")
+        screen.send("tty; ls -l /dev/console; exit 5\n")
+        screen.expect("/dev/pts/0")
+        screen.expect("/dev/console")
+        assert process.wait() == 5
+    assert naja.ids() == []
+
+
+def test_terminal_is_resized(naja: Runtime, terminal_bundle: Bundle) -> None:
+    terminal_bundle.shell("trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done")
+    argv = naja.command("run", "--bundle", terminal_bundle.path, terminal_bundle.id)
+    with OnTerminal(argv) as process:
+        process.screen.expect("ready")
+        set_size(process.screen.fd, 50, 132)
+        process.screen.expect("50 132")
+        assert process.wait() == 0
+
+
+def test_control_c_reaches_the_container_only(naja: Runtime, terminal_bundle: Bundle) -> None:
+    terminal_bundle.shell("trap 'echo interrupted; exit 6' INT; echo ready; while :; do sleep 0.05; done")
+    argv = naja.command("run", "--bundle", terminal_bundle.path, terminal_bundle.id)
+    with OnTerminal(argv) as process:
+        process.screen.expect("ready")
+        process.screen.send("\x03")
+        process.screen.expect("interrupted")
+        assert process.wait() == 6
+
+
+def test_the_callers_terminal_is_restored(naja: Runtime, terminal_bundle: Bundle) -> None:
+    terminal_bundle.shell("echo in; read line; echo out")
+    command = " ".join(naja.command("run", "--bundle", terminal_bundle.path, terminal_bundle.id))
+    with OnTerminal(["sh", "-c", f"{command}; echo back; read line"]) as process:
+        before = termios.tcgetattr(process.screen.fd)
+        process.screen.expect("in")
+        wait_until(lambda: not termios.tcgetattr(process.screen.fd)[3] & termios.ICANON, what="raw mode")
+        process.screen.send("go\r")
+        process.screen.expect("back")
+        assert termios.tcgetattr(process.screen.fd) == before
+        process.screen.send("\n")
+        assert process.wait() == 0
+
+
+def test_all_output_is_shown_before_the_end(naja: Runtime, terminal_bundle: Bundle) -> None:
+    """What a container wrote last is still in the terminal when it has ended."""
+    terminal_bundle.shell("seq 1 5000; exec true")
+    argv = naja.command("run", "--bundle", terminal_bundle.path, terminal_bundle.id)
+    with OnTerminal(argv) as process:
+        process.screen.expect("\r\n5000\r\n")
+        assert process.wait() == 0
+
+
+def test_terminal_with_pipes_around_it(naja: Runtime, terminal_bundle: Bundle) -> None:
+    """The container has a terminal, the caller has none: its output comes all the same."""
+    result = naja.run_attached(terminal_bundle.shell("test -t 1 && echo terminal"), input="")
+    assert "terminal" in result.stdout
+
+
+def test_console_socket(naja: Runtime, terminal_bundle: Bundle, tmp_path: Path) -> None:
+    terminal_bundle.shell("tty; stty size; read line; echo got $line")
+    with ConsoleSocket(str(tmp_path / "console")) as console:
+        naja.create(terminal_bundle, "--console-socket", console.path)
+        master, _ = console.receive()
+    screen = Screen(master)
+    set_size(master, 40, 100)
+    naja.start(terminal_bundle)
+    screen.expect("/dev/pts/0")
+    screen.expect("40 100")
+    screen.send("words\n")
+    screen.expect("got words")
+    screen.rest()
+    screen.close()
+    naja.wait_for(terminal_bundle, "stopped")
+    naja.delete(terminal_bundle)
+
+
+def test_console_size(naja: Runtime, terminal_bundle: Bundle, tmp_path: Path) -> None:
+    terminal_bundle.process["consoleSize"] = {"height": 17, "width": 71}
+    terminal_bundle.shell("stty size")
+    with ConsoleSocket(str(tmp_path / "console")) as console:
+        naja.run_detached(terminal_bundle, "--console-socket", console.path)
+        master, _ = console.receive()
+    screen = Screen(master)
+    screen.expect("17 71")
+    screen.rest()
+    screen.close()
+    naja.wait_for(terminal_bundle, "stopped")
+    naja.delete(terminal_bundle)
+
+
+def test_detached_terminal_needs_a_console_socket(naja: Runtime, terminal_bundle: Bundle) -> None:
+    refused = naja.create(terminal_bundle, check=False)
+    assert refused.status == 1
+    assert "console socket" in refused.stderr
+    assert naja.ids() == []
+
+
+def test_console_socket_without_a_terminal_is_refused(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    with ConsoleSocket(str(tmp_path / "console")) as console:
+        assert naja.create(bundle, "--console-socket", console.path, check=False).status == 1
+    assert naja.ids() == []
+
+
+def test_run_takes_little_time(naja: Runtime, bundle: Bundle) -> None:
+    """No poll interval hides in the way of a command that ends at once."""
+    naja.run_attached(bundle)
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        naja.run_attached(bundle)
+        times.append(time.monotonic() - began)
+    assert min(times) < 0.25
