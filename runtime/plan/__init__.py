@@ -112,7 +112,7 @@ def compile_plan(request: Request) -> Plan:
                 cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request),
             ),
             *_namespace_phases(request),
-            Phase(RUNTIME, "adopt", enter if enters_early else []),
+            Phase(RUNTIME, "adopt", (enter if enters_early else []) + _devices(request)),
             Phase(
                 INIT,
                 "root file system",
@@ -187,6 +187,14 @@ def _namespace_phases(request: Request) -> list[Phase]:
 
 def _mappings(entries: list[dict[str, int]] | None) -> list[Mapping]:
     return [(entry["containerID"], entry["hostID"], entry["size"]) for entry in entries or ()]
+
+
+def _devices(request: Request) -> list[Operation]:
+    if not request.config["linux"].get("netDevices"):
+        return []
+    from runtime.plan import network  # Two modules that nearly no container needs.
+
+    return network.adopt(request)
 
 
 def _console(request: Request, program: dict[str, Any] | None = None) -> list[Operation]:
