@@ -106,10 +106,13 @@ class RaiseLoopback(Operation):
         return "bring up the loopback device"
 
     def apply(self, context: Context) -> None:
-        with _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC) as control:
+        control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
             request = fcntl.ioctl(control.fileno(), _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
             name, flags = _IFREQ.unpack(request)
             fcntl.ioctl(control.fileno(), _SIOCSIFFLAGS, _IFREQ.pack(name, flags | _IFF_UP))
+        finally:
+            control.close()
 
 
 class SetPersonality(Operation):
