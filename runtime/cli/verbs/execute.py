@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from runtime import config
 from runtime.cli.values import integer, user
-from runtime.config import json
 from runtime.container import Container
 from runtime.errors import NajaError
 from runtime.execution import execute as run_process
@@ -39,13 +39,8 @@ def execute(command: Command, log: Log) -> int:
 
 def _from_file(path: str) -> dict[str, Any]:
     """Read a process object as config.json holds it. Raises NajaError."""
-    try:
-        with open(path, "rb") as file:
-            process = json.loads(file.read())
-    except OSError as error:
-        raise NajaError.from_os_error(f"read the process from {path}", error) from None
-    if not isinstance(process, dict):
-        raise NajaError(f"{path} holds no process object")
+    process: dict[str, Any] = config.load_file(path)
+    config.check_process(process)
     return process
 
 

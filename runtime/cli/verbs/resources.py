@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from runtime import config
 from runtime.cli.output import show
 from runtime.cli.values import integer, size
 from runtime.config import json
@@ -47,7 +48,11 @@ _LIMITS: dict[str, tuple[str, str, Callable[[str, str], Any]]] = {
 def update(command: Command, log: Log) -> None:
     """Change the limits of a container, by options or by a file."""
     options = command.options
-    resources = _from_file(options["resources"]) if options["resources"] else from_options(options)
+    if options["resources"]:
+        resources = config.load_file("/dev/stdin" if options["resources"] == "-" else options["resources"])
+    else:
+        resources = from_options(options)
+    config.check_resources(resources)
     container = Container.load(command.id, root=command.root, warn=log.warning)
     container.update(resources)
 
@@ -64,18 +69,6 @@ def from_options(options: dict[str, Any]) -> dict[str, Any]:
     if memory.get("limit") == -1:
         # The kernel refuses a limit of memory and swap that is below that of memory alone.
         memory.setdefault("swap", -1)
-    return resources
-
-
-def _from_file(path: str) -> dict[str, Any]:
-    """Read linux.resources from a file, or from stdin where the path is "-". Raises NajaError."""
-    try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            resources = json.loads(file.read())
-    except OSError as error:
-        raise NajaError.from_os_error(f"read the limits from {path}", error) from None
-    if not isinstance(resources, dict):
-        raise NajaError(f"{path} holds no object with limits")
     return resources
 
 
