@@ -26,8 +26,8 @@ __all__ = [
     "check_process",
     "check_resources",
     "load",
-    "load_file",
     "problems",
+    "read",
     "rootfs",
 ]
 
@@ -39,30 +39,39 @@ class Invalid(NajaError):
         return f"{self.what} {self.origin or '/'}: {self.why}"
 
 
+def read(bundle: str) -> tuple[dict[str, Any], bytes]:
+    """Return the config of a bundle, checked, and the JSON text that it can be read from again.
+
+    Raises NajaError where there is none, Invalid where it or the root file system will not do.
+    """
+    config, text = _read(bundle)
+    check(config)
+    rootfs(config, bundle)
+    return config, text
+
+
 def load(bundle: str) -> dict[str, Any]:
     """Return the parsed config.json of a bundle, not yet checked. Raises NajaError."""
+    return _read(bundle)[0]
+
+
+def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
     path = os.path.join(bundle, "config.json")
-    config = load_file(path, f"the bundle {bundle} has no config.json")
-    if type(config) is not dict:
-        raise NajaError(f"{path} is not a JSON object")
-    return config
-
-
-def load_file(path: str, missing: str = "") -> Any:
-    """Return the JSON value that a file holds; ``missing`` is what to say where there is none.
-
-    A member whose value is null counts as absent, as in the runtimes written in Go, whose callers
-    write it for an empty list. Raises NajaError.
-    """
     try:
         with open(path, "rb", buffering=0) as file:
             text = file.read()
-    except FileNotFoundError as error:
-        raise NajaError.from_os_error(missing or f"read {path}", error) from None
+    except FileNotFoundError:
+        raise NajaError(f"{path} not found", why="a bundle is a directory with a config.json") from None
     except OSError as error:
         raise NajaError.from_os_error(f"read {path}", error) from None
-    value = json.loads(text, path)
-    return _without_nulls(value) if b"null" in text else value
+    config = json.loads(text, path)
+    if type(config) is not dict:
+        raise NajaError(f"{path} holds no JSON object")
+    if b"null" in text:
+        # For the runtimes written in Go null means absent, and so it does for those who call them.
+        config = _without_nulls(config)
+        text = json.dumps(config).encode("ascii")
+    return config, text
 
 
 def _without_nulls(value: Any) -> Any:
@@ -104,14 +113,23 @@ def _check(
             raise Invalid(what, why=why, origin=origin)
 
 
-def problems(config: Any) -> list[Problem]:
-    """Return everything that is wrong with a config; the rules need a valid form, and come second."""
+def problems(config: Any, bundle: str = "") -> list[Problem]:
+    """Return everything that is wrong with a config, and with its root where the bundle is given.
+
+    The rules need a valid form: where that is wrong, they are not asked.
+    """
     from runtime.config import explain
 
     found = explain.problems(config, "config")
-    if not found:
-        for rule in (*rules.RULES, *rules_linux.RULES):
-            found += [explain.Problem(origin, why) for origin, why in rule(config)]
+    if found:
+        return found
+    for rule in (*rules.RULES, *rules_linux.RULES):
+        found += [explain.Problem(origin, why) for origin, why in rule(config)]
+    if bundle and "root" in config:
+        try:
+            rootfs(config, bundle)
+        except Invalid as invalid:
+            found.append(explain.Problem(invalid.origin, invalid.why))
     return found
 
 

@@ -38,6 +38,10 @@ class Problem:
         self.origin = origin
         self.why = why
 
+    def data(self) -> dict[str, str]:
+        """Return the problem as a JSON object."""
+        return {"origin": self.origin, "why": self.why}
+
     def __str__(self) -> str:
         return f"{self.origin or '/'}: {self.why}"
 
@@ -61,7 +65,7 @@ def _pattern(_validator: object, pattern: str, value: object, _schema: object) -
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-_Validator = jsonschema.validators.extend(
+_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
     validators={"pattern": _pattern},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
@@ -111,8 +115,9 @@ def _sentence(error: ValidationError) -> str:
         case "pattern":
             expected = f"text like {wanted}"
         case "required":
-            missing = next(name for name in wanted if name not in error.instance)
-            return f"{missing!r} is missing" + _near(missing, list(error.instance))
+            present: Any = error.instance
+            missing = next(name for name in wanted if name not in present)
+            return f"{missing!r} is missing" + _near(missing, list(present))
         case _:
             return error.message
     return f"expected {expected}, found {_show(error.instance)}"

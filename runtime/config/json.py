@@ -40,7 +40,7 @@ class _Settings:
     parse_constant = staticmethod(_constant)
 
 
-_scan = _json.make_scanner(_Settings())
+_scan = _json.make_scanner(_Settings())  # type: ignore[arg-type]
 
 
 def loads(text: str | bytes, name: str = "JSON") -> Any:
