@@ -1,0 +1,130 @@
+"""A small virtual machine with the host's files in it, to test kinds of cgroups that the host has not.
+
+It needs no KVM, no image and no network: qemu emulates the processor, the guest's root is the host's,
+shared read-only beneath a layer in memory. A command sees the host's programs and files, works in the
+same directory, and changes nothing on the host.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from typing import NamedTuple
+
+from tests.vm.kernel import GUEST, MachineError, initramfs, prepare
+
+__all__ = ["VARIANTS", "Machine", "MachineError", "Outcome"]
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+#: The kinds of host: cgroup v2 alone; v1 hierarchies with a v2 tree beside them; v2 with systemd as
+#: PID 1; and v1 alone with every controller that it has.
+VARIANTS = ("v2", "hybrid", "systemd", "v1")
+
+#: q35 and not microvm, which hangs at random when it calibrates its clock without KVM.
+HARDWARE = (
+    *("-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"),
+    *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+    *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-device", "virtio-serial-pci"),
+)
+ARGUMENTS = "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check hugepages=8"
+
+
+class Outcome(NamedTuple):
+    """How a command in the guest ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Machine:
+    """A kind of guest; each command gets a machine of its own, which ends with it."""
+
+    def __init__(self, variant: str, cache: str = os.path.join(ROOT, "build", "vm")) -> None:
+        """Prepare what is to be booted. Raises MachineError where a program or package is missing."""
+        if variant not in VARIANTS:
+            raise MachineError(f"no variant {variant!r}; there are {', '.join(VARIANTS)}")
+        self.variant = variant
+        self._qemu = _program("qemu-system-x86_64", "qemu-system-x86")
+        self._busybox = _program("busybox", "busybox-static")
+        if variant == "systemd":
+            _program("/lib/systemd/systemd", "systemd")
+            _program("dbus-daemon", "dbus")
+        self._kernel = prepare(cache)
+
+    def run(
+        self,
+        argv: list[str],
+        timeout: float,
+        *,
+        directory: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Outcome:
+        """Boot, run a command as root in ``directory`` (the present one), and return how it ended.
+
+        $NAJA_VM holds the variant. Raises MachineError where the guest dies or takes too long.
+        """
+        with tempfile.TemporaryDirectory(prefix="naja-vm-") as share:
+            shutil.copytree(GUEST, os.path.join(share, "guest"))
+            variables = {"NAJA_VM": self.variant, "TMPDIR": "/naja/tmp", "HOME": "/root"} | (
+                environment or {}
+            )
+            with open(os.path.join(share, "command"), "w") as command:
+                command.write(f"cd {shlex.quote(directory or os.getcwd())}\n")
+                command.writelines(
+                    f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()
+                )
+                command.write(f"exec {shlex.join(argv)}\n")
+            with open(os.path.join(share, "initramfs"), "wb") as archive:
+                archive.write(initramfs(self._kernel, self._busybox))
+            try:
+                done = subprocess.run(
+                    self._command(share),
+                    timeout=timeout,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise MachineError(f"not done after {timeout:g} s{_last_words(share)}") from error
+            if not os.path.exists(os.path.join(share, "status")):
+                raise MachineError(f"the guest died: {done.stderr.decode()}{_last_words(share)}")
+            return Outcome(int(_read(share, "status")), _read(share, "stdout"), _read(share, "stderr"))
+
+    def _command(self, share: str) -> list[str]:
+        command = [self._qemu, *HARDWARE, "-kernel", self._kernel.image, "-initrd", f"{share}/initramfs"]
+        command += ["-append", f"{ARGUMENTS} naja.variant={self.variant}"]
+        command += ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"]
+        command += ["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
+        command += ["-fsdev", f"local,id=share,path={share},security_model=none"]
+        command += ["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"]
+        command += ["-serial", f"file:{share}/console"]
+        for name in ("stdout", "stderr"):
+            command += ["-chardev", f"file,id={name},path={share}/{name}"]
+            command += ["-device", f"virtserialport,chardev={name},name=naja.{name}"]
+        return command
+
+
+def _program(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if not path:
+        raise MachineError(f"{name} is missing (Debian: apt-get install {package})")
+    return path
+
+
+def _read(share: str, name: str) -> str:
+    try:
+        with open(os.path.join(share, name), errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _last_words(share: str) -> str:
+    """Return the end of what the guest said, for an error."""
+    texts = (f"\n{name}:\n{_read(share, name)[-3000:]}" for name in ("console", "stdout", "stderr"))
+    return "".join(texts)
