@@ -1,0 +1,61 @@
+"""The features document: what this naja can do, whatever the kernel below it can (features.md)."""
+
+from __future__ import annotations
+
+from runtime import hooks
+from runtime.cli.version import SPECIFICATION
+from runtime.linux import capabilities, libseccomp, namespaces, scheduling, seccomp
+from runtime.plan import mount_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: The oldest version of the specification whose config.json naja accepts.
+_OLDEST = "1.0.0"
+
+#: Annotations by which a config changes more than its own container ("." at the end: a prefix).
+UNSAFE_ANNOTATIONS = ("org.systemd.property.",)
+
+
+def features() -> dict[str, Any]:
+    """Return the features document of the specification's newest version that naja knows.
+
+    Every list is that of the code which does the work, so that nothing is claimed that is not there.
+    """
+    return {
+        "ociVersionMin": _OLDEST,
+        "ociVersionMax": SPECIFICATION,
+        "hooks": list(hooks.KINDS),
+        "mountOptions": sorted(mount_options.KNOWN),
+        "linux": _linux(),
+        "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": list(UNSAFE_ANNOTATIONS),
+    }
+
+
+def _linux() -> dict[str, Any]:
+    """Return what only Linux has (features-linux.md)."""
+    return {
+        "namespaces": sorted(namespaces.FLAGS),
+        "capabilities": list(capabilities.NAMES),
+        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
+        "seccomp": {
+            "enabled": True,
+            "actions": sorted(seccomp.ACTIONS),
+            "operators": sorted(libseccomp.OPERATORS),
+            "archs": sorted(libseccomp.ARCHITECTURES),
+            "knownFlags": sorted(seccomp.FLAGS),
+            # naja hands flags to seccomp(2) itself; there is no library between that could lack one.
+            "supportedFlags": sorted(seccomp.FLAGS),
+        },
+        "apparmor": {"enabled": True},
+        "selinux": {"enabled": True},
+        "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+        "memoryPolicy": {
+            "modes": sorted(scheduling.MEMORY_POLICY_MODES),
+            "flags": sorted(scheduling.MEMORY_POLICY_FLAGS),
+        },
+        "mountExtensions": {"idmap": {"enabled": True}},
+        "netDevices": {"enabled": True},
+    }
