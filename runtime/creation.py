@@ -84,6 +84,7 @@ class Creation:
             raise
         try:
             self.directory.lock()
+            self._manager.intend()
             self._write_record("creating", os.getpid())
             self.directory.write_file("config.json", content)
             self._run(plan)
@@ -129,6 +130,7 @@ class Creation:
     def _run(self, plan: Plan) -> None:
         assert self._launch and self._manager
         context = Context(RUNTIME, self.warn)
+        self._manager.follow(context)
         if self._gate:
             context.descriptors["gate"] = self.directory.listen("gate")
             context.handover.append("gate")
