@@ -3,6 +3,9 @@
 A config is refused for the first thing that is wrong with it, in one line that names the place.
 Two things are checked: the form, by a verdict compiled from the JSON Schemas; and what a schema
 cannot say, by rules. Only a refusal pays for jsonschema, which then says what was expected.
+
+The verdict and the rules are loaded when they are asked: most verbs have no config to check, and
+would lose 2 ms.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 
-from runtime.config import json, rules, rules_linux, verdict
+from runtime.config import json
 from runtime.errors import NajaError
 
 TYPE_CHECKING = False
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.config.explain import Problem
+    from runtime.config.rules import Findings
 
 __all__ = [
     "Invalid",
@@ -84,16 +88,22 @@ def _without_nulls(value: Any) -> Any:
 
 def check(config: dict[str, Any]) -> None:
     """Refuse a config that naja cannot make a container of. Raises Invalid for the first problem."""
+    from runtime.config import rules, rules_linux, verdict
+
     _check(config, "config.json", verdict.config, (*rules.RULES, *rules_linux.RULES))
 
 
 def check_process(process: Any) -> None:
     """Refuse what ``exec --process`` cannot run; origins start below /process. Raises Invalid."""
+    from runtime.config import rules, verdict
+
     _check(process, "process.json", verdict.process, (rules.process,))
 
 
 def check_resources(resources: Any) -> None:
     """Refuse what ``update --resources`` cannot set; origins start at the resources. Raises Invalid."""
+    from runtime.config import rules_linux, verdict
+
     _check(resources, "resources", verdict.resources, (rules_linux.resources,))
 
 
@@ -101,7 +111,7 @@ def _check(
     value: Any,
     what: str,
     verdict_of: Callable[[Any], str | None],
-    rules_for: tuple[Callable[[Any], rules.Findings], ...],
+    rules_for: tuple[Callable[[Any], Findings], ...],
 ) -> None:
     pointer = verdict_of(value)
     if pointer is not None:
@@ -118,7 +128,7 @@ def problems(config: Any, bundle: str = "") -> list[Problem]:
 
     The rules need a valid form: where that is wrong, they are not asked.
     """
-    from runtime.config import explain
+    from runtime.config import explain, rules, rules_linux
 
     found = explain.problems(config, "config")
     if found:
