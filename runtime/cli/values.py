@@ -1,12 +1,17 @@
-"""What people and engines write for a signal, a size, a span of time, a user."""
+"""What people and engines give: a signal, a size, a span of time, a user, a file of JSON."""
 
 from __future__ import annotations
 
 import _signal
 
+from runtime.config import json
 from runtime.errors import NajaError
 
-__all__ = ["integer", "seconds", "signal_number", "size", "user"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["integer", "json_file", "seconds", "signal_number", "size", "user"]
 
 _SIGNALS = {
     name[3:]: int(getattr(_signal, name))
@@ -90,3 +95,12 @@ def user(text: str) -> tuple[int, int | None]:
         if not part or not _DIGITS.issuperset(part) or int(part) >= _MAXIMUM_ID:
             raise NajaError(f"invalid value for --user: {text!r} is not UID or UID:GID")
     return int(uid), int(gid) if colon else None
+
+
+def json_file(path: str) -> Any:
+    """Return the value that a file holds as JSON; "-" is stdin. Raises NajaError."""
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            return json.loads(file.read(), path)
+    except OSError as error:
+        raise NajaError.from_os_error(f"read {path}", error) from None

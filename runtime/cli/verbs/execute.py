@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime import config
-from runtime.cli.values import integer, user
+from runtime.cli.values import integer, json_file, user
 from runtime.container import Container
 from runtime.errors import NajaError
 from runtime.execution import execute as run_process
@@ -39,7 +39,7 @@ def execute(command: Command, log: Log) -> int:
 
 def _from_file(path: str) -> dict[str, Any]:
     """Read a process object as config.json holds it. Raises NajaError."""
-    process: dict[str, Any] = config.load_file(path)
+    process: dict[str, Any] = json_file(path)
     config.check_process(process)
     return process
 

@@ -38,18 +38,13 @@ def validate(command: Command, log: Log) -> int:
     from runtime import config
 
     bundle = _bundle(command)
-    document = config.load(bundle)
-    found = [(problem.origin, problem.why) for problem in config.problems(document)]
-    if not found:
-        try:
-            config.rootfs(document, bundle)
-        except config.Invalid as error:
-            found = [(error.origin, error.why)]
+    problems = config.problems(config.load(bundle), bundle)
     if command.options["json"]:
-        show(json.dumps([{"origin": origin, "why": why} for origin, why in found], indent=2) + "\n")
+        found = [{"origin": problem.origin, "why": problem.why} for problem in problems]
+        show(json.dumps(found, indent=2) + "\n")
     else:
-        show("".join(f"{origin or '/'}: {why}\n" for origin, why in found))
-    return 1 if found else 0
+        show("".join(f"{problem}\n" for problem in problems))
+    return 1 if problems else 0
 
 
 def plan(command: Command, log: Log) -> None:

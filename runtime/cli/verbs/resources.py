@@ -6,7 +6,7 @@ import time
 
 from runtime import config
 from runtime.cli.output import show
-from runtime.cli.values import integer, size
+from runtime.cli.values import integer, json_file, size
 from runtime.config import json
 from runtime.container import Container
 from runtime.errors import NajaError
@@ -48,10 +48,7 @@ _LIMITS: dict[str, tuple[str, str, Callable[[str, str], Any]]] = {
 def update(command: Command, log: Log) -> None:
     """Change the limits of a container, by options or by a file."""
     options = command.options
-    if options["resources"]:
-        resources = config.load_file("/dev/stdin" if options["resources"] == "-" else options["resources"])
-    else:
-        resources = from_options(options)
+    resources = json_file(options["resources"]) if options["resources"] else from_options(options)
     config.check_resources(resources)
     container = Container.load(command.id, root=command.root, warn=log.warning)
     container.update(resources)
