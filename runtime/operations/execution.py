@@ -58,9 +58,10 @@ class FindProgram(Operation):
         try:
             _check_program(self.name)
         except OSError as error:
-            # The words that engines look for to choose between the exit codes 126 and 127.
+            # runc's words, by which engines choose between the exit codes 126 and 127.
+            seen = f"stat {self.name}: " if isinstance(error, FileNotFoundError) else ""
             reason = os.strerror(error.errno or 0).lower()
-            raise NajaError(f"exec: {quote(self.name)}: {reason}") from None
+            raise NajaError(f"exec: {quote(self.name)}: {seen}{reason}") from None
         return self.name
 
     def _sought(self) -> str:
