@@ -1,0 +1,107 @@
+"""Notice of a container that has run out of memory."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from runtime.operations.cgroup import read, write
+
+
+class OomWatch:
+    """Tells when the kernel found no memory for the container; ``descriptor`` can be polled.
+
+    Use it as a context manager, or call ``close``.
+    """
+
+    #: Becomes ready (for ``events``) when there may be news.
+    descriptor: int
+    events: int
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait for news at most that long (None: for ever). Return whether there was an OOM."""
+        poll = select.poll()
+        poll.register(self.descriptor, self.events)
+        ready = poll.poll(None if seconds is None else seconds * 1000)
+        return bool(ready) and self._take()
+
+    def ended(self) -> bool:
+        """Say whether the container's cgroup is gone, so that there will be no more news."""
+        return not os.path.isdir(self._directory)
+
+    def _take(self) -> bool:
+        """Return whether the news is of an OOM, and make ready for the next."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.descriptor)
+
+    def __enter__(self) -> OomWatch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class OomWatchV1(OomWatch):
+    """By an eventfd (cgroup-v1/memory, OOM Control)."""
+
+    events = select.POLLIN
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+        control = os.open(os.fsencode(f"{directory}/memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            write(f"{directory}/cgroup.event_control", f"{self.descriptor} {control}")
+        except OSError:
+            os.close(self.descriptor)
+            raise
+        finally:
+            os.close(control)
+
+    def _take(self) -> bool:
+        os.eventfd_read(self.descriptor)
+        # The end of the cgroup is told in the same way.
+        return not self.ended()
+
+
+class OomWatchV2(OomWatch):
+    """By memory.events, which the kernel announces every change of (cgroup-v2, memory.events)."""
+
+    events = select.POLLPRI
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        path = os.fsencode(f"{directory}/memory.events")
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._seen = self._count()
+
+    def _count(self) -> int:
+        words = os.pread(self.descriptor, 4096, 0).split()
+        return int(words[words.index(b"oom_kill") + 1])
+
+    def _take(self) -> bool:
+        try:
+            count = self._count()
+        except OSError:
+            # ENODEV: the cgroup is gone, which ``ended`` tells.
+            return False
+        happened = count > self._seen
+        self._seen = count
+        return happened
+
+
+def oom_kills(directory: str, file: str) -> int:
+    """Return how many processes were killed for want of memory, as "memory.events" (v2) or
+    "memory.oom_control" (v1) counts them; 0 where there is no such count. Raises OSError.
+    """
+    try:
+        words = read(f"{directory}/{file}").split()
+    except FileNotFoundError:
+        return 0
+    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0

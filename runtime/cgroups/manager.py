@@ -1,0 +1,236 @@
+"""What the managers of all kinds of cgroups have in common."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from runtime.errors import NajaError
+from runtime.operations import cgroup as operations
+from runtime.operations.base import RUNTIME, Context
+from runtime.operations.cgroup import read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.cgroups.events import OomWatch
+    from runtime.operations.base import Operation
+
+_SIGKILL = 9
+
+#: How long to wait for processes to freeze, or to be gone so that their cgroup can be removed.
+_PATIENCE = 2.0
+
+
+class Manager:
+    """A container's cgroups: first those that it is to have, then those that it has."""
+
+    kind: str
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        #: Where the container's cgroups are to be: directory by hierarchy name.
+        self.places: dict[str, str] = dict(record["places"])
+        #: The systemd unit that they belong to, "" where there is none.
+        self.unit: str = record["unit"]
+        self.rootless: bool = record["rootless"]
+        #: The directories that were made for the container, and end with it.
+        self.made: list[str] = list(record["made"])
+        self._adopted: list[str] = list(record["adopted"])
+        self._context: Context | None = None
+
+    def intend(self) -> None:
+        """Count as made what is going to be: a create that is killed leaves only its record behind."""
+        self._made = [path for path in self.places.values() if not os.path.isdir(path)]
+
+    def intend(self) -> None:
+        """Take note, just before the cgroups are made, of those that are not there yet.
+
+        Only they will end with the container; the processes in any other are left alone, whatever
+        fails, and also where the record is all that a killed ``create`` left behind.
+        """
+        self.made = [path for path in self.places.values() if not os.path.isdir(os.fsencode(path))]
+
+    def follow(self, context: Context) -> None:
+        """Learn from the context of the runtime's operations which cgroups they adopt, or do without."""
+        self._context = context
+
+    @property
+    def adopted(self) -> list[str]:
+        """The directories that the container uses, but that were there before it."""
+        return operations.adopted(self._context) if self._context else self._adopted
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The container's cgroups: directory by hierarchy name."""
+        left_out = operations.skipped(self._context) if self._context else []
+        own = {*self.made, *self.adopted}.difference(left_out)
+        return {name: path for name, path in self.places.items() if path in own}
+
+    def record(self) -> dict[str, Any]:
+        """Return plain data of which ``restore`` makes this manager again."""
+        return {
+            "kind": self.kind,
+            "places": self.paths,
+            "made": self.made,
+            "adopted": self.adopted,
+            "unit": self.unit,
+            "rootless": self.rootless,
+        }
+
+    def exists(self) -> bool:
+        """Say whether the container has a cgroup left."""
+        return any(os.path.isdir(path) for path in self.paths.values())
+
+    def processes(self, *, recursive: bool = True) -> list[int]:
+        """Return the pids in the container's cgroup, and in those below it. Raises OSError."""
+        directory = self._directory()
+        return _processes(directory, recursive=recursive) if directory else []
+
+    def _directory(self) -> str:
+        """Return the directory to look for processes in, "" where the container has no cgroup."""
+        raise NotImplementedError
+
+    def apply(self, resources: dict[str, Any]) -> None:
+        """Set new limits; ``resources`` has the shape of /linux/resources, and holds only what changes.
+
+        Raises Unsupported and NajaError as the translation does, and where the kernel refuses a value.
+        """
+        context = Context(RUNTIME, lambda _: None)
+        for operation in self._settings(resources):
+            try:
+                operation.apply(context)
+            except OSError as error:
+                raise NajaError.from_os_error(operation.describe(), error, origin=operation.origin) from None
+
+    def _settings(self, resources: dict[str, Any]) -> list[Operation]:
+        """Return the operations that set these limits, and device rules where there are some."""
+        raise NotImplementedError
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what the container uses, in the form of runc's ``events --stats``. Raises OSError."""
+        raise NotImplementedError
+
+    def watch_oom(self) -> OomWatch:
+        """Return something that tells when the container runs out of memory. Raises NajaError."""
+        raise NotImplementedError
+
+    def freeze(self) -> None:
+        """Stop all processes of the container. Raises NajaError where they do not stop in time."""
+        if not self._can_freeze():
+            raise NajaError("freeze the container", why="it has no cgroup that could do that")
+        deadline = time.monotonic() + _PATIENCE
+        attempt = 0
+        while not self._try_freeze(attempt):
+            attempt += 1
+            if time.monotonic() > deadline:
+                self.thaw()
+                raise NajaError("freeze the container", why=f"not done within {_PATIENCE:g} seconds")
+
+    def thaw(self) -> None:
+        """Let the processes go on; nothing where none can be frozen. Raises OSError."""
+        if self._can_freeze():
+            self._thaw()
+
+    def frozen(self) -> bool:
+        """Say whether the container is frozen. Raises OSError."""
+        raise NotImplementedError
+
+    def _can_freeze(self) -> bool:
+        raise NotImplementedError
+
+    def _try_freeze(self, attempt: int) -> bool:
+        """Ask for a freeze and wait a little; return whether it is done."""
+        raise NotImplementedError
+
+    def _thaw(self) -> None:
+        raise NotImplementedError
+
+    def kill(self, signal: int) -> None:
+        """Send a signal to all processes of the container, if there are any. Raises NajaError, OSError."""
+        if not self.exists():
+            return
+        if not self._can_freeze():
+            self._signal(signal)
+            return
+        # Frozen processes neither fork nor end, so nobody is missed, and no pid gets another owner.
+        frozen = self.frozen()
+        if not frozen:
+            self.freeze()
+        try:
+            self._signal(signal)
+        finally:
+            if signal == _SIGKILL or not frozen:
+                self.thaw()
+
+    def _signal(self, signal: int) -> None:
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal)
+            except ProcessLookupError:
+                continue
+
+    def delete(self) -> None:
+        """Remove the container's cgroups and all below them. Raises NajaError where they are in use."""
+        deadline = time.monotonic() + _PATIENCE
+        for path in self.paths.values():
+            if path in self.adopted:
+                continue
+            _remove(os.fsencode(path), deadline)
+
+
+def _processes(directory: str, *, recursive: bool) -> list[int]:
+    try:
+        text = read(f"{directory}/cgroup.procs")
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        # In a threaded cgroup of v2 there are no whole processes, only threads.
+        text = read(f"{directory}/cgroup.threads")
+    pids = [int(line) for line in text.split()]
+    if recursive:
+        for child in _children(os.fsencode(directory)):
+            pids += _processes(os.fsdecode(child), recursive=True)
+    return pids
+
+
+def _children(directory: bytes) -> list[bytes]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _remove(directory: bytes, deadline: float) -> None:
+    """Remove a cgroup after those below it; wait for processes that are about to end."""
+    delay = 0.001
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # A cgroup with children is "busy" as well as one with processes.
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                name = os.fsdecode(directory)
+                raise NajaError.from_os_error(f"remove cgroup {name}", error, why=_who(name, error)) from None
+        else:
+            return
+        children = _children(directory)
+        for child in children:
+            _remove(child, deadline)
+        if not children:
+            time.sleep(delay)
+            delay = min(delay * 2, 0.1)
+
+
+def _who(directory: str, error: OSError) -> str:
+    """Return who keeps a cgroup busy, in words."""
+    if error.errno != errno.EBUSY:
+        return ""
+    pids = ", ".join(str(pid) for pid in _processes(directory, recursive=True))
+    return f"process {pids} is in it" if pids else ""

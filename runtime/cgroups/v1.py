@@ -1,0 +1,75 @@
+"""The manager of cgroups in v1 hierarchies, and on hybrid hosts (the kernel's admin-guide/cgroup-v1)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runtime.cgroups.hierarchies import by_controller
+from runtime.cgroups.manager import Manager
+from runtime.errors import Unsupported
+from runtime.operations.cgroup import read, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.cgroups.events import OomWatch
+    from runtime.operations.base import Operation
+
+
+class ManagerV1(Manager):
+    """A container's cgroups, one in each hierarchy."""
+
+    kind = "v1"
+
+    def _directory(self) -> str:
+        # Any hierarchy knows all processes; the freezer's is the one that a kill relies on.
+        return self.paths.get("freezer") or next(iter(self.paths.values()), "")
+
+    def _settings(self, resources: dict[str, Any]) -> list[Operation]:
+        from runtime.cgroups.limits_v1 import devices, limits
+
+        single = by_controller(self.paths)
+        operations = limits(resources, single)
+        if "devices" in resources:
+            operations += devices(resources, single, rootless=self.rootless)
+        return operations
+
+    def statistics(self) -> dict[str, Any]:
+        """What all hierarchies have counted. Raises OSError."""
+        from runtime.cgroups.statistics_v1 import statistics
+
+        return statistics(by_controller(self.paths))
+
+    def watch_oom(self) -> OomWatch:
+        """By the memory hierarchy. Raises Unsupported where the container has none."""
+        from runtime.cgroups.events import OomWatchV1
+
+        directory = by_controller(self.paths).get("memory")
+        if not directory:
+            raise Unsupported("notice of running out of memory", why="the container has no memory cgroup")
+        return OomWatchV1(directory)
+
+    def frozen(self) -> bool:
+        """Say whether the freezer hierarchy holds the container, or is about to. Raises OSError."""
+        return self._can_freeze() and read(f"{self.paths['freezer']}/freezer.state") != "THAWED"
+
+    def _can_freeze(self) -> bool:
+        return os.path.isdir(self.paths.get("freezer", ""))
+
+    def _try_freeze(self, attempt: int) -> bool:
+        file = f"{self.paths['freezer']}/freezer.state"
+        if attempt % 25 == 24:
+            # A process that forks faster than it is frozen gets away with it for ever, unless it can
+            # come to an end of that in between (cgroup-v1/freezer-subsystem).
+            write(file, "THAWED")
+            time.sleep(0.01)
+        write(file, "FROZEN")
+        if read(file) == "FROZEN":
+            return True
+        time.sleep(0.001)
+        return read(file) == "FROZEN"
+
+    def _thaw(self) -> None:
+        write(f"{self.paths['freezer']}/freezer.state", "THAWED")

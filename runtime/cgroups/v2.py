@@ -1,0 +1,113 @@
+"""The manager of a cgroup in a v2 tree (the kernel's admin-guide/cgroup-v2)."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from runtime.cgroups.manager import Manager
+from runtime.errors import Unsupported
+from runtime.operations.cgroup import read, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.cgroups.events import OomWatch
+    from runtime.operations.base import Operation
+
+_SIGKILL = 9
+
+
+class ManagerV2(Manager):
+    """A container's cgroup."""
+
+    kind = "v2"
+
+    def _directory(self) -> str:
+        return self.paths.get("", "")
+
+    def _settings(self, resources: dict[str, Any]) -> list[Operation]:
+        from runtime.cgroups.limits_v2 import devices, limits
+
+        directory = self._directory()
+        operations, needed = limits(_complete(resources, directory), directory)
+        available = read(f"{directory}/cgroup.controllers").split() if needed else []
+        for controller, origin in needed:
+            if controller not in available:
+                what = f"cgroup controller {controller} is not available in {directory}"
+                raise Unsupported(what, origin=origin)
+        if "devices" in resources:
+            operations += devices(resources, directory, rootless=self.rootless)
+        return operations
+
+    def statistics(self) -> dict[str, Any]:
+        """What the enabled controllers have counted. Raises OSError."""
+        from runtime.cgroups.statistics_v2 import statistics
+
+        return statistics(self._directory())
+
+    def watch_oom(self) -> OomWatch:
+        """By the memory controller. Raises Unsupported where it is not enabled."""
+        from runtime.cgroups.events import OomWatchV2
+
+        directory = self._directory()
+        if not os.path.exists(f"{directory}/memory.events"):
+            raise Unsupported("notice of running out of memory", why="the container has no memory controller")
+        return OomWatchV2(directory)
+
+    def frozen(self) -> bool:
+        """Say whether the container was asked to freeze. Raises OSError."""
+        return self._can_freeze() and read(f"{self._directory()}/cgroup.freeze") == "1"
+
+    def _can_freeze(self) -> bool:
+        return os.path.isdir(self._directory())
+
+    def _try_freeze(self, attempt: int) -> bool:
+        events = os.open(os.fsencode(f"{self._directory()}/cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if attempt == 0:
+                write(f"{self._directory()}/cgroup.freeze", "1")
+            if "frozen 1" in os.pread(events, 256, 0).decode():
+                return True
+            poll = select.poll()
+            poll.register(events, select.POLLPRI)
+            poll.poll(50)
+            return "frozen 1" in os.pread(events, 256, 0).decode()
+        finally:
+            os.close(events)
+
+    def _thaw(self) -> None:
+        write(f"{self._directory()}/cgroup.freeze", "0")
+
+    def kill(self, signal: int) -> None:
+        """Send a signal to all processes; SIGKILL at one stroke, where the kernel can."""
+        if signal == _SIGKILL and self._directory():
+            try:
+                write(f"{self._directory()}/cgroup.kill", "1")
+            except FileNotFoundError:
+                # Before Linux 5.14, or no cgroup any more: one by one.
+                super().kill(signal)
+        else:
+            super().kill(signal)
+
+
+def _complete(resources: dict[str, Any], directory: str) -> dict[str, Any]:
+    """Add to a change of limits the limits in force that its translation depends on.
+
+    A config gives limits of memory and of memory with swap, a quota and a period; v2 takes the
+    difference of the first two, and the last two in one file.
+    """
+    resources = dict(resources)
+    memory, cpu = dict(resources.get("memory") or {}), dict(resources.get("cpu") or {})
+    if memory.get("swap") and not memory.get("limit"):
+        memory["limit"] = _limit(read(f"{directory}/memory.max"))
+    if bool(cpu.get("quota")) != bool(cpu.get("period")):
+        quota, period = read(f"{directory}/cpu.max").split()
+        cpu["quota"] = cpu.get("quota") or _limit(quota)
+        cpu["period"] = cpu.get("period") or int(period)
+    return {**resources, "memory": memory, "cpu": cpu}
+
+
+def _limit(text: str) -> int:
+    return -1 if text == "max" else int(text)

@@ -1,0 +1,46 @@
+"""Paying early for the first move into a cgroup.
+
+Writing to any cgroup.procs takes a lock that all forks and exits share. Once that was idle for some
+milliseconds, the kernel waits for an RCU grace period first: measured, 5 to 16 ms on a quiet machine,
+and 0.03 ms for a write soon after. That wait goes on beside everything else when it begins early, in
+a thread whose writes move nothing: the caller goes where it is.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.cgroups.hierarchies import Hierarchies
+
+#: The lock stays cheap for about one grace period; measured to be enough, and stopped after 100 ms.
+_INTERVAL, _TIMES = 0.005, 20
+
+
+def warm_up(hierarchies: Hierarchies) -> None:
+    """Begin to keep moves into cgroups cheap, for a while, in a thread. Raises nothing.
+
+    Where the caller may not write to its own cgroup nothing is done: this is but a saving of time.
+    """
+    for name, mount in hierarchies.mounts.items():
+        path = f"{mount}{hierarchies.own[name].rstrip('/')}/cgroup.procs"
+        try:
+            descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        _thread.start_new_thread(_write_repeatedly, (descriptor,))
+        return
+
+
+def _write_repeatedly(descriptor: int) -> None:
+    try:
+        for _ in range(_TIMES):
+            os.write(descriptor, b"0")
+            time.sleep(_INTERVAL)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)

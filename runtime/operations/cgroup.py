@@ -1,0 +1,532 @@
+"""Operations on cgroups: make them, set their limits, enter them. All are done by the runtime.
+
+cgroups(7); the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from runtime.errors import NajaError, Unsupported
+from runtime.operations.base import Context, Operation
+
+#: What a caller without privileges gets for an answer on a tree that is not its own.
+DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
+
+#: Controllers of v2 that work for whole processes only; the others may be used in threaded cgroups.
+_DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "misc")
+
+
+def write(path: str, value: str) -> None:
+    """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
+    descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def read(path: str) -> str:
+    """Return the text of a file of a cgroup, without the last newline. Raises OSError."""
+    descriptor = os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = b""
+        while chunk := os.read(descriptor, 65536):
+            text += chunk
+    finally:
+        os.close(descriptor)
+    return text.decode().rstrip("\n")
+
+
+def skipped(context: Context) -> list[str]:
+    """Return the list of cgroups that could not be made for lack of privileges, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups skipped", [])
+    return listed
+
+
+def adopted(context: Context) -> list[str]:
+    """Return the list of cgroups that were there before, and empty, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups adopted", [])
+    return listed
+
+
+class MakeCgroup(Operation):
+    """Make a cgroup, or adopt one that is there and empty."""
+
+    __slots__ = ("directory", "optional")
+
+    def __init__(self, directory: str, *, optional: bool, origin: str = "") -> None:
+        self.directory = directory
+        #: True where a caller without privileges may go on without this cgroup: nobody named it.
+        self.optional = optional
+        self.origin = origin
+
+    def describe(self) -> str:
+        return f"make cgroup {self.directory}"
+
+    def apply(self, context: Context) -> None:
+        path = os.fsencode(self.directory)
+        try:
+            try:
+                os.mkdir(path, 0o755)
+            except FileNotFoundError:
+                os.makedirs(path, 0o755)
+        except FileExistsError:
+            self._adopt(context)
+        except OSError as error:
+            if not (self.optional and error.errno in DENIED):
+                raise
+            skipped(context).append(self.directory)
+
+    def _adopt(self, context: Context) -> None:
+        """Accept a cgroup that somebody else made, unless a container in it would not be on its own."""
+        if read(f"{self.directory}/cgroup.procs"):
+            raise NajaError(self.describe(), why="it exists and has processes in it", origin=self.origin)
+        for file, state in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
+            try:
+                frozen = read(f"{self.directory}/{file}") == state
+            except FileNotFoundError:
+                continue
+            if frozen:
+                raise NajaError(self.describe(), why="it exists and is frozen", origin=self.origin)
+        adopted(context).append(self.directory)
+
+
+class EnableControllers(Operation):
+    """Hand the controllers of a v2 tree down to a cgroup (cgroup-v2, Controlling Controllers).
+
+    All that there are, for the container may want to use them for cgroups of its own; only those in
+    ``needed`` have to be there.
+    """
+
+    __slots__ = ("mount", "needed", "path")
+
+    def __init__(self, mount: str, path: str, needed: list[tuple[str, str]]) -> None:
+        self.mount = mount
+        self.path = path
+        #: (controller, origin) of each that a limit is to be set with.
+        self.needed = needed
+        self.origin = needed[0][1] if needed else ""
+
+    def describe(self) -> str:
+        names = ", ".join(sorted({name for name, _ in self.needed}))
+        asked = f", {names} at least" if names else ""
+        return f"enable the controllers of {self.mount} down to {self.path}{asked}"
+
+    def apply(self, context: Context) -> None:
+        directory = self.mount + self.path
+        if directory in skipped(context):
+            self._require([], "without privileges no cgroup could be made")
+            return
+        parent, reason = self.mount, ""
+        for part in self.path.strip("/").split("/"):
+            reason = _enable(parent) or reason
+            parent += f"/{part}"
+            self._check_type(parent)
+        self._require(read(f"{directory}/cgroup.controllers").split(), reason)
+
+    def _require(self, available: list[str], reason: str) -> None:
+        for name, origin in self.needed:
+            if name not in available:
+                raise Unsupported(
+                    f"cgroup controller {name} is not available in {self.mount + self.path}",
+                    why=reason,
+                    origin=origin,
+                )
+
+    def _check_type(self, directory: str) -> None:
+        """Deal with a cgroup that is threaded, or must become so (cgroup-v2, Threads)."""
+        kind = read(f"{directory}/cgroup.type")
+        if kind == "domain":
+            return
+        for name, origin in self.needed:
+            if name in _DOMAIN_CONTROLLERS:
+                raise Unsupported(
+                    f"cgroup controller {name} cannot be used in {directory}",
+                    why=f'the cgroup is of type "{kind}"',
+                    origin=origin,
+                )
+        if kind == "domain invalid":
+            write(f"{directory}/cgroup.type", "threaded")
+
+
+def _enable(directory: str) -> str:
+    """Enable all controllers that a cgroup has for its children.
+
+    Returns why some could not be, "" where all were: whether that matters is seen at the leaf.
+    """
+    available = set(read(f"{directory}/cgroup.controllers").split())
+    missing = sorted(available - set(read(f"{directory}/cgroup.subtree_control").split()))
+    reason = ""
+    for name in missing:
+        try:
+            write(f"{directory}/cgroup.subtree_control", f"+{name}")
+        except OSError as error:
+            reason = f"{name} cannot be enabled in {directory}: {error.strerror}"
+            if error.errno == errno.EBUSY:
+                reason += "; a cgroup with processes of its own has no controllers for its children"
+    return reason
+
+
+class InheritCpuset(Operation):
+    """Give a v1 cpuset, and those above it, their parent's CPUs and memory nodes where they have none.
+
+    A new cpuset is empty, and nobody can enter an empty one (cpuset(7)).
+    """
+
+    __slots__ = ("mount", "path")
+
+    def __init__(self, mount: str, path: str) -> None:
+        self.mount = mount
+        self.path = path
+        self.origin = ""
+
+    def describe(self) -> str:
+        return f"inherit cpuset.cpus and cpuset.mems from {self.mount} down to {self.path}"
+
+    def apply(self, context: Context) -> None:
+        if self.mount + self.path in skipped(context):
+            return
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            self._inherit(file)
+
+    def _inherit(self, file: str) -> None:
+        # From the leaf up to the first cpuset that has a value, and down again.
+        directory = self.mount + self.path
+        empty = []
+        while not (value := read(f"{directory}/{file}")) and directory != self.mount:
+            empty.append(directory)
+            directory = os.path.dirname(directory)
+        for directory in reversed(empty):
+            write(f"{directory}/{file}", value)
+
+
+class WriteLimits(Operation):
+    """Write to files of a cgroup, which may depend on one another.
+
+    A memory limit may not rise above the limit of memory and swap, a burst not above the quota, and
+    so on: which order works depends on the values before. So all are tried in the order given, and
+    those that the kernel refuses are tried again once others were accepted.
+    """
+
+    __slots__ = ("directory", "limits")
+
+    def __init__(self, directory: str, limits: list[tuple[str, str, str]]) -> None:
+        self.directory = directory
+        #: (file, value, origin) of each.
+        self.limits = limits
+        self.origin = limits[0][2]
+
+    def describe(self) -> str:
+        assignments = ", ".join(f"{file} = {value}" for file, value, _ in self.limits)
+        return f"write {assignments} in {self.directory}"
+
+    def apply(self, context: Context) -> None:
+        _check_made(context, self)
+        waiting = self.limits
+        while waiting:
+            refused, reason = [], None
+            for limit in waiting:
+                file, value, origin = limit
+                try:
+                    write(f"{self.directory}/{file}", value)
+                except OSError as error:
+                    refusal = _not_written(self.directory, file, value, error, origin)
+                    if error.errno != errno.EINVAL:
+                        raise refusal from None
+                    refused.append(limit)
+                    reason = reason or refusal
+            if reason and len(refused) == len(waiting):
+                raise reason
+            waiting = refused
+
+
+class WriteFirstPresent(Operation):
+    """Write to the first of several files that this kernel has: they are names of the same thing."""
+
+    __slots__ = ("choices", "directory", "required")
+
+    def __init__(
+        self, directory: str, choices: list[tuple[str, str]], origin: str, *, required: bool = True
+    ) -> None:
+        self.directory = directory
+        #: (file, value) of each.
+        self.choices = choices
+        #: False where a kernel without any of the files already behaves as asked.
+        self.required = required
+        self.origin = origin
+
+    def describe(self) -> str:
+        choices = ", or else ".join(f"{file} = {value}" for file, value in self.choices)
+        unless = "" if self.required else ", if there is such a file"
+        return f"write {choices} in {self.directory}{unless}"
+
+    def apply(self, context: Context) -> None:
+        _check_made(context, self)
+        for file, value in self.choices:
+            try:
+                write(f"{self.directory}/{file}", value)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise _not_written(self.directory, file, value, error, self.origin) from None
+            return
+        if self.required:
+            files = " or ".join(file for file, _ in self.choices)
+            raise Unsupported(f"this kernel has no {files} in {self.directory}", origin=self.origin)
+
+
+def _check_made(context: Context, operation: WriteLimits | WriteFirstPresent) -> None:
+    if operation.directory in skipped(context):
+        raise NajaError(
+            operation.describe(),
+            why="without privileges the cgroup could not be made",
+            origin=operation.origin,
+        )
+
+
+def _not_written(directory: str, file: str, value: str, error: OSError, origin: str) -> NajaError:
+    what = f"write {file} = {value} in {directory}"
+    if error.errno == errno.ENOENT:
+        return Unsupported(what, why="this kernel has no such file here", origin=origin)
+    return NajaError.from_os_error(what, error, origin=origin)
+
+
+class CheckMemoryUsage(Operation):
+    """Refuse a memory limit that is not above what is used already (checkBeforeUpdate)."""
+
+    __slots__ = ("directory", "file", "limit")
+
+    def __init__(self, directory: str, file: str, limit: int, origin: str) -> None:
+        self.directory = directory
+        self.file = file
+        self.limit = limit
+        self.origin = origin
+
+    def describe(self) -> str:
+        return f"check that {self.file} is below {self.limit} in {self.directory}"
+
+    def apply(self, context: Context) -> None:
+        usage = int(read(f"{self.directory}/{self.file}"))
+        if usage >= self.limit:
+            raise NajaError(self.describe(), why=f"it is {usage}", origin=self.origin)
+
+
+class AllowDevices(Operation):
+    """Say which devices may be used, in a v1 hierarchy (admin-guide/cgroup-v1/devices)."""
+
+    __slots__ = ("allow_all", "directory", "exceptions", "optional")
+
+    def __init__(
+        self, directory: str, *, allow_all: bool, exceptions: list[str], optional: bool, origin: str
+    ) -> None:
+        self.directory = directory
+        #: Whether a device that no exception names is allowed.
+        self.allow_all = allow_all
+        #: As the kernel writes them: "c 1:3 rwm".
+        self.exceptions = exceptions
+        self.optional = optional
+        self.origin = origin
+
+    def describe(self) -> str:
+        verb = "allow" if self.allow_all else "deny"
+        exceptions = ", ".join(self.exceptions)
+        but = f" but {exceptions}" if exceptions else ""
+        return f"{verb} all devices{but} in {self.directory}"
+
+    def apply(self, context: Context) -> None:
+        if self.directory in skipped(context):
+            return
+        try:
+            self._apply()
+        except OSError as error:
+            # Without privileges the filter cannot be had, and is not needed: nor can devices be made.
+            if not (self.optional and error.errno in DENIED):
+                raise
+
+    def _apply(self) -> None:
+        allow, deny = f"{self.directory}/devices.allow", f"{self.directory}/devices.deny"
+        if self.allow_all:
+            write(allow, "a")
+            for exception in self.exceptions:
+                write(deny, exception)
+            return
+        # Running processes must not see a moment without their devices: only differences are written.
+        present = set(read(f"{self.directory}/devices.list").split("\n"))
+        if "a *:* rwm" in present:
+            write(deny, "a")
+            present = set()
+        for exception in self.exceptions:
+            if exception not in present:
+                write(allow, exception)
+        for exception in sorted(present - {"", *self.exceptions}):
+            _withdraw(deny, allow, exception, self.exceptions)
+
+
+def _withdraw(deny: str, allow: str, exception: str, wanted: list[str]) -> None:
+    """Take back an exception that is no longer wanted, but not the part of it that still is."""
+    device, _, _ = exception.rpartition(" ")
+    write(deny, exception)
+    for kept in wanted:
+        if kept.startswith(f"{device} "):
+            write(allow, kept)
+
+
+class FilterDevices(Operation):
+    """Say which devices may be used, in a v2 tree: by an eBPF program (cgroup-v2, Device controller)."""
+
+    __slots__ = ("allow_all", "directory", "optional", "rules")
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        allow_all: bool,
+        rules: list[tuple[bool, str, int, int, str]],
+        optional: bool,
+        origin: str,
+    ) -> None:
+        self.directory = directory
+        self.allow_all = allow_all
+        #: (allow, type, major, minor, access) in order, the last that matches decides; -1 is any.
+        self.rules = rules
+        self.optional = optional
+        self.origin = origin
+
+    def describe(self) -> str:
+        verb = "allow" if self.allow_all else "deny"
+        rules = "".join(
+            f", {'allow' if allow else 'deny'} {kind} {_number(major)}:{_number(minor)} {access}"
+            for allow, kind, major, minor, access in self.rules
+        )
+        return f"filter devices in {self.directory}: {verb} all{rules}"
+
+    def apply(self, context: Context) -> None:
+        if self.directory in skipped(context):
+            return
+        # Not needed on v1 hosts; the runtime may import what it likes.
+        from runtime.linux import bpf
+
+        program = bpf.device_program(self.rules, allow_all=self.allow_all)
+        descriptor = os.open(os.fsencode(self.directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            bpf.attach_device_filter(descriptor, program)
+        except OSError as error:
+            if not (self.optional and error.errno in DENIED):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _number(value: int) -> str:
+    return "*" if value < 0 else str(value)
+
+
+class DelegateCgroup(Operation):
+    """Give a v2 cgroup to the container's user (config-linux.md, Cgroup ownership)."""
+
+    __slots__ = ("directory", "uid")
+
+    def __init__(self, directory: str, uid: int, *, origin: str) -> None:
+        self.directory = directory
+        self.uid = uid
+        self.origin = origin
+
+    def describe(self) -> str:
+        return f"give cgroup {self.directory} to uid {self.uid}"
+
+    def apply(self, context: Context) -> None:
+        if self.directory in skipped(context):
+            return
+        try:
+            files = read("/sys/kernel/cgroup/delegate").split()
+        except FileNotFoundError:
+            files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+        os.chown(os.fsencode(self.directory), self.uid, -1)
+        for file in files:
+            try:
+                os.chown(os.fsencode(f"{self.directory}/{file}"), self.uid, -1)
+            except FileNotFoundError:
+                # The kernel lists the files of all controllers; this cgroup need not have each.
+                continue
+
+
+class EnterCgroup(Operation):
+    """Move the container's process into its cgroups."""
+
+    __slots__ = ("beside", "directories", "optional")
+
+    def __init__(self, directories: list[str], *, optional: bool, beside: int = 0) -> None:
+        self.directories = directories
+        #: True where a caller without privileges may stay where it is.
+        self.optional = optional
+        #: A process of the container whose v2 cgroup serves where the named one takes nobody.
+        self.beside = beside
+        self.origin = "/linux/cgroupsPath"
+
+    def describe(self) -> str:
+        return f"enter cgroup {', '.join(self.directories)}"
+
+    def apply(self, context: Context) -> None:
+        left_out = skipped(context)
+        for directory in self.directories:
+            if directory in left_out:
+                continue
+            try:
+                self._enter(directory, context.pid)
+            except OSError as error:
+                if self.optional and error.errno in DENIED:
+                    left_out.append(directory)
+                    continue
+                raise NajaError.from_os_error(
+                    f"move process {context.pid} into cgroup {directory}", error, why=_explain(error)
+                ) from None
+
+    def _enter(self, directory: str, pid: int) -> None:
+        try:
+            move(directory, pid)
+        except OSError as error:
+            if error.errno != errno.EBUSY or not self.beside:
+                raise
+            # The container made cgroups of its own below this one, so it takes no processes.
+            move(_cgroup_of(self.beside, directory), pid)
+
+
+def move(directory: str, pid: int) -> None:
+    """Move a process into a cgroup. Raises OSError."""
+    for _ in range(5):
+        try:
+            write(f"{directory}/cgroup.procs", str(pid))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # The kernel says so of a process that is just being born.
+            refused = error
+            time.sleep(0.03)
+        else:
+            return
+    raise refused
+
+
+def _cgroup_of(pid: int, directory: str) -> str:
+    """Return the directory of a process's v2 cgroup, in the tree that ``directory`` is part of."""
+    for line in read(f"/proc/{pid}/cgroup").split("\n"):
+        if line.startswith("0::"):
+            path = line[3:]
+            # The process is in or below ``directory``, whose end is a part of the path.
+            parts = directory.split("/")
+            for length in range(len(parts) - 1, 0, -1):
+                tail = "/" + "/".join(parts[-length:])
+                if path == tail or path.startswith(f"{tail}/"):
+                    return directory + path[len(tail) :]
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "its cpuset has no CPUs or no memory nodes"
+    if error.errno == errno.EBUSY:
+        return "it has children with controllers, so it takes no processes of its own"
+    return ""

@@ -1,0 +1,121 @@
+"""The part of a plan that deals with cgroups: config → operations. Pure.
+
+config-linux.md, Cgroups Path and Control groups. All of these operations are the runtime's.
+"""
+
+from __future__ import annotations
+
+from runtime.cgroups.hierarchies import by_controller, directories
+from runtime.operations.cgroup import (
+    DelegateCgroup,
+    EnableControllers,
+    EnterCgroup,
+    InheritCpuset,
+    MakeCgroup,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.operations.base import Operation
+    from runtime.plan.request import Request
+
+_ORIGIN = "/linux/cgroupsPath"
+
+
+def prepare(request: Request) -> list[Operation]:
+    """Return the operations that make the container's cgroups and set their limits.
+
+    To be done before the container's process enters (see ``enter``). With systemd there is nothing
+    to prepare: a scope is born with a process in it. Raises Unsupported for a limit that this host
+    has no controller for, and NajaError for one that makes no sense.
+    """
+    return [] if request.systemd_cgroup else _make(request)
+
+
+def enter(request: Request, *, beside: int = 0) -> list[Operation]:
+    """Return the operations that put the container's process, or one more, into its cgroups.
+
+    ``beside`` is the container's first process where one more is to enter.
+    """
+    if request.systemd_cgroup:
+        from runtime.plan.scope import enter_scope
+
+        return enter_scope(request, _make(request))
+    places = list(directories(request.cgroup_mounts, request.cgroup_paths).values())
+    return [EnterCgroup(places, optional=_optional(request), beside=beside)] if places else []
+
+
+def _make(request: Request) -> list[Operation]:
+    resources = (request.config.get("linux") or {}).get("resources") or {}
+    if request.cgroup_kind == "v2":
+        return _make_v2(request, resources)
+    return _make_v1(request, resources)
+
+
+def _make_v1(request: Request, resources: dict[str, Any]) -> list[Operation]:
+    # Each kind of host has its own tables, so only one is imported.
+    from runtime.cgroups.limits_v1 import devices, limits
+
+    places = directories(request.cgroup_mounts, request.cgroup_paths)
+    operations = _make_directories(request, places)
+    for name, mount in request.cgroup_mounts.items():
+        if "cpuset" in name.split(",") and name in request.cgroup_paths:
+            operations.append(InheritCpuset(mount, request.cgroup_paths[name]))
+    single = by_controller(places)
+    return operations + limits(resources, single) + devices(resources, single, rootless=request.rootless)
+
+
+def _make_v2(request: Request, resources: dict[str, Any]) -> list[Operation]:
+    from runtime.cgroups.limits_v2 import devices, limits
+
+    (mount,), (path,) = request.cgroup_mounts.values(), request.cgroup_paths.values()
+    settings, needed = limits(resources, mount + path)
+    operations = _make_directories(request, {"": mount + path})
+    operations.append(EnableControllers(mount, path, needed))
+    operations += settings
+    operations += devices(resources, mount + path, rootless=request.rootless)
+    operations += delegation(request, mount + path)
+    return operations
+
+
+def _make_directories(request: Request, places: dict[str, str]) -> list[Operation]:
+    optional = _optional(request)
+    return [MakeCgroup(path, optional=optional, origin=_ORIGIN) for path in places.values()]
+
+
+def _optional(request: Request) -> bool:
+    """Say whether the container may do without its cgroups: nobody named them, and we may not make them."""
+    return request.rootless and not (request.config.get("linux") or {}).get("cgroupsPath")
+
+
+def delegation(request: Request, directory: str) -> list[Operation]:
+    """Return the operation that gives a v2 cgroup to the container's user, where it is to have it.
+
+    That is where it sees its own cgroup as the root of a writable tree (config-linux.md, Cgroup
+    ownership).
+    """
+    config = request.config
+    if request.namespaces().get("cgroup") != "":
+        return []
+    for index, mount in enumerate(config.get("mounts") or ()):
+        options = mount.get("options") or ()
+        at_its_place = mount["destination"].rstrip("/") == "/sys/fs/cgroup"
+        if at_its_place and mount.get("type") in ("cgroup", "cgroup2") and "ro" not in options:
+            origin = f"/mounts/{index}"
+            break
+    else:
+        return []
+    user = (config.get("process") or {}).get("user") or {}
+    uid = _on_host(user.get("uid", 0), (config.get("linux") or {}).get("uidMappings") or [])
+    # Without privileges the cgroup is the caller's, who is the container's user.
+    return [] if request.rootless or not uid else [DelegateCgroup(directory, uid, origin=origin)]
+
+
+def _on_host(uid: int, mappings: list[dict[str, int]]) -> int:
+    """Return the host's name for a uid of the container; 0 (no change of owner) where it has none."""
+    for mapping in mappings:
+        if 0 <= uid - mapping["containerID"] < mapping["size"]:
+            return mapping["hostID"] + uid - mapping["containerID"]
+    return 0 if mappings else uid
