@@ -74,17 +74,31 @@ _Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 
 def validator(name: str) -> Any:
     """Return a jsonschema validator for one of naja's schemas ("config", "process", "state" …)."""
-    files = schemas.read_all()
-    resources = [
-        (schemas.BASE + file, referencing.Resource.from_contents(schema)) for file, schema in files.items()
-    ]
-    registry: Any = referencing.Registry().with_resources(resources)
-    return _Validator(files[f"{name}.json"], registry=registry)
+    return validator_of(schemas.read_all(), name)
+
+
+def validator_of(files: dict[str, dict[str, Any]], name: str) -> Any:
+    """Return the same for schemas that were read already."""
+    # Where a schema names its dialect, jsonschema leaves _Validator for the plain one of that dialect.
+    plain = {
+        file: {key: value for key, value in schema.items() if key != "$schema"}
+        for file, schema in files.items()
+    }
+    registry: Any = referencing.Registry().with_resources(
+        (schemas.BASE + file, referencing.jsonschema.DRAFT202012.create_resource(schema))
+        for file, schema in plain.items()
+    )
+    return _Validator(plain[f"{name}.json"], registry=registry)
 
 
 def problems(value: Any, name: str) -> list[Problem]:
     """Return all places where a value breaks the schema ``name``, in the order of the schema."""
-    return [Problem(_pointer(error), _sentence(error)) for error in validator(name).iter_errors(value)]
+    return problems_of(validator(name), value)
+
+
+def problems_of(validator: Any, value: Any) -> list[Problem]:
+    """Return the same for a validator that there is already."""
+    return [Problem(_pointer(error), _sentence(error)) for error in validator.iter_errors(value)]
 
 
 def why(value: Any, name: str, pointer: str) -> str:
