@@ -41,10 +41,6 @@ class Manager:
         self._context: Context | None = None
 
     def intend(self) -> None:
-        """Count as made what is going to be: a create that is killed leaves only its record behind."""
-        self._made = [path for path in self.places.values() if not os.path.isdir(path)]
-
-    def intend(self) -> None:
         """Take note, just before the cgroups are made, of those that are not there yet.
 
         Only they will end with the container; the processes in any other are left alone, whatever
