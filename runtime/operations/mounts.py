@@ -1,0 +1,413 @@
+"""Operations that mount file systems, and parts of the host's tree, below the container's root."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from runtime.errors import NajaError
+from runtime.linux import files, mounts
+from runtime.operations.base import Context, Operation
+from runtime.operations.copyup import copy_tree
+from runtime.operations.target import open_directory, open_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    #: (set, clear), bits MOUNT_ATTR_*.
+    Attributes = tuple[int, int]
+    #: Name, value (None for a flag), JSON pointer.
+    Parameter = tuple[str, str | None, str]
+
+#: The host's own instance of file systems that a user namespace may not be allowed to mount anew.
+_HOST_INSTANCE = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
+
+#: mount(2) takes one page of options.
+_PAGE = 4096
+
+_WORDS = {
+    mounts.MOUNT_ATTR_RDONLY: "ro",
+    mounts.MOUNT_ATTR_NOSUID: "nosuid",
+    mounts.MOUNT_ATTR_NODEV: "nodev",
+    mounts.MOUNT_ATTR_NOEXEC: "noexec",
+    mounts.MOUNT_ATTR_NOATIME: "noatime",
+    mounts.MOUNT_ATTR_STRICTATIME: "strictatime",
+    mounts.MOUNT_ATTR_NODIRATIME: "nodiratime",
+    mounts.MOUNT_ATTR_NOSYMFOLLOW: "nosymfollow",
+}
+_PROPAGATION_WORDS = {
+    mounts.MS_PRIVATE: "private",
+    mounts.MS_SHARED: "shared",
+    mounts.MS_SLAVE: "slave",
+    mounts.MS_UNBINDABLE: "unbindable",
+}
+
+
+def attribute_words(attributes: Attributes) -> list[str]:
+    """Return mount attributes in the words of config.json, for ``describe``."""
+    added, cleared = attributes
+    words = [word for bit, word in _WORDS.items() if added & bit]
+    if cleared & mounts.MOUNT_ATTR_ATIME and not added & mounts.MOUNT_ATTR_ATIME:
+        words.append("relatime")
+    if cleared & mounts.MOUNT_ATTR_RDONLY:
+        words.append("rw")
+    switches = ((mounts.MOUNT_ATTR_NOSUID, "suid"), (mounts.MOUNT_ATTR_NODEV, "dev"))
+    words += [word for bit, word in (*switches, (mounts.MOUNT_ATTR_NOEXEC, "exec")) if cleared & bit]
+    return words
+
+
+def propagation_word(propagation: int) -> str:
+    """Return MS_SHARED, MS_SHARED | MS_REC and so on as config.json calls them."""
+    prefix = "r" if propagation & mounts.MS_REC else ""
+    return prefix + _PROPAGATION_WORDS[propagation & ~mounts.MS_REC]
+
+
+class MountFilesystem(Operation):
+    """Mount a new file system on a directory (fsopen(2))."""
+
+    __slots__ = (
+        "attributes",
+        "copy_up",
+        "destination",
+        "keep",
+        "kind",
+        "parameters",
+        "propagation",
+        "source",
+    )
+
+    def __init__(
+        self,
+        kind: str,
+        destination: str,
+        *,
+        source: str = "",
+        attributes: Attributes = (0, 0),
+        parameters: list[Parameter] | None = None,
+        propagation: int = 0,
+        copy_up: bool = False,
+        keep: str = "",
+        origin: str = "",
+    ) -> None:
+        self.origin = origin
+        self.kind = kind
+        self.destination = destination
+        self.source = source or kind
+        self.attributes = attributes
+        self.parameters = parameters or []
+        self.propagation = propagation
+        #: Fill it with what it hides (tmpcopyup).
+        self.copy_up = copy_up
+        #: The name under which the mount's descriptor stays open for a later operation; "" for none.
+        self.keep = keep
+
+    def describe(self) -> str:
+        words = attribute_words(self.attributes)
+        words += [name if value is None else f"{name}={value}" for name, value, _ in self.parameters]
+        if self.propagation:
+            words.append(propagation_word(self.propagation))
+        if self.copy_up:
+            words.append("filled with what it hides")
+        return f"mount {self.kind} on {self.destination}" + (f": {', '.join(words)}" if words else "")
+
+    def apply(self, context: Context) -> None:
+        root = context.descriptors["rootfs"]
+        parameters = self.parameters + self._kept_mode(root)
+        ordinary = self.kind in ("proc", "sysfs")
+        target = open_directory(root, self.destination, self.origin, ordinary=ordinary)
+        if _too_long(self.source, parameters):
+            self._mount_old(target, parameters)
+            mount = files.open_in_root(root, self.destination, os.O_PATH)
+        else:
+            mount = self._make(parameters)
+            if self.copy_up:
+                copy_tree(target, mount)
+            mounts.move_mount(mount, target)
+        os.close(target)
+        if self.propagation:
+            set_propagation(mount, self.propagation)
+        if self.keep:
+            context.descriptors[self.keep] = mount
+        else:
+            os.close(mount)
+
+    def _kept_mode(self, root: int) -> list[Parameter]:
+        """A tmpfs without a mode takes that of the directory that it covers."""
+        if self.kind != "tmpfs" or any(name == "mode" for name, _, _ in self.parameters):
+            return []
+        try:
+            covered = files.open_in_root(root, self.destination, os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return []  # Opening it to mount on it makes it, or explains why it cannot be.
+        mode = stat.S_IMODE(os.fstat(covered).st_mode)
+        os.close(covered)
+        return [("mode", f"{mode:o}", self.origin)]
+
+    def _make(self, parameters: list[Parameter]) -> int:
+        """Return a detached mount of the new file system. Raises NajaError, OSError."""
+        try:
+            return new_mount(self.kind, self.source, parameters, self.attributes[0], self.origin)
+        except NajaError as error:
+            host = _HOST_INSTANCE.get(self.kind)
+            if error.errno != errno.EPERM or not host:
+                raise
+        # Only the owner of the namespace that a file system shows may mount it (sysfs: the network
+        # namespace). What the host shows is the same; all of it gets the attributes, for a writable
+        # cgroup tree may be mounted below (CVE-2023-25809).
+        mount = mounts.open_tree(files.AT_FDCWD, host, recursive=True)
+        mounts.mount_setattr(mount, set=self.attributes[0] & ~mounts.MOUNT_ATTR_ATIME, recursive=True)
+        return mount
+
+    def _mount_old(self, target: int, parameters: list[Parameter]) -> None:
+        data = ",".join(name if value is None else f"{name}={value}" for name, value, _ in parameters)
+        if len(files.encode(data)) >= _PAGE:
+            raise NajaError(self.describe(), why="the options fill more than a page", origin=self.origin)
+        mounts.mount_old(self.source, target, self.kind, self.attributes[0], data)
+
+
+def _too_long(source: str, parameters: list[Parameter]) -> bool:
+    values = [source, *(value for _, value, _ in parameters if value)]
+    return any(len(value) * 4 > mounts.LONGEST_VALUE for value in values) and any(
+        len(files.encode(value)) > mounts.LONGEST_VALUE for value in values
+    )
+
+
+def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: int, origin: str) -> int:
+    """Return a detached mount of a new file system. Raises NajaError that names the option at fault."""
+    what = f"make a {kind} file system"
+    try:
+        fs = mounts.fsopen(kind)
+    except OSError as error:
+        why = f"the kernel knows no file system {kind!r}" if error.errno == errno.ENODEV else ""
+        raise NajaError.from_os_error(what, error, why=why, origin=origin) from None
+    try:
+        configure(fs, [("source", source, origin), *parameters])
+        mounts.fsconfig_create(fs)
+        return mounts.fsmount(fs, attributes)
+    except OSError as error:
+        raise NajaError.from_os_error(what, error, why=mounts.complaints(fs), origin=origin) from None
+    finally:
+        os.close(fs)
+
+
+def configure(fs: int, parameters: list[Parameter]) -> None:
+    """Set options of a file system, one by one. Raises NajaError that names the option at fault."""
+    for name, value, origin in parameters:
+        try:
+            if value is None:
+                mounts.fsconfig_flag(fs, name)
+            else:
+                mounts.fsconfig_string(fs, name, value)
+        except OSError as error:
+            option = name if value is None else f"{name}={value}"
+            why = mounts.complaints(fs)
+            raise NajaError.from_os_error(
+                f"set mount option {option}", error, why=why, origin=origin
+            ) from None
+
+
+class BindMount(Operation):
+    """Show a file or directory of the host in the container."""
+
+    __slots__ = (
+        "attributes",
+        "copy_symlink",
+        "destination",
+        "follow",
+        "prepared",
+        "propagation",
+        "recursive",
+        "recursive_attributes",
+        "source",
+    )
+
+    def __init__(
+        self,
+        source: str,
+        destination: str,
+        *,
+        recursive: bool = False,
+        attributes: Attributes = (0, 0),
+        recursive_attributes: Attributes = (0, 0),
+        propagation: int = 0,
+        follow: tuple[bool, bool] = (True, True),
+        copy_symlink: bool = False,
+        prepared: str = "",
+        origin: str = "",
+    ) -> None:
+        self.origin = origin
+        self.source = source
+        self.destination = destination
+        self.recursive = recursive
+        self.attributes = attributes
+        self.recursive_attributes = recursive_attributes
+        self.propagation = propagation
+        #: Whether a symbolic link at the end of the source, and of the destination, is followed.
+        self.follow = follow
+        #: Make a copy of the source where that is a symbolic link.
+        self.copy_symlink = copy_symlink
+        #: The descriptor that the runtime opened the source as; "" where it is opened here.
+        self.prepared = prepared
+
+    def describe(self) -> str:
+        words = attribute_words(self.attributes)
+        words += ["r" + word for word in attribute_words(self.recursive_attributes)]
+        if self.propagation:
+            words.append(propagation_word(self.propagation))
+        how = "bind all of" if self.recursive else "bind"
+        return f"{how} {self.source} on {self.destination}" + (f": {', '.join(words)}" if words else "")
+
+    def apply(self, context: Context) -> None:
+        mount = context.take(self.prepared) if self.prepared else self._open_source()
+        kind = stat.S_IFMT(os.fstat(mount).st_mode)
+        root = context.descriptors["rootfs"]
+        if self.copy_symlink and kind == stat.S_IFLNK:
+            self._copy_link(root, mount)
+            return
+        target = self._open_target(root, mount, kind == stat.S_IFDIR)
+        self._set_attributes(mount)
+        try:
+            mounts.move_mount(mount, target)
+        except OSError as error:
+            why = ""
+            if error.errno == errno.ENOTDIR:
+                why = "one of the two is a directory, the other is not"
+            raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+        os.close(target)
+        if self.propagation:
+            set_propagation(mount, self.propagation)
+        os.close(mount)
+
+    def _open_source(self) -> int:
+        return open_source(
+            self.source,
+            recursive=self.recursive,
+            follow=self.follow[0] and not self.copy_symlink,
+            origin=self.origin,
+        )
+
+    def _open_target(self, root: int, mount: int, directory: bool) -> int:
+        if self.destination == "/proc":
+            # Only procfs may stand in for procfs, and all of it.
+            whole = directory and os.fstat(mount).st_ino == os.stat("/proc").st_ino
+            if not whole or files.filesystem_magic(mount) != files.PROC_SUPER_MAGIC:
+                raise NajaError(
+                    self.describe(), why="only procfs may be mounted on /proc", origin=self.origin
+                )
+            return open_directory(root, self.destination, self.origin, ordinary=True)
+        if directory:
+            return open_directory(root, self.destination, self.origin)
+        return open_file(root, self.destination, self.origin, follow=self.follow[1])
+
+    def _set_attributes(self, mount: int) -> None:
+        # Before it is mounted: afterwards it could be seen without them for a moment. What is not
+        # named stays as the source has it.
+        for attributes, recursive in ((self.recursive_attributes, True), (self.attributes, False)):
+            if attributes == (0, 0):
+                continue
+            try:
+                mounts.mount_setattr(mount, set=attributes[0], clear=attributes[1], recursive=recursive)
+            except OSError as error:
+                why = ""
+                if error.errno == errno.EPERM:
+                    why = (
+                        "a flag that came with the source is locked and cannot be cleared in a user namespace"
+                    )
+                raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+
+    def _copy_link(self, root: int, link: int) -> None:
+        directory, name = os.path.split(self.destination)
+        parent = files.mkdir_in_root(root, directory)
+        target = os.readlink(b"", dir_fd=link)
+        try:
+            os.symlink(target, files.encode(name), dir_fd=parent)
+        except FileExistsError:
+            if os.readlink(files.encode(name), dir_fd=parent) != target:
+                raise
+        os.close(parent)
+        os.close(link)
+
+
+def open_source(source: str, *, recursive: bool, follow: bool, origin: str) -> int:
+    """Return a detached copy of the mount at a path of the host. Raises NajaError."""
+    try:
+        return mounts.open_tree(files.AT_FDCWD, source, recursive=recursive, follow=follow)
+    except OSError as error:
+        raise NajaError.from_os_error(f"open the mount source {source}", error, origin=origin) from None
+
+
+def set_propagation(mount: int, propagation: int) -> None:
+    """Apply MS_SHARED and its like, for the tree below as well with MS_REC. Raises OSError."""
+    recursive = bool(propagation & mounts.MS_REC)
+    mounts.mount_setattr(mount, propagation=propagation & ~mounts.MS_REC, recursive=recursive)
+
+
+class Remount(Operation):
+    """Change a mount that is there already: its attributes, and options of its file system."""
+
+    __slots__ = ("attributes", "destination", "parameters", "propagation", "recursive_attributes")
+
+    def __init__(
+        self,
+        destination: str,
+        *,
+        attributes: Attributes,
+        recursive_attributes: Attributes,
+        parameters: list[Parameter],
+        propagation: int,
+        origin: str,
+    ) -> None:
+        self.origin = origin
+        self.destination = destination
+        self.attributes = attributes
+        self.recursive_attributes = recursive_attributes
+        self.parameters = parameters
+        self.propagation = propagation
+
+    def describe(self) -> str:
+        words = attribute_words(self.attributes)
+        words += ["r" + word for word in attribute_words(self.recursive_attributes)]
+        words += [name if value is None else f"{name}={value}" for name, value, _ in self.parameters]
+        return f"remount {self.destination}: {', '.join(words)}"
+
+    def apply(self, context: Context) -> None:
+        mount = files.open_in_root(context.descriptors["rootfs"], self.destination, os.O_PATH)
+        if self.parameters:
+            self._reconfigure(mount)
+        for (added, cleared), recursive in ((self.recursive_attributes, True), (self.attributes, False)):
+            if added or cleared:
+                mounts.mount_setattr(mount, set=added, clear=cleared, recursive=recursive)
+        if self.propagation:
+            set_propagation(mount, self.propagation)
+        os.close(mount)
+
+    def _reconfigure(self, mount: int) -> None:
+        fs = mounts.fspick(mount)
+        try:
+            configure(fs, self.parameters)
+            mounts.fsconfig_reconfigure(fs)
+        except OSError as error:
+            why = mounts.complaints(fs)
+            raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+        finally:
+            os.close(fs)
+
+
+class MakeReadonly(Operation):
+    """Make a mount read-only that had to be filled first (/dev, a tmpfs with mounts on it)."""
+
+    __slots__ = ("destination", "mount")
+
+    def __init__(self, mount: str, destination: str, *, origin: str) -> None:
+        self.origin = origin
+        #: The name under which MountFilesystem kept it.
+        self.mount = mount
+        self.destination = destination
+
+    def describe(self) -> str:
+        return f"make {self.destination} read-only"
+
+    def apply(self, context: Context) -> None:
+        mount = context.take(self.mount)
+        mounts.mount_setattr(mount, set=mounts.MOUNT_ATTR_RDONLY)
+        os.close(mount)

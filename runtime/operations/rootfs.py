@@ -1,0 +1,258 @@
+"""Operations on the root file system as a whole: how it is set up, and how it becomes the root."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runtime.errors import NajaError, Unsupported
+from runtime.linux import files, mounts
+from runtime.operations.base import Context, Operation
+from runtime.operations.mounts import new_mount, propagation_word, set_propagation
+
+#: The inode of every procfs's root directory.
+_PROC_ROOT_INODE = 1
+
+
+class OpenProc(Operation):
+    """Open a procfs for naja's own use, which nobody inside can mount over (CVE-2025-52881)."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "open a procfs of naja's own"
+
+    def apply(self, context: Context) -> None:
+        try:
+            proc = new_mount("proc", "proc", [], 0, "")
+        except NajaError as error:
+            # Only with a procfs in sight that nothing covers may a user namespace mount another.
+            if error.errno != errno.EPERM:
+                raise
+            proc = _visible_proc()
+        context.descriptors["proc"] = proc
+
+
+def _visible_proc() -> int:
+    """Open the procfs at /proc. What covers parts of it is noticed on the way (RESOLVE_NO_XDEV)."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    proc = files.open_in_root(root, "/proc", os.O_PATH | os.O_DIRECTORY, symlinks=False)
+    os.close(root)
+    real = files.filesystem_magic(proc) == files.PROC_SUPER_MAGIC
+    if not real or os.fstat(proc).st_ino != _PROC_ROOT_INODE:
+        raise NajaError("open /proc", why="this is not the root of a procfs")
+    return proc
+
+
+class OpenRoot(Operation):
+    """Open the root directory of a container that was joined."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "open the container's root directory"
+
+    def apply(self, context: Context) -> None:
+        context.descriptors["rootfs"] = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+class RequireSelinux(Operation):
+    """Refuse a label for mounts where nothing would enforce it."""
+
+    __slots__ = ()
+
+    def __init__(self, *, origin: str) -> None:
+        self.origin = origin
+
+    def describe(self) -> str:
+        return "make sure that SELinux is there, for the label of the mounts"
+
+    def apply(self, context: Context) -> None:
+        if not os.path.exists("/sys/fs/selinux/enforce"):
+            raise Unsupported("label mounts", why="this kernel runs without SELinux", origin=self.origin)
+
+
+class SetHostPropagation(Operation):
+    """Keep the mounts to come from reaching the host (mount_namespaces(7))."""
+
+    __slots__ = ("propagation",)
+
+    def __init__(self, propagation: int, *, origin: str) -> None:
+        self.origin = origin
+        self.propagation = propagation
+
+    def describe(self) -> str:
+        return f"make all mounts of the host {propagation_word(self.propagation)} here"
+
+    def apply(self, context: Context) -> None:
+        mounts.set_propagation("/", self.propagation)
+
+
+class MountRoot(Operation):
+    """Bind the root file system on itself: what is pivoted to has to be a mount (pivot_root(2))."""
+
+    __slots__ = ("path", "shared")
+
+    def __init__(self, path: str, *, shared: bool) -> None:
+        self.origin = "/root/path"
+        self.path = path
+        #: True where the host's mounts were left shared, so that volumes can propagate both ways.
+        self.shared = shared
+
+    def describe(self) -> str:
+        return f"bind the root file system {self.path} on itself"
+
+    def apply(self, context: Context) -> None:
+        place = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            root = mounts.open_tree(place, recursive=True)
+            # What is mounted on it from now on is the container's alone.
+            mounts.mount_setattr(root, propagation=mounts.MS_SLAVE, recursive=True)
+        except OSError as error:
+            if error.errno == errno.ENOSYS:
+                raise Unsupported(
+                    "this kernel has no mount_setattr(2)", why="naja needs Linux 5.12"
+                ) from None
+            raise
+        if self.shared:
+            self._make_parent_private(place)
+        mounts.move_mount(root, place)
+        os.close(place)
+        context.descriptors["rootfs"] = root
+
+    def _make_parent_private(self, place: int) -> None:
+        """The bind itself would appear on the host if the mount that it goes on were shared."""
+        identity = mounts.mount_id(place)
+        for number, point, _ in mounts.mount_table():
+            if number == identity:
+                mounts.set_propagation(point, mounts.MS_PRIVATE)
+                return
+        raise NajaError(self.describe(), why="its mount is out of sight", origin=self.origin)
+
+
+class MakeDirectory(Operation):
+    """Make a directory that the process is to start in, where the image lacks it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str, *, origin: str) -> None:
+        self.origin = origin
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make the directory {self.path} if it is missing"
+
+    def apply(self, context: Context) -> None:
+        os.close(files.mkdir_in_root(context.descriptors["rootfs"], self.path))
+
+
+class MakeRootReadonly(Operation):
+    """Make the root file system read-only; mounts on it stay as they are (config.md, Root)."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = "/root/readonly"
+
+    def describe(self) -> str:
+        return "make the root file system read-only"
+
+    def apply(self, context: Context) -> None:
+        mounts.mount_setattr(context.descriptors["rootfs"], set=mounts.MOUNT_ATTR_RDONLY)
+
+
+class PivotRoot(Operation):
+    """Make the root file system the root, and let go of the host's (pivot_root(2))."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "pivot to the root file system and unmount the host's"
+
+    def apply(self, context: Context) -> None:
+        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fchdir(context.descriptors["rootfs"])
+        try:
+            # Both in one place: no directory has to be made for the old root.
+            mounts.pivot_root(".", ".")
+        except OSError as error:
+            why = (
+                "the root of an initramfs cannot be pivoted; use --no-pivot"
+                if error.errno == errno.EINVAL
+                else ""
+            )
+            raise NajaError.from_os_error("pivot_root", error, why=why) from None
+        os.fchdir(old)
+        os.close(old)
+        # Otherwise the host would see its own mounts go away.
+        mounts.set_propagation(".", mounts.MS_SLAVE | mounts.MS_REC)
+        mounts.unmount(".", mounts.MNT_DETACH)
+        os.chdir("/")
+
+
+class MoveRoot(Operation):
+    """Put the root file system on top of the host's, where pivoting is impossible (--no-pivot)."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.origin = ""
+        self.path = path
+
+    def describe(self) -> str:
+        return "move the root file system over the host's and change the root to it"
+
+    def apply(self, context: Context) -> None:
+        root = context.descriptors["rootfs"]
+        self._hide_kernel_mounts()
+        os.fchdir(root)
+        above = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts.move_mount(root, above)
+        os.close(above)
+        os.chroot(".")
+        os.chdir("/")
+
+    def _hide_kernel_mounts(self) -> None:
+        """Unmount every other procfs and sysfs: they lie below, complete, for whoever gets out."""
+        path = os.path.realpath(self.path)
+        for _, point, kind in reversed(mounts.mount_table()):
+            if kind not in ("proc", "sysfs") or point == path or point.startswith(path + "/"):
+                continue
+            mounts.set_propagation(point, mounts.MS_SLAVE | mounts.MS_REC)
+            try:
+                mounts.unmount(point, mounts.MNT_DETACH)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EPERM):
+                    raise
+                # Locked by a user namespace: what cannot be taken away is covered.
+                place = os.open(point, os.O_PATH | os.O_CLOEXEC)
+                cover = new_mount("tmpfs", "tmpfs", [], mounts.MOUNT_ATTR_RDONLY, "")
+                mounts.move_mount(cover, place)
+                os.close(place)
+                os.close(cover)
+
+
+class SetRootPropagation(Operation):
+    """Give the container's root the propagation that was asked for (linux.rootfsPropagation)."""
+
+    __slots__ = ("propagation",)
+
+    def __init__(self, propagation: int) -> None:
+        self.origin = "/linux/rootfsPropagation"
+        self.propagation = propagation
+
+    def describe(self) -> str:
+        return f"make the root mount {propagation_word(self.propagation)}"
+
+    def apply(self, context: Context) -> None:
+        # The root alone: the other mounts have their own.
+        set_propagation(context.descriptors["rootfs"], self.propagation)

@@ -1,0 +1,310 @@
+"""Compiles ``root``, ``mounts`` and what ``linux`` says of them into operations. Pure.
+
+Everything is mounted from outside, below the root's descriptor, while the host is still in sight;
+pivoting comes last. So neither a source nor a mask is ever looked up inside the container.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runtime.errors import NajaError, Unsupported
+from runtime.linux import mounts
+from runtime.operations.console import OpenConsole, UseConsole
+from runtime.operations.devices import ReopenNull
+from runtime.operations.masks import MakePathReadonly, MaskPath
+from runtime.operations.mounts import BindMount, MakeReadonly, MountFilesystem, Remount
+from runtime.operations.rootfs import (
+    MakeDirectory,
+    MakeRootReadonly,
+    MountRoot,
+    MoveRoot,
+    OpenProc,
+    OpenRoot,
+    PivotRoot,
+    RequireSelinux,
+    SetHostPropagation,
+    SetRootPropagation,
+)
+from runtime.operations.target import COVERABLE
+from runtime.plan import cgroup_mounts, devices, sources
+from runtime.plan.mount_options import PROPAGATION, MountOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.operations.base import Operation
+    from runtime.plan.mount_options import Parameter
+    from runtime.plan.request import Request
+
+#: Kernel interfaces: their read-only flag is the mount's, for others may share the file system.
+_KERNEL_FILESYSTEMS = frozenset(("proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2", "tmpfs"))
+
+
+class Mount:
+    """One entry of ``mounts``, with its words sorted and its paths made absolute."""
+
+    def __init__(self, entry: dict[str, Any], index: int, bundle: str) -> None:
+        """Read the entry; refuse what cannot be. Raises NajaError."""
+        self.entry = entry
+        self.origin = f"/mounts/{index}"
+        #: Of the descriptor, where one outlives an operation.
+        self.name = f"mount {index}"
+        self.options = MountOptions(entry.get("options") or [], f"{self.origin}/options")
+        self.destination = clean(entry["destination"])
+        self.kind: str = entry.get("type") or ""
+        self.bind = self.kind == "bind" or self.options.bind
+        self.source: str = entry.get("source") or ""
+        if self.bind and not self.options.remount:
+            self.source = os.path.join(bundle, self.source)
+        self._check()
+
+    def _check(self) -> None:
+        if self.destination == "/":
+            raise Unsupported("mount over the root file system", origin=f"{self.origin}/destination")
+        in_proc = self.destination.startswith("/proc/") and self.destination not in COVERABLE
+        if in_proc or (self.destination == "/proc" and not (self.bind or self.kind == "proc")):
+            why = "nothing may be mounted inside /proc"
+            raise NajaError(f"mount on {self.destination}", why=why, origin=f"{self.origin}/destination")
+        if not (self.kind or self.bind or self.options.remount):
+            raise NajaError(f"the mount on {self.destination} has no type", origin=self.origin)
+        if self.bind and not self.options.remount:
+            self._check_bind()
+        else:
+            self._check_filesystem()
+
+    def _check_bind(self) -> None:
+        if not self.entry.get("source"):
+            raise NajaError(f"the bind mount on {self.destination} has no source", origin=self.origin)
+        if self.options.copy_up:
+            self._refuse("is for a tmpfs", "tmpcopyup")
+        for name, _, place in self.options.parameters:
+            why = "a bind mount shares the file system of its source, which is not changed by it"
+            raise Unsupported(f"option {name!r} on a bind mount", why=why, origin=place)
+
+    def _check_filesystem(self) -> None:
+        if self.options.copy_up and self.kind != "tmpfs":
+            self._refuse("is for a tmpfs", "tmpcopyup")
+        for word in self.options.places:
+            if word.startswith(("idmap", "ridmap")) or word in (
+                "copy-symlink",
+                "src-nofollow",
+                "dest-nofollow",
+            ):
+                self._refuse("is for bind mounts", word)
+        if self.entry.get("uidMappings") or self.entry.get("gidMappings"):
+            place = f"{self.origin}/uidMappings"
+            raise Unsupported("id mappings are for bind mounts", origin=place)
+
+    def _refuse(self, why: str, word: str) -> None:
+        what = f"option {word!r} of the mount on {self.destination}"
+        raise Unsupported(what, why=f"it {why}", origin=self.options.place(word))
+
+    @property
+    def maps_ids(self) -> bool:
+        """True where the mount shows other owners than its source."""
+        return self.options.idmap or bool(self.entry.get("uidMappings") or self.entry.get("gidMappings"))
+
+    @property
+    def readonly_later(self) -> bool:
+        """True where it has to be writable until mount points and devices are made on it."""
+        late = self.kind == "tmpfs" or self.destination == "/dev"
+        return late and not self.bind and bool(self.options.all_attributes()[0] & mounts.MOUNT_ATTR_RDONLY)
+
+
+def clean(path: str) -> str:
+    """Return a path inside the container as an absolute one without dots or doubled slashes."""
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def read_mounts(request: Request) -> list[Mount]:
+    """Return the entries of ``mounts`` in their order. Raises NajaError."""
+    entries = request.config.get("mounts") or ()
+    return [Mount(entry, index, request.bundle) for index, entry in enumerate(entries)]
+
+
+def _linux(request: Request) -> dict[str, Any]:
+    return request.config.get("linux") or {}
+
+
+def prepare(request: Request) -> list[Operation]:
+    """Return what the runtime opens before the namespaces are made. Raises NajaError."""
+    return [
+        sources.open_source(mount, request, _propagation(request)[0])
+        for mount in read_mounts(request)
+        if sources.is_prepared(mount, request)
+    ]
+
+
+def before_hooks(request: Request) -> list[Operation]:
+    """Return what the init does to build the root file system, up to the hooks. Raises NajaError."""
+    operations: list[Operation] = [OpenProc()]
+    if _linux(request).get("mountLabel"):
+        operations.append(RequireSelinux(origin="/linux/mountLabel"))
+    of_host, _ = _propagation(request)
+    if of_host:
+        operations.append(SetHostPropagation(of_host, origin=_propagation_origin(request)))
+    operations.append(MountRoot(_root_path(request), shared=not of_host))
+    entries = read_mounts(request)
+    for mount in entries:
+        operations += _mount(mount, request)
+    operations += devices.compile_devices(request, entries)
+    process = request.config.get("process") or {}
+    if process.get("terminal"):
+        operations.append(_open_console(process, mount=True))
+    cwd = clean(process.get("cwd") or "/")
+    if cwd != "/":
+        operations.append(MakeDirectory(cwd, origin="/process/cwd"))
+    return operations
+
+
+def after_hooks(request: Request) -> list[Operation]:
+    """Return what the init does after the hooks: close what was open, and pivot. Raises NajaError."""
+    linux = _linux(request)
+    entries = read_mounts(request)
+    operations: list[Operation] = [
+        MakeReadonly(mount.name, mount.destination, origin=mount.options.place("ro", "rro"))
+        for mount in entries
+        if mount.readonly_later
+    ]
+    operations += _path_operations(linux)
+    if (request.config.get("root") or {}).get("readonly"):
+        operations.append(MakeRootReadonly())
+    operations.append(MoveRoot(_root_path(request)) if request.no_pivot else PivotRoot())
+    _, of_root = _propagation(request)
+    if of_root:
+        operations.append(SetRootPropagation(of_root))
+    if (request.config.get("process") or {}).get("terminal"):
+        operations.append(UseConsole())
+    elif not devices.dev_is_bound(entries):
+        operations.append(ReopenNull())
+    return operations
+
+
+def join(request: Request, program: dict[str, Any]) -> list[Operation]:
+    """Return what a process does that has joined a running container: descriptors and a terminal."""
+    operations: list[Operation] = [OpenProc(), OpenRoot()]
+    if program.get("terminal"):
+        operations += [_open_console(program, mount=False), UseConsole()]
+    return operations
+
+
+def _root_path(request: Request) -> str:
+    return os.path.join(request.bundle, request.config["root"]["path"])
+
+
+def _propagation(request: Request) -> tuple[int, int]:
+    """Return the propagation of the host's mounts in here, and in the end of the root (0: as it is)."""
+    value = _linux(request).get("rootfsPropagation")
+    if not value:
+        return mounts.MS_SLAVE | mounts.MS_REC, 0
+    if value not in PROPAGATION:
+        raise NajaError(f"unknown propagation {value!r}", origin="/linux/rootfsPropagation")
+    of_root = PROPAGATION[value] & ~mounts.MS_REC
+    if of_root == mounts.MS_SHARED:
+        return 0, of_root
+    if of_root == mounts.MS_SLAVE:
+        return mounts.MS_SLAVE | mounts.MS_REC, of_root
+    return mounts.MS_PRIVATE | mounts.MS_REC, of_root
+
+
+def _propagation_origin(request: Request) -> str:
+    return "/linux/rootfsPropagation" if _linux(request).get("rootfsPropagation") else ""
+
+
+def _open_console(process: dict[str, Any], *, mount: bool) -> OpenConsole:
+    size = process.get("consoleSize")
+    return OpenConsole((size["height"], size["width"]) if size else None, mount=mount)
+
+
+def _path_operations(linux: dict[str, Any]) -> list[Operation]:
+    """Masks and read-only paths; each path once, wherever it is named again."""
+    operations: list[Operation] = []
+    readonly = {
+        clean(path): index for index, path in reversed([*enumerate(linux.get("readonlyPaths") or ())])
+    }
+    masked = {clean(path): index for index, path in reversed([*enumerate(linux.get("maskedPaths") or ())])}
+    for path, index in reversed(readonly.items()):
+        operations.append(MakePathReadonly(path, origin=f"/linux/readonlyPaths/{index}"))
+    label = linux.get("mountLabel") or ""
+    for path, index in reversed(masked.items()):
+        operations.append(MaskPath(path, label=label, origin=f"/linux/maskedPaths/{index}"))
+    return operations
+
+
+def _mount(mount: Mount, request: Request) -> list[Operation]:
+    options = mount.options
+    if options.remount:
+        return [_remount(mount)]
+    if mount.bind:
+        return [_bind(mount, prepared=sources.is_prepared(mount, request))]
+    if mount.kind == "cgroup" or (mount.kind == "cgroup2" and request.cgroup_kind == "v2"):
+        return cgroup_mounts.compile_cgroup(mount, request)
+    return [_filesystem(mount, request)]
+
+
+def _remount(mount: Mount) -> Remount:
+    options = mount.options
+    return Remount(
+        mount.destination,
+        attributes=options.attributes,
+        recursive_attributes=options.recursive_attributes,
+        parameters=options.parameters,
+        propagation=options.propagation,
+        origin=mount.origin,
+    )
+
+
+def _bind(mount: Mount, *, prepared: bool) -> BindMount:
+    options = mount.options
+    return BindMount(
+        mount.source,
+        mount.destination,
+        recursive=options.recursive,
+        attributes=options.attributes,
+        recursive_attributes=options.recursive_attributes,
+        propagation=options.propagation,
+        follow=(not options.source_nofollow, not options.destination_nofollow),
+        copy_symlink=options.copy_symlink,
+        prepared=mount.name if prepared else "",
+        origin=mount.origin,
+    )
+
+
+def _filesystem(mount: Mount, request: Request) -> MountFilesystem:
+    options = mount.options
+    added, cleared = options.all_attributes()
+    parameters = options.parameters
+    if mount.kind not in _KERNEL_FILESYSTEMS and added & mounts.MOUNT_ATTR_RDONLY:
+        parameters = [("ro", None, options.place("ro", "rro")), *parameters]
+    if mount.kind == "devpts":
+        parameters = _without_unmapped_group(parameters, request)
+    label = _linux(request).get("mountLabel")
+    if label and mount.kind not in ("proc", "sysfs") and not options.has_parameter("context"):
+        parameters = [*parameters, ("context", label, "/linux/mountLabel")]
+    if mount.readonly_later:
+        added &= ~mounts.MOUNT_ATTR_RDONLY
+    return MountFilesystem(
+        mount.kind,
+        mount.destination,
+        source=mount.source,
+        attributes=(added, cleared),
+        parameters=parameters,
+        propagation=options.propagation,
+        copy_up=options.copy_up,
+        keep=mount.name if mount.readonly_later else "",
+        origin=mount.origin,
+    )
+
+
+def _without_unmapped_group(parameters: list[Parameter], request: Request) -> list[Parameter]:
+    """Leave out ``gid=5`` of devpts where the user namespace has no such group.
+
+    Every default config names the group "tty"; without it terminals keep the group of their opener.
+    """
+    gids = _linux(request).get("gidMappings") or ()
+    if request.namespaces().get("user") != "" or not gids:
+        return parameters
+    mapped = any(entry["containerID"] <= 5 < entry["containerID"] + entry["size"] for entry in gids)
+    return [entry for entry in parameters if mapped or entry[:2] != ("gid", "5")]
