@@ -2,6 +2,9 @@
 
 This is naja's Python API. A ``Container`` is a handle on what is kept under a state root; several
 processes may hold handles on the same one, and a lock keeps their commands apart.
+
+What only some verbs need (all of the plan, for one) is loaded by these: it would double the time
+that the others take.
 """
 
 from __future__ import annotations
@@ -13,12 +16,8 @@ import sys
 
 from runtime import cgroups, hooks, state
 from runtime.config import json
-from runtime.creation import Creation, run_poststop
 from runtime.errors import NajaError
 from runtime.linux import process
-from runtime.linux.channel import Channel, ChannelClosed
-from runtime.operations.gate import START
-from runtime.process.launch import explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ class Container:
         pidfd_socket, no_pivot, no_new_keyring, preserve_fds, systemd_cgroup, rootless. Raises
         NajaError; then nothing of the container is left.
         """
+        from runtime.creation import Creation
+
         creation = Creation(id, bundle, root=root or state.default_root(), warn=warn, gate=True, **options)
         creation.make()
         creation.directory.unlock()
@@ -142,6 +143,10 @@ class Container:
             self._directory.unlock()
 
     def _open_gate(self) -> None:
+        from runtime.linux.channel import Channel, ChannelClosed
+        from runtime.operations.gate import START
+        from runtime.process.launch import explain
+
         try:
             connection = self._directory.connect("gate")
             connection.send(START, _socket.MSG_NOSIGNAL)
@@ -250,7 +255,10 @@ class Container:
         except NajaError:
             document = {}  # Its create was killed before there was one, and so before any hook.
         self._directory.remove()
-        run_poststop(document, self._hook_state("stopped"), self.warn)
+        if (document.get("hooks") or {}).get("poststop"):
+            from runtime.creation import run_poststop
+
+            run_poststop(document, self._hook_state("stopped"), self.warn)
 
     def processes(self) -> list[int]:
         """Return the pids of all processes in the container, as the host sees them."""
@@ -321,6 +329,7 @@ def run(
     Attached, signals and the terminal are passed on, and the container is deleted at its end unless
     ``keep`` is set. Raises NajaError.
     """
+    from runtime.creation import Creation
     from runtime.process.attached import Attached
 
     attached = None if detach else Attached()
