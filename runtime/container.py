@@ -46,6 +46,8 @@ class Container:
         self._directory = directory
         self._record = record
         self.id = directory.id
+        #: The state root.
+        self.root = directory.root
         #: Called with one line for what is worth saying but no error.
         self.warn = warn
 

@@ -123,6 +123,7 @@ class Creation:
             systemd_cgroup=self._systemd,
             gate=self._gate,
             environment=dict(os.environ),
+            cache=self.root,
             **cgroups.describe(self._manager, hierarchies),
         )
         return compile_plan(self._request)

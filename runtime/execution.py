@@ -114,5 +114,6 @@ def _request(
         preserve_fds=preserve_fds,
         gate=False,
         environment=dict(os.environ),
+        cache=container.root,
         **cgroups.describe(manager, cgroups.detect(), below=below),
     )

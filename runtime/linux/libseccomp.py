@@ -10,7 +10,7 @@ import os
 import struct
 
 from runtime.errors import Unsupported
-from runtime.linux.libc import Library, arguments
+from runtime.linux.libc import Char, Library, arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ class Libseccomp:
     def function(self, name: str) -> Any:
         """Return one of its functions, to be called through ``int_call`` or by hand."""
         return self._library.function(name)
+
+    def version(self) -> bytes:
+        """Return its version, as it keeps it in memory (struct scmp_version)."""
+        memory: Any = (Char * 12).from_address(self.function("seccomp_version")())
+        content: bytes = memory.raw
+        return content
 
     def architecture(self, name: str) -> int:
         """Return the token of an architecture ("SCMP_ARCH_X86_64"), 0 where it is not known."""

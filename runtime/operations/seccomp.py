@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 class CompileSeccomp(Operation):
     """Build the filter with libseccomp (config-linux.md, seccomp); done by the runtime."""
 
-    __slots__ = ("profile",)
+    __slots__ = ("cache", "profile")
 
-    def __init__(self, profile: dict[str, Any]) -> None:
+    def __init__(self, profile: dict[str, Any], *, cache: str) -> None:
         self.origin = "/linux/seccomp"
         self.profile = profile
+        #: Directory where filters are kept for the next container, "" for none.
+        self.cache = cache
 
     def describe(self) -> str:
         calls = sum(len(rule["names"]) for rule in self.profile.get("syscalls") or ())
@@ -29,9 +31,13 @@ class CompileSeccomp(Operation):
 
     def apply(self, context: Context) -> None:
         # Not needed by the processes in the container, which import this module too.
-        from runtime.linux.filter import compile_filter
+        from runtime.linux.libseccomp import Libseccomp
+        from runtime.linux.seccomp_filter import compile_filter, kept_filter
 
-        context.values["seccomp"] = compile_filter(self.profile)
+        if self.cache:
+            context.values["seccomp"] = kept_filter(self.profile, self.cache)
+        else:
+            context.values["seccomp"] = compile_filter(self.profile, Libseccomp())
 
 
 class ConnectSeccompAgent(Operation):

@@ -151,7 +151,9 @@ def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str
             Phase(
                 RUNTIME,
                 "created",
-                _console(request, program) + process.created(request, program) + cgroup.enter(request, beside=pid),
+                _console(request, program)
+                + process.created(request, program, container_pid=pid)
+                + cgroup.enter(request, beside=pid),
             ),
             Phase(INIT, "exec", after + process.final(request, program), executes=True),
         ]

@@ -31,6 +31,7 @@ class Request:
         cgroup_mounts: dict[str, str] | None = None,
         cgroup_paths: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
+        cache: str = "",
     ) -> None:
         #: The validated config.json, as parsed.
         self.config = config
@@ -57,6 +58,8 @@ class Request:
         self.cgroup_paths = cgroup_paths or {}
         #: The caller's environment, where an operation depends on it (LISTEN_FDS, NOTIFY_SOCKET).
         self.environment = environment or {}
+        #: Directory for what need not be computed twice (seccomp filters); "" for none.
+        self.cache = cache
 
     def namespaces(self) -> dict[str, str]:
         """Return the namespaces that the config asks for: path by type, "" for a new one."""

@@ -29,7 +29,7 @@ def prepare(request: Request) -> list[Operation]:
     if wanted is None:
         return []
     _check_notify(wanted)
-    return [CompileSeccomp(wanted)]
+    return [CompileSeccomp(wanted, cache=request.cache)]
 
 
 def _check_notify(wanted: dict[str, Any]) -> None:

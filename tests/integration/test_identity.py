@@ -218,7 +218,7 @@ def test_groups_in_a_namespace_that_denies_setgroups(groups: list[int]) -> None:
         return os.getuid()
 
     if groups:
-        with pytest.raises(NajaError, match="additionalGids.*denies setgroups"):
+        with pytest.raises(NajaError, match=r"additionalGids.*denies setgroups"):
             in_child(work)
     else:
         assert in_child(work) == 0
@@ -399,7 +399,7 @@ def test_a_soft_limit_above_the_hard_one() -> None:
     def work() -> None:
         apply([SetLimit("RLIMIT_NOFILE", 20, 10, origin="/process/rlimits/0")])
 
-    with pytest.raises(NajaError, match="EINVAL.*soft limit exceeds"):
+    with pytest.raises(NajaError, match=r"EINVAL.*soft limit exceeds"):
         in_child(work)
 
 
@@ -494,7 +494,7 @@ def test_an_unknown_sysctl() -> None:
 
 
 def test_the_hosts_namespace_is_refused() -> None:
-    with pytest.raises(NajaError, match="host's network namespace.*/linux/sysctl/net.x.*leads there"):
+    with pytest.raises(NajaError, match=r"host's network namespace.*/linux/sysctl/net.x.*leads there"):
         apply_all(
             [RefuseHostNamespace("network", f"/proc/{os.getpid()}/ns/net", origin="/linux/sysctl/net.x")],
             Context(RUNTIME, print),
