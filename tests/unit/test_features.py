@@ -14,7 +14,7 @@ from referencing.jsonschema import DRAFT4, DRAFT202012
 from runtime import config
 from runtime.config import schemas
 from runtime.features import features
-from runtime.linux.filter import compile_filter
+from runtime.linux.seccomp_filter import compile_filter
 from runtime.plan.mount_options import MountOptions
 from tests.support.bundle import DEFAULT_CONFIG
 from tests.support.command import REPOSITORY
