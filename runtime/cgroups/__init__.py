@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.manager import Manager as Manager
+    from runtime.cgroups.base import Manager as Manager
 
 __all__ = ["Hierarchies", "describe", "detect", "manager", "restore"]
 

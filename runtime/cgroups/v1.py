@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from runtime.cgroups.base import Manager
 from runtime.cgroups.hierarchies import by_controller
-from runtime.cgroups.manager import Manager
 from runtime.errors import Unsupported
 from runtime.operations.cgroup import read, write
 

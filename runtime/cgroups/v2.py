@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.cgroups.manager import Manager
+from runtime.cgroups.base import Manager
 from runtime.errors import Unsupported
 from runtime.operations.cgroup import read, write
 
