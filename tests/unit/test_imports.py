@@ -1,0 +1,138 @@
+"""The modules that the verbs of engines load: each costs, so each is on a list.
+
+After a change on purpose, ``python -m tests.unit.test_imports`` prints the lists anew.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime import cgroups
+from runtime.state import StateDirectory, start_time
+
+_HOME = Path(__file__).parents[2]
+
+#: Runs a command line as the installed ``naja`` does (runtime/launcher.py), and tells what was loaded.
+_RUN = """
+import sys
+before = set(sys.modules)
+sys.path.insert(0, sys.argv.pop(1))
+import runtime
+sys.path.append(sys.path.pop(0))
+from runtime.cli.main import execute
+execute("naja", sys.argv[1:])
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+#: What costs milliseconds (docs/cli.md).
+FORBIDDEN = _names(
+    """
+    argparse asyncio click collections contextlib ctypes dataclasses enum functools inspect json jsonschema
+    logging pathlib pyroute2 re shutil signal site socket subprocess tempfile threading traceback typing
+    """
+)
+
+#: Python's own modules, and naja's, that ``state`` and ``create`` load. Those of the host's kind of
+#: cgroups (v1, limits_v1 or v2, limits_v2) are left out.
+STATE = _names(
+    """
+    __future__ _collections_abc _ctypes _json _socket _stat _struct errno fcntl gc genericpath os os.path
+    posixpath runtime runtime.cgroups runtime.cgroups.base runtime.cgroups.hierarchies runtime.cli
+    runtime.cli.main runtime.cli.options runtime.cli.output runtime.cli.parser runtime.cli.verbs
+    runtime.cli.verbs.lifecycle runtime.config runtime.config.json runtime.container runtime.errors
+    runtime.hooks runtime.linux runtime.linux.libc runtime.linux.process runtime.operations
+    runtime.operations.base runtime.operations.cgroup runtime.state select stat struct
+    """
+)
+CREATE = _names(
+    """
+    __future__ _collections_abc _ctypes _json _socket _stat _struct errno fcntl gc genericpath os os.path
+    posixpath resource runtime runtime.cgroups runtime.cgroups.base runtime.cgroups.devices
+    runtime.cgroups.hierarchies runtime.cgroups.resources runtime.cli runtime.cli.main runtime.cli.options
+    runtime.cli.output runtime.cli.parser runtime.cli.verbs runtime.cli.verbs.lifecycle runtime.config
+    runtime.config.json runtime.config.pattern runtime.config.rules runtime.config.rules_linux
+    runtime.config.verdict runtime.container runtime.creation runtime.errors runtime.hooks runtime.linux
+    runtime.linux.capabilities runtime.linux.channel runtime.linux.files runtime.linux.keyring
+    runtime.linux.libc runtime.linux.mounts runtime.linux.namespaces runtime.linux.numbers
+    runtime.linux.process runtime.linux.scheduling runtime.linux.seccomp runtime.operations
+    runtime.operations.base runtime.operations.cgroup runtime.operations.console runtime.operations.copyup
+    runtime.operations.devices runtime.operations.execution runtime.operations.gate runtime.operations.hooks
+    runtime.operations.identity runtime.operations.kernel runtime.operations.limits runtime.operations.masks
+    runtime.operations.mounts runtime.operations.namespaces runtime.operations.rootfs
+    runtime.operations.seccomp runtime.operations.sources runtime.operations.target
+    runtime.operations.terminal runtime.plan runtime.plan.cgroup runtime.plan.cgroup_mounts
+    runtime.plan.devices runtime.plan.mount_options runtime.plan.mounts runtime.plan.process
+    runtime.plan.request runtime.plan.seccomp runtime.plan.sources runtime.process runtime.process.launch
+    runtime.process.seal runtime.state select stat struct
+    """
+)
+
+
+def loaded(*words: str) -> list[str]:
+    """Return the modules that a command line loads beside those of a bare interpreter."""
+    command = [sys.executable, "-IS", "-c", _RUN, str(_HOME), *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    kinds = ("v1", "v2")
+    return [name for name in result.stdout.splitlines()[-1].split() if not name.endswith(kinds)]
+
+
+def state(directory: str) -> list[str]:
+    """Return what ``state`` loads, of a container whose process is this one."""
+    container = StateDirectory.create(directory, "c")
+    hierarchies = cgroups.detect()
+    manager = cgroups.manager("", "no-such-container", systemd=False, rootless=False, hierarchies=hierarchies)
+    names = ("ociVersion", "id", "bundle", "rootfs", "created")
+    record = {
+        **dict.fromkeys(names, ""),
+        "status": "running",
+        "pid": os.getpid(),
+        "start_time": start_time(os.getpid()),
+        "annotations": {},
+        "owner": 0,
+        "cgroup": manager.record(),
+    }
+    container.write(record)
+    return loaded("--root", directory, "state", "c")
+
+
+def create(directory: str) -> list[str]:
+    """Return what ``create`` loads: its ID is taken, which it finds out after compiling the plan."""
+    bundle, root = f"{directory}/bundle", f"{directory}/root"
+    os.makedirs(f"{bundle}/rootfs")
+    os.makedirs(f"{root}/taken")
+    command = [sys.executable, "-m", "runtime", "spec", "--bundle", bundle]
+    subprocess.run(command + ["--rootless"] * (os.geteuid() != 0), cwd=_HOME, check=True)
+    config = Path(bundle, "config.json")
+    config.write_text(config.read_text().replace('"terminal": true', '"terminal": false'))
+    return loaded("--root", root, "create", "--bundle", bundle, "taken")
+
+
+@pytest.mark.parametrize("verb", [state, create])
+def test_nothing_dear_is_loaded(tmp_path: Path, verb: Callable[[str], list[str]]) -> None:
+    assert not set(FORBIDDEN) & set(verb(str(tmp_path)))
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the list is that of Python 3.11")
+@pytest.mark.parametrize(("verb", "names"), [(state, STATE), (create, CREATE)])
+def test_the_list(tmp_path: Path, verb: Callable[[str], list[str]], names: list[str]) -> None:
+    assert verb(str(tmp_path)) == names
+
+
+if __name__ == "__main__":
+    for verb in (state, create):
+        with tempfile.TemporaryDirectory() as directory:
+            text = " ".join(verb(directory))
+        print(verb.__name__, textwrap.fill(text, 104, break_on_hyphens=False), sep="\n", end="\n\n")
