@@ -1,0 +1,452 @@
+"""The root file system's part of a plan: config in, operations out; nothing is touched."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import NajaError, Unsupported
+from runtime.linux import mounts as kernel
+from runtime.operations.base import Operation, thaw
+from runtime.operations.console import OpenConsole, UseConsole
+from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
+from runtime.operations.masks import MakePathReadonly, MaskPath
+from runtime.operations.mounts import BindMount, MakeReadonly, MountFilesystem, Remount
+from runtime.operations.rootfs import (
+    MakeDirectory,
+    MakeRootReadonly,
+    MountRoot,
+    MoveRoot,
+    OpenProc,
+    OpenRoot,
+    PivotRoot,
+    RequireSelinux,
+    SetHostPropagation,
+    SetRootPropagation,
+)
+from runtime.operations.sources import OpenSource
+from runtime.plan import mounts
+from runtime.plan.mount_options import KNOWN, MountOptions
+from runtime.plan.request import Request
+
+RO, NOSUID, NODEV, NOEXEC = (
+    kernel.MOUNT_ATTR_RDONLY,
+    kernel.MOUNT_ATTR_NOSUID,
+    kernel.MOUNT_ATTR_NODEV,
+    kernel.MOUNT_ATTR_NOEXEC,
+)
+
+
+def request(
+    *entries: dict[str, Any],
+    linux: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    **more: Any,
+) -> Request:
+    base = {
+        "ociVersion": "1.3.0",
+        "process": {"cwd": "/", "args": ["true"], "user": {"uid": 0, "gid": 0}},
+        "root": {"path": "rootfs"},
+        "mounts": list(entries),
+        "linux": {"namespaces": [{"type": "mount"}], **(linux or {})},
+    }
+    return Request({**base, **(config or {})}, id="c", bundle="/bundle", **more)
+
+
+def mount_of(entry: dict[str, Any], **more: Any) -> Operation:
+    """Return the one operation that an entry of ``mounts`` becomes."""
+    (operation,) = [
+        operation
+        for operation in mounts.before_hooks(request(entry, **more))
+        if isinstance(operation, MountFilesystem | BindMount | Remount)
+    ]
+    return operation
+
+
+def entry(destination: str, kind: str, *options: str, source: str = "src", **more: Any) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": source, "options": list(options), **more}
+
+
+def refusal(of: dict[str, Any], **more: Any) -> NajaError:
+    with pytest.raises(NajaError) as caught:
+        mounts.before_hooks(request(of, **more))
+    return caught.value
+
+
+def test_a_bare_root_is_prepared_and_pivoted_to() -> None:
+    before, after = mounts.before_hooks(request()), mounts.after_hooks(request())
+    assert before[:3] == [
+        OpenProc(),
+        SetHostPropagation(kernel.MS_SLAVE | kernel.MS_REC, origin=""),
+        MountRoot("/bundle/rootfs", shared=False),
+    ]
+    assert all(isinstance(operation, MakeDevice | MakeSymlink) for operation in before[3:])
+    assert after == [PivotRoot(), ReopenNull()]
+    assert mounts.prepare(request()) == []
+
+
+def test_the_order_of_mounts_is_the_configs() -> None:
+    operations = mounts.before_hooks(
+        request(entry("/a", "tmpfs"), entry("/a/b", "bind"), entry("/proc", "proc"))
+    )
+    found = [op.destination for op in operations if isinstance(op, MountFilesystem | BindMount)]
+    assert found == ["/a", "/a/b", "/proc"]
+
+
+def test_a_file_system_gets_attributes_and_parameters_with_their_places() -> None:
+    operation = mount_of(entry("/dev/shm", "tmpfs", "nosuid", "mode=1777", "noexec", "huge", source="shm"))
+    assert operation == MountFilesystem(
+        "tmpfs",
+        "/dev/shm",
+        source="shm",
+        attributes=(NOSUID | NOEXEC, 0),
+        parameters=[("mode", "1777", "/mounts/0/options/1"), ("huge", None, "/mounts/0/options/3")],
+        origin="/mounts/0",
+    )
+    assert operation.describe() == "mount tmpfs on /dev/shm: nosuid, noexec, mode=1777, huge"
+
+
+@pytest.mark.parametrize(
+    ("destination", "clean"),
+    [("data", "/data"), ("/a//b/./c/", "/a/b/c"), ("/../../etc", "/etc"), ("//x", "/x"), ("a/../b", "/b")],
+)
+def test_destinations_are_cleaned_and_may_be_relative(destination: str, clean: str) -> None:
+    operation = mount_of(entry(destination, "tmpfs"))
+    assert isinstance(operation, MountFilesystem)
+    assert operation.destination == clean
+
+
+def test_bind_sources_start_at_the_bundle() -> None:
+    operation = mount_of(entry("/data", "bind", source="volume"))
+    assert isinstance(operation, BindMount)
+    assert operation.source == "/bundle/volume"
+    assert not operation.recursive
+
+
+def test_bind_options() -> None:
+    options = ("rbind", "ro", "nodev", "rnoexec", "rprivate", "noatime")
+    assert mount_of(entry("/data", "none", *options, source="/src")) == BindMount(
+        "/src",
+        "/data",
+        recursive=True,
+        attributes=(RO | NODEV | kernel.MOUNT_ATTR_NOATIME, kernel.MOUNT_ATTR_ATIME),
+        recursive_attributes=(NOEXEC, 0),
+        propagation=kernel.MS_PRIVATE | kernel.MS_REC,
+        origin="/mounts/0",
+    )
+
+
+def test_later_options_win() -> None:
+    options = MountOptions(["ro", "rw", "noatime", "strictatime", "suid", "nosuid"], "/o")
+    assert options.attributes == (
+        NOSUID | kernel.MOUNT_ATTR_STRICTATIME,
+        RO | kernel.MOUNT_ATTR_ATIME,
+    )
+
+
+@given(st.lists(st.sampled_from(KNOWN)))
+def test_any_mix_of_known_options_is_fit_for_the_kernel(words: list[str]) -> None:
+    options = MountOptions(words, "/o")
+    assert {name for name, _, _ in options.parameters} <= {"sync", "dirsync", "lazytime", "mand"}
+    for added, cleared in (options.attributes, options.recursive_attributes):
+        # What mount_setattr(2) demands of its arguments.
+        assert not added & cleared & ~kernel.MOUNT_ATTR_ATIME or cleared & kernel.MOUNT_ATTR_ATIME
+        assert not added & kernel.MOUNT_ATTR_ATIME or cleared & kernel.MOUNT_ATTR_ATIME
+        assert cleared & kernel.MOUNT_ATTR_ATIME in (0, kernel.MOUNT_ATTR_ATIME)
+
+
+def test_a_read_only_tmpfs_stays_writable_until_the_hooks_have_run() -> None:
+    asked = request(entry("/run", "tmpfs", "ro", "nosuid"))
+    (operation,) = [op for op in mounts.before_hooks(asked) if isinstance(op, MountFilesystem)]
+    assert operation.attributes[0] == NOSUID
+    assert operation.keep == "mount 0"
+    assert mounts.after_hooks(asked)[0] == MakeReadonly("mount 0", "/run", origin="/mounts/0/options/0")
+
+
+def test_read_only_holds_for_the_file_system_too_unless_it_is_the_kernels() -> None:
+    overlay = mount_of(entry("/o", "overlay", "ro"))
+    sysfs = mount_of(entry("/sys", "sysfs", "ro"))
+    assert isinstance(overlay, MountFilesystem)
+    assert isinstance(sysfs, MountFilesystem)
+    assert overlay.parameters == [("ro", None, "/mounts/0/options/0")]
+    assert sysfs.parameters == []
+    assert overlay.attributes[0] & sysfs.attributes[0] & RO
+
+
+def test_remount() -> None:
+    operation = mount_of(entry("/dev/shm", "tmpfs", "remount", "ro", "size=1m"))
+    assert operation.describe() == "remount /dev/shm: ro, size=1m"
+
+
+@pytest.mark.parametrize(
+    ("asked", "origin", "part"),
+    [
+        (entry("/", "tmpfs"), "/mounts/0/destination", "root file system"),
+        (entry("/proc/self", "tmpfs"), "/mounts/0/destination", "/proc"),
+        (entry("/proc", "tmpfs"), "/mounts/0/destination", "/proc"),
+        (entry("/x/../proc/sys", "bind"), "/mounts/0/destination", "/proc"),
+        (entry("/a", ""), "/mounts/0", "no type"),
+        (entry("/a", "bind", source=""), "/mounts/0", "no source"),
+        (entry("/a", "bind", "ro", "size=3"), "/mounts/0/options/1", "size"),
+        (entry("/a", "bind", "sync"), "/mounts/0/options/0", "sync"),
+        (entry("/a", "bind", "tmpcopyup"), "/mounts/0/options/0", "tmpcopyup"),
+        (entry("/a", "proc", "tmpcopyup"), "/mounts/0/options/0", "tmpcopyup"),
+        (entry("/a", "tmpfs", "idmap"), "/mounts/0/options/0", "idmap"),
+        (entry("/a", "tmpfs", "copy-symlink"), "/mounts/0/options/0", "copy-symlink"),
+        (entry("/a", "tmpfs", uidMappings=[{}]), "/mounts/0/uidMappings", "id mappings"),
+        (entry("/a", "bind", "idmap=uids=0-1"), "/mounts/0/options/0", "idmap=uids=0-1"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(asked: dict[str, Any], origin: str, part: str) -> None:
+    error = refusal(asked)
+    assert error.origin == origin
+    assert part in str(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["cpuinfo", "meminfo", "uptime", "loadavg", "net/dev", "sys/kernel/ns_last_pid"]
+)
+def test_lxcfs_may_cover_some_files_of_proc(name: str) -> None:
+    assert isinstance(mount_of(entry(f"/proc/{name}", "bind")), BindMount)
+
+
+@pytest.mark.parametrize(
+    ("value", "of_host", "of_root"),
+    [
+        ("", kernel.MS_SLAVE, 0),
+        ("slave", kernel.MS_SLAVE, kernel.MS_SLAVE),
+        ("rslave", kernel.MS_SLAVE, kernel.MS_SLAVE),
+        ("rprivate", kernel.MS_PRIVATE, kernel.MS_PRIVATE),
+        ("unbindable", kernel.MS_PRIVATE, kernel.MS_UNBINDABLE),
+        ("rshared", 0, kernel.MS_SHARED),
+    ],
+)
+def test_root_propagation(value: str, of_host: int, of_root: int) -> None:
+    asked = request(linux={"rootfsPropagation": value})
+    before, after = mounts.before_hooks(asked), mounts.after_hooks(asked)
+    (root,) = [operation for operation in before if isinstance(operation, MountRoot)]
+    assert [op.propagation for op in before if isinstance(op, SetHostPropagation)] == (
+        [of_host | kernel.MS_REC] if of_host else []
+    )
+    assert root.shared == (not of_host)
+    assert [op.propagation for op in after if isinstance(op, SetRootPropagation)] == (
+        [of_root] if of_root else []
+    )
+
+
+def test_default_devices_give_way_to_the_configs_own() -> None:
+    devices = [
+        {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 7},
+        {"path": "/dev/fifo", "type": "p"},
+    ]
+    asked = request(entry("/dev/tty", "bind"), linux={"devices": devices})
+    found = [op for op in mounts.before_hooks(asked) if isinstance(op, MakeDevice)]
+    assert found[:2] == [
+        MakeDevice("/dev/null", "c", 1, 3, mode=0o600, uid=7, origin="/linux/devices/0"),
+        MakeDevice("/dev/fifo", "p", 0, 0, origin="/linux/devices/1"),
+    ]
+    assert [op.path for op in found[2:]] == ["/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
+
+
+def test_in_a_user_namespace_devices_are_bound() -> None:
+    asked = request(linux={"namespaces": [{"type": "user"}, {"type": "mount"}]})
+    operations = mounts.before_hooks(asked)
+    assert BindDevice("/dev/null", "c", 1, 3) in operations
+    assert not any(isinstance(operation, MakeDevice) for operation in operations)
+
+
+def test_the_hosts_own_dev_is_left_alone() -> None:
+    asked = request(entry("/dev", "bind", "rbind", source="/dev"))
+    operations = mounts.before_hooks(asked) + mounts.after_hooks(asked)
+    assert not any(isinstance(op, MakeDevice | MakeSymlink | ReopenNull) for op in operations)
+
+
+def test_masks_come_before_the_pivot_each_path_once() -> None:
+    linux = {"maskedPaths": ["/proc/kcore", "/a/", "/a"], "readonlyPaths": ["/proc/sys", "/proc/sys"]}
+    asked = request(linux=linux, config={"root": {"path": "rootfs", "readonly": True}})
+    assert mounts.after_hooks(asked) == [
+        MakePathReadonly("/proc/sys", origin="/linux/readonlyPaths/0"),
+        MaskPath("/proc/kcore", origin="/linux/maskedPaths/0"),
+        MaskPath("/a", origin="/linux/maskedPaths/1"),
+        MakeRootReadonly(),
+        PivotRoot(),
+        ReopenNull(),
+    ]
+
+
+def test_no_pivot_moves_the_root() -> None:
+    assert MoveRoot("/bundle/rootfs") in mounts.after_hooks(request(no_pivot=True))
+
+
+def test_a_terminal_is_opened_last_and_used_last() -> None:
+    process = {"cwd": "/work", "terminal": True, "consoleSize": {"height": 25, "width": 80}}
+    asked = request(config={"process": process})
+    assert mounts.before_hooks(asked)[-2:] == [
+        OpenConsole((25, 80), mount=True),
+        MakeDirectory("/work", origin="/process/cwd"),
+    ]
+    assert mounts.after_hooks(asked)[-1] == UseConsole()
+    assert mounts.join(asked, process) == [
+        OpenProc(),
+        OpenRoot(),
+        OpenConsole((25, 80), mount=False),
+        UseConsole(),
+    ]
+
+
+def test_a_mount_label_is_an_option_of_file_systems_that_take_it() -> None:
+    linux = {"mountLabel": "system_u:object_r:container_file_t:s0"}
+    asked = request(entry("/proc", "proc"), entry("/run", "tmpfs"), linux=linux)
+    operations = mounts.before_hooks(asked)
+    assert RequireSelinux(origin="/linux/mountLabel") in operations
+    proc, run = (op for op in operations if isinstance(op, MountFilesystem))
+    assert proc.parameters == []
+    assert run.parameters == [("context", linux["mountLabel"], "/linux/mountLabel")]
+
+
+USER_NAMESPACE = {
+    "namespaces": [{"type": "user"}, {"type": "mount"}],
+    "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
+    "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 3}],
+}
+
+
+def test_with_a_user_namespace_the_runtime_opens_the_sources() -> None:
+    asked = request(entry("/a", "bind", "rbind", source="/src"), linux=USER_NAMESPACE)
+    slave = kernel.MS_SLAVE | kernel.MS_REC
+    assert mounts.prepare(asked) == [
+        OpenSource("mount 0", "/src", recursive=True, follow=True, propagation=slave, origin="/mounts/0")
+    ]
+    (bind,) = [op for op in mounts.before_hooks(asked) if isinstance(op, BindMount)]
+    assert bind.prepared == "mount 0"
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "uids", "gids", "everything"),
+    [
+        (["idmap"], {}, [(0, 1000, 10)], [(0, 2000, 3)], False),
+        (["rbind", "ridmap"], {}, [(0, 1000, 10)], [(0, 2000, 3)], True),
+        (["idmap=uids=5-7-1;gids=0-1-1#1-9-2"], {}, [(5, 7, 1)], [(0, 1, 1), (1, 9, 2)], False),
+        (["idmap=uids=@5-7-1"], {}, [(5, 1007, 1)], [(0, 2000, 3)], False),
+        (
+            [],
+            {
+                "uidMappings": [{"containerID": 1, "hostID": 2, "size": 3}],
+                "gidMappings": [{"containerID": 4, "hostID": 5, "size": 6}],
+            },
+            [(1, 2, 3)],
+            [(4, 5, 6)],
+            False,
+        ),
+    ],
+)
+def test_id_mappings(
+    options: list[str], more: dict[str, Any], uids: list[Any], gids: list[Any], everything: bool
+) -> None:
+    (source,) = mounts.prepare(request(entry("/a", "bind", *options, **more), linux=USER_NAMESPACE))
+    assert isinstance(source, OpenSource)
+    assert (source.uids, source.gids, source.map_all, source.namespace) == (uids, gids, everything, "")
+
+
+def test_id_mappings_of_a_joined_user_namespace() -> None:
+    linux = {"namespaces": [{"type": "user", "path": "/run/user-ns"}, {"type": "mount"}]}
+    (source,) = mounts.prepare(request(entry("/a", "bind", "idmap"), linux=linux))
+    assert isinstance(source, OpenSource)
+    assert source.namespace == "/run/user-ns"
+
+
+@pytest.mark.parametrize("option", ["idmap", "idmap=uids=@8-8-5;gids=0-0-1", "idmap=uids=0-0-1"])
+def test_id_mappings_that_nobody_gives(option: str) -> None:
+    linux = USER_NAMESPACE if "@" in option else {}
+    with pytest.raises(NajaError, match="ids") as caught:
+        mounts.prepare(request(entry("/a", "bind", option), linux=linux))
+    assert caught.value.origin == "/mounts/0"
+
+
+def test_devpts_loses_a_group_that_is_not_mapped() -> None:
+    pts = entry("/dev/pts", "devpts", "gid=5", "mode=0620")
+    kept = mount_of(pts)
+    left = mount_of(pts, linux=USER_NAMESPACE)
+    assert isinstance(kept, MountFilesystem)
+    assert isinstance(left, MountFilesystem)
+    assert [name for name, _, _ in kept.parameters] == ["gid", "mode"]
+    assert [name for name, _, _ in left.parameters] == ["mode"]
+
+
+V1 = {
+    "cgroup_mounts": {
+        "cpu,cpuacct": "/cg/cpu,cpuacct",
+        "name=systemd": "/cg/systemd",
+        "": "/cg/unified",
+        "pids": "/cg/pids",
+    },
+    "cgroup_paths": {"cpu,cpuacct": "/naja/c", "name=systemd": "/naja/c", "": "/naja/c"},
+}
+
+
+def cgroup_operations(linux: dict[str, Any], **more: Any) -> list[Operation]:
+    asked = request(entry("/sys/fs/cgroup", "cgroup", "ro", "nosuid"), linux=linux, **more)
+    operations = mounts.before_hooks(asked)
+    start = next(index for index, operation in enumerate(operations) if operation.origin == "/mounts/0")
+    return list(itertools.takewhile(lambda operation: operation.origin == "/mounts/0", operations[start:]))
+
+
+def test_cgroup_v1_binds_the_containers_own_groups() -> None:
+    operations = cgroup_operations({}, **V1)
+    top = "/sys/fs/cgroup"
+    assert [operation.describe() for operation in operations] == [
+        f"mount tmpfs on {top}: nosuid, nodev, noexec, mode=755",
+        f"bind all of /cg/cpu,cpuacct/naja/c on {top}/cpu,cpuacct: rro, rnosuid",
+        f"link {top}/cpu to cpu,cpuacct",
+        f"link {top}/cpuacct to cpu,cpuacct",
+        f"bind all of /cg/systemd/naja/c on {top}/systemd: rro, rnosuid",
+        f"bind all of /cg/unified/naja/c on {top}/unified: rro, rnosuid",
+        f"make {top} read-only",
+    ]
+
+
+def test_cgroup_v1_in_a_cgroup_namespace_is_mounted_anew() -> None:
+    linux = {"namespaces": [{"type": "mount"}, {"type": "cgroup"}]}
+    mounted = [op for op in cgroup_operations(linux, **V1) if isinstance(op, MountFilesystem)][1:]
+    assert [(op.kind, [parameter[:2] for parameter in op.parameters]) for op in mounted] == [
+        ("cgroup", [("cpu", None), ("cpuacct", None)]),
+        ("cgroup", [("name", "systemd")]),
+        ("cgroup2", []),
+    ]
+
+
+def test_cgroup_v2() -> None:
+    host = {"cgroup_kind": "v2", "cgroup_mounts": {"": "/sys/fs/cgroup"}, "cgroup_paths": {"": "/naja/c"}}
+    (bind,) = cgroup_operations({}, **host)
+    assert bind.describe() == "bind all of /sys/fs/cgroup on /sys/fs/cgroup: rro, rnosuid"
+    (mount,) = cgroup_operations({"namespaces": [{"type": "mount"}, {"type": "cgroup"}]}, **host)
+    assert mount.describe() == "mount cgroup2 on /sys/fs/cgroup: ro, nosuid"
+
+
+def test_every_operation_survives_the_channel_and_says_what_it_does() -> None:
+    asked = request(
+        entry("/proc", "proc"),
+        entry("/run", "tmpfs", "ro", "tmpcopyup"),
+        entry("/a", "bind", "idmap", "rro", "rshared"),
+        entry("/sys/fs/cgroup", "cgroup", "ro"),
+        entry("/b", "tmpfs", "remount", "ro"),
+        linux={
+            **USER_NAMESPACE,
+            "maskedPaths": ["/x"],
+            "readonlyPaths": ["/y"],
+            "rootfsPropagation": "shared",
+        },
+        config={"process": {"terminal": True, "cwd": "/w"}, "root": {"path": "r", "readonly": True}},
+        **V1,
+    )
+    for operation in mounts.prepare(asked) + mounts.before_hooks(asked) + mounts.after_hooks(asked):
+        assert thaw(operation.freeze()) == operation
+        assert operation.describe()
+
+
+def test_unsupported_is_its_own_kind_of_error() -> None:
+    assert isinstance(refusal(entry("/a", "bind", "sync")), Unsupported)
