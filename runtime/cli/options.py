@@ -272,6 +272,7 @@ VERBS = {
         _BUNDLE,
         Option("rootless", "for a container of a user", FLAG),
         Option("host", "with the host's own files, read-only, as root file system (naja's own)", FLAG),
+        greedy=True,
     ),
     "start": Verb("lifecycle.start", "run the program of a created container", _ID, 1, 1),
     "state": Verb("lifecycle.state", "print the state of a container, as JSON", _ID, 1, 1),
