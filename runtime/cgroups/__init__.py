@@ -29,10 +29,10 @@ def manager(
     """
     unit = ""
     if systemd:
-        from runtime.cgroups import units
+        from runtime.cgroups.units import locate_unit, unit_name
 
-        unit = units.unit_name(cgroups_path, id)
-        paths = units.locate_unit(hierarchies, cgroups_path, id, rootless=rootless)
+        unit = unit_name(cgroups_path, id)
+        paths = locate_unit(hierarchies, cgroups_path, id, rootless=rootless)
     else:
         paths = locate(hierarchies, cgroups_path, id)
     return restore(

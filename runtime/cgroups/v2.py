@@ -101,12 +101,20 @@ def _complete(resources: dict[str, Any], directory: str) -> dict[str, Any]:
     resources = dict(resources)
     memory, cpu = dict(resources.get("memory") or {}), dict(resources.get("cpu") or {})
     if memory.get("swap") and not memory.get("limit"):
-        memory["limit"] = _limit(read(f"{directory}/memory.max"))
+        memory["limit"] = _limit(_in_force(f"{directory}/memory.max", "max"))
     if bool(cpu.get("quota")) != bool(cpu.get("period")):
-        quota, period = read(f"{directory}/cpu.max").split()
+        quota, period = _in_force(f"{directory}/cpu.max", "max 100000").split()
         cpu["quota"] = cpu.get("quota") or _limit(quota)
         cpu["period"] = cpu.get("period") or int(period)
     return {**resources, "memory": memory, "cpu": cpu}
+
+
+def _in_force(path: str, otherwise: str) -> str:
+    try:
+        return read(path)
+    except FileNotFoundError:
+        # That the controller is not there is found, and told, when its limits are to be set.
+        return otherwise
 
 
 def _limit(text: str) -> int:

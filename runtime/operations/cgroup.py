@@ -55,10 +55,12 @@ def adopted(context: Context) -> list[str]:
 class MakeCgroup(Operation):
     """Make a cgroup, or adopt one that is there and empty."""
 
-    __slots__ = ("directory", "optional")
+    __slots__ = ("directory", "inhabited", "optional")
 
     def __init__(self, directory: str, *, optional: bool, origin: str = "") -> None:
         self.directory = directory
+        #: True where systemd may have made it, with the container's process in it.
+        self.inhabited = False
         #: True where a caller without privileges may go on without this cgroup: nobody named it.
         self.optional = optional
         self.origin = origin
@@ -74,7 +76,8 @@ class MakeCgroup(Operation):
             except FileNotFoundError:
                 os.makedirs(path, 0o755)
         except FileExistsError:
-            self._adopt(context)
+            if not self.inhabited:
+                self._adopt(context)
         except OSError as error:
             if not (self.optional and error.errno in DENIED):
                 raise

@@ -40,9 +40,9 @@ def enter(request: Request, *, beside: int = 0) -> list[Operation]:
     ``beside`` is the container's first process where one more is to enter.
     """
     if request.systemd_cgroup:
-        from runtime.plan.scope import enter_scope
+        from runtime.plan.scope import enter_unit
 
-        return enter_scope(request, _make(request))
+        return enter_unit(request, _make(request))
     places = list(directories(request.cgroup_mounts, request.cgroup_paths).values())
     return [EnterCgroup(places, optional=_optional(request), beside=beside)] if places else []
 
