@@ -79,11 +79,15 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
 
 
 def _in_one_line(error: Exception) -> str:
-    """Say what went wrong. What is not a NajaError is a bug, except that memory may run out anywhere."""
+    """Say what went wrong. What is neither of naja nor of the kernel is a bug."""
     if isinstance(error, MemoryError):
         return "out of memory"
-    text = str(error) if isinstance(error, NajaError) else f"internal error: {type(error).__name__}: {error}"
-    return " ".join(text.splitlines())
+    if isinstance(error, OSError):
+        what = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "system call"
+        error = NajaError.from_os_error(what, error)
+    elif not isinstance(error, NajaError):
+        return f"internal error: {type(error).__name__}: {error}"
+    return " ".join(str(error).splitlines())
 
 
 def _show_version(program: str) -> int:

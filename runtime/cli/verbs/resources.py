@@ -70,21 +70,25 @@ def from_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def events(command: Command, log: Log) -> None:
-    """Print statistics, once or again and again until the container ends."""
+    """Print statistics, once; or again and again, and out-of-memory events, until the container ends."""
     interval = command.options["interval"]
     if interval <= 0:
         raise NajaError("duration interval must be greater than 0")
     container = Container.load(command.id, root=command.root, warn=log.warning)
     if container.status() == "stopped":
         raise NajaError("container not running", why=container.id)
-    while True:
-        _show_event("stats", container.id, container.statistics())
-        if command.options["stats"]:
-            return
-        time.sleep(interval)
-        if container.status() == "stopped":
-            return
+    if command.options["stats"]:
+        _show_event("stats", container.id, data=container.statistics())
+        return
+    with container.cgroup.watch_oom() as watch:
+        due = time.monotonic() + interval
+        while not watch.ended() and container.status() != "stopped":
+            if watch.wait(max(0.0, due - time.monotonic())):
+                _show_event("oom", container.id)
+            elif time.monotonic() >= due:
+                _show_event("stats", container.id, data=container.statistics())
+                due += interval
 
 
-def _show_event(kind: str, id: str, data: dict[str, Any]) -> None:
-    show(json.dumps({"type": kind, "id": id, "data": data}) + "\n")
+def _show_event(kind: str, id: str, **more: Any) -> None:
+    show(json.dumps({"type": kind, "id": id, **more}) + "\n")
