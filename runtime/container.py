@@ -67,10 +67,16 @@ class Container:
         pidfd_socket, no_pivot, no_new_keyring, preserve_fds, systemd_cgroup, rootless. Raises
         NajaError; then nothing of the container is left.
         """
-        from runtime.creation import Creation
+        from runtime.process.launch import Launch
 
-        creation = Creation(id, bundle, root=root or state.default_root(), warn=warn, gate=True, **options)
-        creation.make()
+        state.check_id(id)
+        root = root or state.default_root()
+        with Launch(options.get("preserve_fds", 0)) as launch:
+            # The stage boots while this loads what compiles a plan.
+            from runtime.creation import Creation
+
+            creation = Creation(id, bundle, root=root, warn=warn, gate=True, **options)
+            creation.make(launch)
         creation.directory.unlock()
         return cls(creation.directory, creation.record, warn)
 
@@ -331,32 +337,44 @@ def run(
     Attached, signals and the terminal are passed on, and the container is deleted at its end unless
     ``keep`` is set. Raises NajaError.
     """
-    from runtime.creation import Creation
-    from runtime.process.attached import Attached
+    from runtime.process.launch import Launch
 
-    attached = None if detach else Attached()
-    if attached and not no_subreaper:
-        process.set_child_subreaper(True)
-    try:
-        creation = Creation(
-            id, bundle, root=root or state.default_root(), warn=warn, gate=False, detached=detach, **options
-        )
-        creation.make()
-        container = Container(creation.directory, creation.record, warn)
+    state.check_id(id)
+    root = root or state.default_root()
+    with Launch(options.get("preserve_fds", 0)) as launch:
+        # The stage boots while this loads what compiles a plan.
+        from runtime.creation import Creation
+        from runtime.process.attached import Attached
+
+        attached = None if detach else Attached()
+        if attached and not no_subreaper:
+            process.set_child_subreaper(True)
         try:
-            container._poststart()
-        except NajaError:
-            container.delete(force=True)
-            raise
-        creation.directory.unlock()
-        if attached is None:
-            return 0
-        if creation.console >= 0:
-            attached.relay(creation.console)
-        code = attached.wait(creation.init)
-    finally:
-        if attached:
-            attached.close()
+            creation = Creation(
+                id,
+                bundle,
+                root=root or state.default_root(),
+                warn=warn,
+                gate=False,
+                detached=detach,
+                **options,
+            )
+            creation.make(launch)
+            container = Container(creation.directory, creation.record, warn)
+            try:
+                container._poststart()
+            except NajaError:
+                container.delete(force=True)
+                raise
+            creation.directory.unlock()
+            if attached is None:
+                return 0
+            if creation.console >= 0:
+                attached.relay(creation.console)
+            code = attached.wait(creation.init)
+        finally:
+            if attached:
+                attached.close()
     if not keep:
         container.delete(force=True)
     return code

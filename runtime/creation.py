@@ -12,7 +12,6 @@ from runtime.linux import process
 from runtime.operations.base import RUNTIME, Context
 from runtime.operations.terminal import send_descriptor
 from runtime.plan import Request, compile_plan, hook_state
-from runtime.process.launch import Launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
     from runtime.cgroups import Manager
     from runtime.plan import Plan
+    from runtime.process.launch import Launch
+
+_SIGKILL = 9
 
 
 class Creation:
@@ -64,31 +66,20 @@ class Creation:
         self._no_pivot = no_pivot
         self._no_new_keyring = no_new_keyring
         self._preserve_fds = preserve_fds
-        self._manager: Manager | None = None
-        self._launch: Launch | None = None
 
-    def make(self) -> None:
+    def make(self, launch: Launch) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
-        # The stage boots while this process reads, validates and compiles.
-        self._launch = Launch(keep=inherited(self._preserve_fds))
-        try:
-            self._config, content = config.read(self.bundle)
-            plan = self._compile()
-        except BaseException:
-            self._launch.abandon()
-            raise
-        try:
-            self.directory = state.StateDirectory.create(self.root, self.id)
-        except BaseException:
-            self._launch.abandon()
-            raise
+        self._config, content = config.read(self.bundle)
+        plan = self._compile()
+        self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()
             self._manager.intend()
             self._write_record("creating", os.getpid())
             self.directory.write_file("config.json", content)
-            self._run(plan)
+            self._run(plan, launch)
         except BaseException:
+            launch.abandon()
             self._undo()
             raise
 
@@ -103,7 +94,7 @@ class Creation:
         check_terminal(terminal, console_socket, detached)
         hierarchies = cgroups.detect()
         linux = self._config["linux"]
-        self._manager = cgroups.manager(
+        self._manager: Manager = cgroups.manager(
             linux.get("cgroupsPath", ""),
             self.id,
             systemd=self._systemd,
@@ -128,14 +119,13 @@ class Creation:
         )
         return compile_plan(self._request)
 
-    def _run(self, plan: Plan) -> None:
-        assert self._launch and self._manager
+    def _run(self, plan: Plan, launch: Launch) -> None:
         context = Context(RUNTIME, self.warn)
         self._manager.follow(context)
         if self._gate:
             context.descriptors["gate"] = self.directory.listen("gate")
             context.handover.append("gate")
-        self._launch.run(plan, context, born=self._born, ready=self._ready)
+        launch.run(plan, context, born=self._born, ready=self._ready)
         self.console = context.descriptors.pop("console", -1)
         if not self._gate:
             self._write_record("running", self.init)
@@ -153,7 +143,6 @@ class Creation:
             write_pid_file(self.pid_file, self.init)
 
     def _write_record(self, status: str, pid: int) -> None:
-        assert self._manager
         self.record: dict[str, Any] = {
             "ociVersion": self._config["ociVersion"],
             "id": self.id,
@@ -172,30 +161,12 @@ class Creation:
 
     def _undo(self) -> None:
         """Take back all that was done, however far that was."""
-        assert self._launch and self._manager
-        born = self.init
-        self._launch.abandon()
-        self._manager.kill(9)
+        self._manager.kill(_SIGKILL)
         self._manager.delete()
-        if born:
+        if self.init:
             run_poststop(self._config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()
         self.directory.close()
-
-
-def inherited(preserve_fds: int) -> tuple[int, ...]:
-    """Return the descriptors that a container inherits beside 0, 1 and 2. Raises NajaError.
-
-    Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) come first, ``preserve_fds`` more follow.
-    """
-    numbers = tuple(range(3, 3 + int(os.environ.get("LISTEN_FDS") or 0) + preserve_fds))
-    for number in numbers:
-        try:
-            os.fstat(number)
-        except OSError as error:
-            what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
-            raise NajaError.from_os_error(what, error) from None
-    return numbers
 
 
 def check_terminal(terminal: bool, console_socket: str, detached: bool) -> None:

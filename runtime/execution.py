@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime import cgroups
-from runtime.creation import check_terminal, inherited, send_pidfd, write_pid_file
+from runtime.creation import check_terminal, send_pidfd, write_pid_file
 from runtime.errors import NajaError
 from runtime.linux import namespaces, process
 from runtime.operations.base import RUNTIME, Context
@@ -41,8 +41,7 @@ def execute(
     check_terminal(program.get("terminal", False), console_socket, detach)
     attached = None if detach else Attached()
     try:
-        launch = Launch(keep=inherited(preserve_fds))
-        try:
+        with Launch(preserve_fds) as launch:
             pidfd = _open_process(container, ignore_paused)
             request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
             plan = compile_exec(request, container.pid, _foreign_namespaces(container.pid), program)
@@ -54,9 +53,6 @@ def execute(
                 send_pidfd(pidfd_socket, launch.init)
             if pid_file:
                 write_pid_file(pid_file, launch.init)
-        except BaseException:
-            launch.abandon()
-            raise
         if attached is None:
             return 0
         if "console" in context.descriptors:

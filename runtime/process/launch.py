@@ -14,7 +14,7 @@ from runtime.process.seal import spawn_stage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Self
 
     from runtime.plan import Phase, Plan
 
@@ -24,17 +24,26 @@ _SIGKILL = 9
 class Launch:
     """A container's process in the making.
 
-    Starting one starts the stage, which boots while the caller reads the config. ``run`` takes the
-    plan; ``abandon`` ends whatever was started. Raises NajaError.
+    Making one starts the stage, which boots while the caller loads the rest of naja, reads the
+    config and compiles it. ``run`` takes the plan; ``abandon``, or leaving a ``with`` by an
+    exception, ends whatever was started.
     """
 
-    def __init__(self, *, keep: tuple[int, ...] = ()) -> None:
-        """Start the stage; it inherits the descriptors in ``keep``."""
+    def __init__(self, preserve_fds: int = 0) -> None:
+        """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
+        keep = inherited(preserve_fds)
         try:
             self.stage, self.channel = spawn_stage(keep)
         except OSError as error:
             raise NajaError.from_os_error("start the sealed interpreter", error) from None
         self.init = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.abandon()
 
     def run(
         self,
@@ -116,6 +125,21 @@ class Launch:
             os.close(descriptor)
             os.waitpid(pid, 0)
         self.stage = self.init = 0
+
+
+def inherited(preserve_fds: int) -> tuple[int, ...]:
+    """Return the descriptors that a container inherits beside 0, 1 and 2. Raises NajaError.
+
+    Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) come first, ``preserve_fds`` more follow.
+    """
+    numbers = tuple(range(3, 3 + int(os.environ.get("LISTEN_FDS") or 0) + preserve_fds))
+    for number in numbers:
+        try:
+            os.fstat(number)
+        except OSError as error:
+            what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
+            raise NajaError.from_os_error(what, error) from None
+    return numbers
 
 
 def explain(message: tuple[Any, ...], warn: Callable[[str], None]) -> None:
