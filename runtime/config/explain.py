@@ -28,7 +28,8 @@ _ARTICLES = {
     "object": "an object",
     "string": "a string",
 }
-_LONGEST = 60
+#: How much of what was found, and how many choices, fit on a line.
+_LONGEST, _MOST = 60, 10
 
 
 class Problem:
@@ -65,9 +66,17 @@ def _pattern(_validator: object, pattern: str, value: object, _schema: object) -
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
+def _required(_validator: object, names: list[str], value: Any, _schema: object) -> Iterator[ValidationError]:
+    for name in names if isinstance(value, dict) else ():
+        if name not in value:
+            close = difflib.get_close_matches(name, value, 1)
+            hint = f" (is {close[0]!r} misspelled?)" if close else ""
+            yield jsonschema.ValidationError(f"{name!r} is missing{hint}")
+
+
 _Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
-    validators={"pattern": _pattern},
+    validators={"pattern": _pattern, "required": _required},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
@@ -117,9 +126,8 @@ def _sentence(error: ValidationError) -> str:
         case "type":
             expected = _ARTICLES[wanted]
         case "enum":
-            return f"expected one of {', '.join(map(repr, wanted))}, found {_show(error.instance)}" + _near(
-                error.instance, wanted
-            )
+            choices = ", ".join(map(repr, wanted[:_MOST])) + (" …" if len(wanted) > _MOST else "")
+            return f"expected one of {choices}, found {_show(error.instance)}" + _near(error.instance, wanted)
         case "minimum" | "maximum":
             schema: Any = error.schema
             low, high = schema.get("minimum"), schema.get("maximum")
@@ -128,10 +136,6 @@ def _sentence(error: ValidationError) -> str:
             return "expected at least one item, found none"
         case "pattern":
             expected = f"text like {wanted}"
-        case "required":
-            present: Any = error.instance
-            missing = next(name for name in wanted if name not in present)
-            return f"{missing!r} is missing" + _near(missing, list(present))
         case _:
             return error.message
     return f"expected {expected}, found {_show(error.instance)}"

@@ -59,17 +59,17 @@ def loads(text: str | bytes, name: str = "JSON") -> Any:
     except RecursionError:
         raise NajaError(f"{name}: nested too deeply") from None
     except ValueError as error:
-        raise _error(name, getattr(error, "msg", str(error)), text, getattr(error, "pos", None)) from None
+        if not (hasattr(error, "msg") and hasattr(error, "pos")):
+            raise NajaError(f"{name}: {error}") from None
+        # A json.JSONDecodeError, which the C code imports when it needs it.
+        raise _error(name, error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
     rest = text[end:].lstrip(_SPACE)
     if rest:
         raise _error(name, "expected nothing after the value", text, len(text) - len(rest))
     return value
 
 
-def _error(name: str, why: str, text: str, position: int | None) -> NajaError:
-    why = why[:1].lower() + why[1:]
-    if position is None:
-        return NajaError(f"{name}: {why}")
+def _error(name: str, why: str, text: str, position: int) -> NajaError:
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     return NajaError(f"{name}: line {line}, column {column}: {why}")

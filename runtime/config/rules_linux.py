@@ -104,7 +104,7 @@ def _sysctl(section: Config, found: dict[str, str]) -> Findings:
     """Only kernel parameters of the container's own namespaces may be set. sysctl(8) for the names."""
     for name in section.get("sysctl", ()):
         key, at = sysctl_key(name), f"/linux/sysctl/{escape(name)}"
-        if not all(key.split(".")) or ".." in key.replace("/", ".").split(".") or key.startswith("/"):
+        if any(part.replace("/", ".") in {"", ".", ".."} for part in key.split(".")):
             yield at, f"{name!r} is not the name of a kernel parameter"
         elif key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
             if "ipc" not in found:

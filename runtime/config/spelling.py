@@ -1,0 +1,48 @@
+"""Find property names that are unknown, and nearly known.
+
+The specification wants unknown properties ignored (config.md, "Extensibility"), so a misspelled one
+is no error; but whoever asks whether a config is good wants to hear of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from runtime.config import schemas
+from runtime.config.explain import Problem
+from runtime.config.pattern import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How alike two names must be, of 1: "capabilites" is to be found, "comment" for "command" is not.
+_ALIKE = 0.85
+
+
+def suspects(config: Any) -> list[Problem]:
+    """Return the properties of a config that the specification does not know, but nearly does."""
+    files = schemas.read_all()
+    return list(_suspects(config, files["config.json"], "config.json", files, ""))
+
+
+def _suspects(value: Any, schema: Any, file: str, files: dict[str, Any], at: str) -> Iterator[Problem]:
+    if "$ref" in schema:
+        target, _, pointer = schema["$ref"].partition("#")
+        file = target or file
+        schema = files[file]
+        for step in pointer.split("/")[1:]:
+            schema = schema[step]
+        yield from _suspects(value, schema, file, files, at)
+    elif isinstance(value, dict):
+        known = schema.get("properties", {})
+        for name, member in value.items():
+            below = known.get(name, schema.get("additionalProperties"))
+            if below is not None:
+                yield from _suspects(member, below, file, files, f"{at}/{escape(name)}")
+                continue
+            for close in difflib.get_close_matches(name, known, 1, _ALIKE):
+                yield Problem(f"{at}/{escape(name)}", f"is unknown, and ignored (did you mean {close!r}?)")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _suspects(item, schema.get("items", {}), file, files, f"{at}/{index}")
