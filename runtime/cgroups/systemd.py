@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runtime.cgroups import devices as device_rules
 from runtime.cgroups import units
-from runtime.cgroups.bus import BusError, Systemd, variants
 from runtime.cgroups.base import Manager
+from runtime.cgroups.bus import BusError, Systemd, variants
 from runtime.cgroups.v1 import ManagerV1
 from runtime.cgroups.v2 import ManagerV2
 
