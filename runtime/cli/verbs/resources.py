@@ -9,7 +9,7 @@ from runtime.cli.output import show
 from runtime.cli.values import integer, json_file, size
 from runtime.config import json
 from runtime.container import Container
-from runtime.errors import NajaError
+from runtime.errors import NajaError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def update(command: Command, log: Log) -> None:
 
 def from_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return linux.resources as the options of update describe it. Raises NajaError."""
+    for option in ("l3-cache-schema", "mem-bw-schema"):
+        if options[option]:
+            raise Unsupported(f"--{option}", why="Intel RDT can be set when a container is created")
     resources: dict[str, Any] = {}
     for option, (section, name, read) in _LIMITS.items():
         if options[option]:
