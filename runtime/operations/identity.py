@@ -358,6 +358,7 @@ class SetCapabilities(Operation):
         effective = _granted(context, "effective", self.effective, permitted)
         inheritable = _granted(context, "inheritable", self.inheritable, available & capabilities.bounding())
         ambient = _granted(context, "ambient", self.ambient, permitted & inheritable)
+        context.values["capabilities"] = (effective, permitted, inheritable)
         kept = capabilities.SYS_ADMIN if self.keep_admin else 0
         capabilities.set(effective | kept, permitted | kept, inheritable)
         capabilities.set_ambient(ambient)
@@ -382,21 +383,17 @@ def _short(names: list[str]) -> str:
 class GiveUpAdmin(Operation):
     """Drop the CAP_SYS_ADMIN that was kept to load the seccomp filter."""
 
-    __slots__ = ("stays_permitted",)
+    __slots__ = ()
 
-    def __init__(self, *, stays_permitted: bool, origin: str) -> None:
+    def __init__(self, *, origin: str) -> None:
         self.origin = origin
-        #: The config has it in the permitted set, though not in the effective one.
-        self.stays_permitted = stays_permitted
 
     def describe(self) -> str:
         return "drop CAP_SYS_ADMIN, which was kept to load the seccomp filter"
 
     def apply(self, context: Context) -> None:
-        effective, permitted, inheritable = capabilities.get()
-        if not self.stays_permitted:
-            permitted &= ~capabilities.SYS_ADMIN
-        capabilities.set(effective & ~capabilities.SYS_ADMIN, permitted, inheritable)
+        # One capset(2) and nothing else: the filter is loaded, and may allow little.
+        capabilities.set(*context.values["capabilities"])
 
 
 class SetNoNewPrivileges(Operation):

@@ -328,9 +328,7 @@ def final(request: Request, process: Process | None = None, origin: str = "/proc
     operations += [ResetSignals(), SealDescriptors(_preserved(request))]
     operations += seccomp.load(request)
     if _needs_admin(request, process):
-        permitted = (process.get("capabilities") or {}).get("permitted") or []
-        stays = "CAP_SYS_ADMIN" in permitted
-        operations.append(GiveUpAdmin(stays_permitted=stays, origin=f"{origin}/capabilities"))
+        operations.append(GiveUpAdmin(origin=f"{origin}/capabilities"))
     environment = environment_of(request, process, origin)
     return [*operations, Execute(process["args"], environment, origin=f"{origin}/args/0")]
 
