@@ -92,8 +92,9 @@ def _write(path: str, content: bytes) -> None:
         raise
 
 
-def compile_filter(profile: dict[str, Any], library: Libseccomp) -> bytes:
+def compile_filter(profile: dict[str, Any], library: Libseccomp | None = None) -> bytes:
     """Return the program for a profile. Raises NajaError; Unsupported for what libseccomp lacks."""
+    library = library or Libseccomp()
     default = action(profile["defaultAction"], profile.get("defaultErrnoRet"), f"{_ORIGIN}/defaultErrnoRet")
     architectures = _architectures(library, profile)
     filter = Filter(library, default)

@@ -31,13 +31,12 @@ class CompileSeccomp(Operation):
 
     def apply(self, context: Context) -> None:
         # Not needed by the processes in the container, which import this module too.
-        from runtime.linux.libseccomp import Libseccomp
         from runtime.linux.seccomp_filter import compile_filter, kept_filter
 
         if self.cache:
             context.values["seccomp"] = kept_filter(self.profile, self.cache)
         else:
-            context.values["seccomp"] = compile_filter(self.profile, Libseccomp())
+            context.values["seccomp"] = compile_filter(self.profile)
 
 
 class ConnectSeccompAgent(Operation):

@@ -15,7 +15,6 @@ import pytest
 
 from runtime.errors import NajaError
 from runtime.linux import capabilities
-from runtime.linux.libseccomp import Libseccomp
 from runtime.linux.seccomp_filter import compile_filter
 from runtime.operations.base import INIT, RUNTIME, Context, apply_all
 from runtime.operations.seccomp import LoadSeccomp
@@ -35,7 +34,7 @@ DENY_MKDIR = {
 def load(profile: dict[str, Any], flags: int = 0) -> None:
     """Put the calling process under a profile; it must be privileged or have no_new_privs."""
     context = Context(INIT, print)
-    context.values["seccomp"] = compile_filter(profile, Libseccomp())
+    context.values["seccomp"] = compile_filter(profile)
     apply_all([LoadSeccomp(flags, listen=False)], context)
 
 
@@ -82,7 +81,7 @@ def test_the_kept_capability_is_gone_before_the_program_runs() -> None:
             {"process": document, "linux": {"seccomp": DENY_MKDIR}}, id="x", no_new_keyring=True
         )
         context, _ = init_context()
-        context.values["seccomp"] = compile_filter(DENY_MKDIR, Libseccomp())
+        context.values["seccomp"] = compile_filter(DENY_MKDIR)
         apply_all(plan.identity(request), context)
         seen = [capabilities.get()]
         *rest, _execute = plan.final(request)

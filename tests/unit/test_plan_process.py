@@ -120,7 +120,7 @@ FULL = process(
     },
     ioPriority={"class": "IOPRIO_CLASS_RT", "priority": 4},
 )
-FULL_LINUX = {
+FULL_LINUX: dict[str, Any] = {
     "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
     "personality": {"domain": "LINUX32"},
     "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0,2-3", "flags": ["MPOL_F_STATIC_NODES"]},
@@ -243,7 +243,7 @@ def test_a_joined_network_namespace_is_left_alone() -> None:
 @pytest.mark.parametrize("name", ["hostname", "domainname"])
 def test_a_name_without_a_namespace_is_the_hosts(name: str) -> None:
     with pytest.raises(NajaError, match=f"{name} needs a uts namespace, asked for by config.json /{name}"):
-        plan.kernel(request(**{name: "x"}))
+        plan.kernel(request(hostname="x") if name == "hostname" else request(domainname="x"))
 
 
 ALL = namespaces("ipc", "network", "uts", "user")
