@@ -7,6 +7,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3.12 /usr/bi
 VENV := .venv
 NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
+# Who is not root gets a container that needs no root.
+ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help install run test unit lint format packages bench conformance engines test-vm clean
@@ -43,7 +45,8 @@ install: $(VENV)/.installed
 
 run: install
 	@rm -rf demo
-	$(NAJA) spec --host --bundle demo
+	@$(NAJA) delete --force demo
+	$(NAJA) spec --host $(ROOTLESS) --bundle demo
 	$(NAJA) run --bundle demo demo
 
 # What the tests run in containers, and libseccomp; engines are for those who have them.
