@@ -14,6 +14,7 @@ from referencing.jsonschema import DRAFT4, DRAFT202012
 from runtime import config
 from runtime.config import schemas
 from runtime.features import features
+from runtime.linux.libseccomp import Libseccomp
 from runtime.linux.seccomp_filter import compile_filter
 from runtime.plan.mount_options import MountOptions
 from tests.support.bundle import DEFAULT_CONFIG
@@ -124,7 +125,7 @@ def test_seccomp_operators_are_compiled(operator: str) -> None:
     arguments = [{"index": 0, "op": operator, "value": 1, "valueTwo": 1}]
     profile = {"defaultAction": "SCMP_ACT_ALLOW", **_rule("SCMP_ACT_ERRNO", arguments)}
     accepted(seccomp=profile)
-    assert compile_filter(profile)
+    assert compile_filter(profile, Libseccomp())
 
 
 @pytest.mark.parametrize("architecture", LINUX["seccomp"]["archs"])
