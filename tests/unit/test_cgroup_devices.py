@@ -1,0 +1,189 @@
+"""Device rules: reduced, as exceptions for v1, as an eBPF program for v2 (which a small machine runs)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.cgroups.devices import ANY, DEFAULTS, exceptions, rules
+from runtime.errors import NajaError, Unsupported
+from runtime.linux.bpf import device_program
+
+if TYPE_CHECKING:
+    from runtime.cgroups.devices import Rule
+
+DENY_ALL = {"allow": False, "access": "rwm"}
+ALLOW_ALL = {"allow": True, "access": "rwm"}
+
+
+def rule(allow: bool, kind: str, major: int | None, minor: int | None, access: str) -> dict[str, Any]:
+    return {"allow": allow, "type": kind, "major": major, "minor": minor, "access": access}
+
+
+def test_without_rules_there_are_the_defaults() -> None:
+    assert rules([]) == (False, DEFAULTS)
+    assert rules([DENY_ALL]) == (False, DEFAULTS)
+
+
+def test_all_allowed() -> None:
+    assert rules([rule(True, "c", 1, 2, "r"), ALLOW_ALL]) == (True, [])
+
+
+def test_all_allowed_but_one() -> None:
+    assert rules([ALLOW_ALL, rule(False, "b", 8, 0, "w")]) == (True, [(False, "b", 8, 0, "w")])
+
+
+def test_the_last_rule_decides() -> None:
+    allow_all, kept = rules([rule(True, "b", 8, 0, "rwm"), rule(False, "b", 8, 0, "w")])
+    assert not allow_all
+    assert (False, "b", 8, 0, "w") in kept
+    assert "b 8:0 rm" in exceptions(allow_all, kept)
+
+
+def test_a_denial_of_nothing_is_left_out() -> None:
+    assert rules([rule(False, "b", 8, 0, "w")]) == (False, DEFAULTS)
+
+
+def test_a_rule_for_both_kinds_with_some_access() -> None:
+    _, kept = rules([{"allow": True, "type": "a", "access": "r"}])
+    assert [entry for entry in kept if entry[4] == "r"] == [
+        (True, "c", ANY, ANY, "r"),
+        (True, "b", ANY, ANY, "r"),
+    ]
+
+
+def test_negative_numbers_and_none_are_any() -> None:
+    assert (True, "c", 10, ANY, "rw") in rules([rule(True, "c", 10, -1, "wr")])[1]
+    assert (True, "c", ANY, 3, "r") in rules([rule(True, "c", None, 3, "r")])[1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "origin"),
+    [
+        (rule(True, "x", 1, 1, "r"), "/linux/resources/devices/0/type"),
+        (rule(True, "c", 1, 1, "rx"), "/linux/resources/devices/0/access"),
+        (rule(True, "a", 1, None, "r"), "/linux/resources/devices/0/major"),
+    ],
+)
+def test_rules_that_make_no_sense(wrong: dict[str, Any], origin: str) -> None:
+    with pytest.raises(NajaError) as caught:
+        rules([wrong])
+    assert caught.value.origin == origin
+
+
+def test_v1_exceptions_of_the_defaults() -> None:
+    assert exceptions(*rules([DENY_ALL])) == [
+        "c *:* m",
+        "b *:* m",
+        "c 1:3 rwm",
+        "c 1:5 rwm",
+        "c 1:7 rwm",
+        "c 1:8 rwm",
+        "c 1:9 rwm",
+        "c 5:0 rwm",
+        "c 5:1 rwm",
+        "c 5:2 rwm",
+        "c 10:200 rwm",
+        "c 136:* rwm",
+    ]
+
+
+def test_v1_cannot_take_one_out_of_many() -> None:
+    configured = [rule(True, "b", 8, None, "rw"), rule(False, "b", 8, 1, "rw")]
+    with pytest.raises(Unsupported, match=r"b 8:\*"):
+        exceptions(*rules(configured))
+
+
+class Machine:
+    """Runs the eBPF instructions that the device filter is made of."""
+
+    def __init__(self, program: bytes) -> None:
+        self.program = [struct.unpack("=BBhi", program[at : at + 8]) for at in range(0, len(program), 8)]
+
+    def run(self, kind: str, major: int, minor: int, access: str) -> bool:
+        bits = sum({"m": 1, "r": 2, "w": 4}[letter] for letter in access)
+        context = {0: bits << 16 | {"b": 1, "c": 2}[kind], 4: major, 8: minor}
+        registers = [0] * 11
+        at = 0
+        while True:
+            code, names, offset, value = self.program[at]
+            target, source = names & 15, names >> 4
+            at += 1
+            if code == 0x61:
+                registers[target] = context[offset]
+            elif code == 0xBF:
+                registers[target] = registers[source]
+            elif code == 0xB7:
+                registers[target] = value
+            elif code == 0x57:
+                registers[target] &= value
+            elif code == 0x77:
+                registers[target] >>= value
+            elif code == 0x15:
+                at += offset if registers[target] == value else 0
+            elif code == 0x55:
+                at += offset if registers[target] != value else 0
+            elif code == 0x56:
+                at += offset if registers[target] != value & 0xFFFFFFFF else 0
+            elif code == 0x95:
+                return bool(registers[0])
+            else:
+                raise AssertionError(hex(code))
+
+
+def decide(allow_all: bool, ordered: list[Rule], kind: str, major: int, minor: int, access: str) -> bool:
+    """Return what the rules say, by the definition: for each access, the last rule that matches."""
+    allowed = dict.fromkeys(access, allow_all)
+    for allow, rule_kind, rule_major, rule_minor, letters in ordered:
+        if rule_kind in ("a", kind) and rule_major in (ANY, major) and rule_minor in (ANY, minor):
+            allowed.update(dict.fromkeys(set(letters) & set(access), allow))
+    return all(allowed.values())
+
+
+_accesses = st.sampled_from(["r", "w", "m", "rw", "rm", "wm", "rwm"])
+_numbers = st.sampled_from([ANY, 1, 5, 8])
+_rules = st.lists(
+    st.tuples(st.booleans(), st.sampled_from("cb"), _numbers, _numbers, _accesses)
+    | st.tuples(st.booleans(), st.just("a"), st.just(ANY), st.just(ANY), _accesses),
+    max_size=8,
+)
+
+
+@given(_rules, st.sampled_from("cb"), st.sampled_from([1, 5, 8]), st.sampled_from([1, 5, 8]), _accesses)
+def test_reduced_rules_and_their_program_decide_as_the_rules_do(
+    listed: list[Rule], kind: str, major: int, minor: int, access: str
+) -> None:
+    configured = [
+        rule(allow, which, first, second, letters) for allow, which, first, second, letters in listed
+    ]
+    expected = decide(False, [*listed, *DEFAULTS], kind, major, minor, access)
+    allow_all, kept = rules(configured)
+    assert decide(allow_all, kept, kind, major, minor, access) == expected
+    machine = Machine(device_program(kept, allow_all=allow_all))
+    assert machine.run(kind, major, minor, access) == expected
+
+
+@given(_rules)
+def test_v1_exceptions_mean_what_the_rules_mean(listed: list[Rule]) -> None:
+    configured = [
+        rule(allow, which, first, second, letters) for allow, which, first, second, letters in listed
+    ]
+    allow_all, kept = rules(configured)
+    try:
+        found = exceptions(allow_all, kept)
+    except Unsupported:
+        return
+    parsed: list[Rule] = []
+    for text in found:
+        which, device, letters = text.split()
+        first, second = (ANY if number == "*" else int(number) for number in device.split(":"))
+        parsed.append((not allow_all, which, first, second, letters))
+    for kind in "cb":
+        for major in (1, 5, 8):
+            for letter in "rwm":
+                expected = decide(allow_all, kept, kind, major, 5, letter)
+                assert decide(allow_all, parsed, kind, major, 5, letter) == expected
