@@ -21,6 +21,9 @@ from tests.support.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.bundle import Bundle
+    from tests.support.command import Runtime
+
 OWN = "/proc/self/ns/net"
 
 
@@ -151,3 +154,32 @@ def test_an_index_taken_inside_is_no_obstacle(container: int) -> None:
     inside(container, "link", "add", "other", "index", index, "type", "veth", "peer", "name", "another")
     move(container, {"veth0": {}})
     assert ",UP" in inside(container, "link", "show", "dev", "veth0")
+
+
+def test_from_the_config(bundle: Bundle, naja: Runtime) -> None:
+    ip("address", "add", "10.9.0.1/24", "dev", "veth0")
+    bundle.linux["netDevices"] = {"veth0": {"name": "eth%d"}}
+    bundle.args("ip", "-o", "address")
+    shown = naja.run_attached(bundle).stdout
+    assert "inet 10.9.0.1/24" in shown
+    assert "eth0" in shown
+
+
+def test_a_failure_is_said_with_its_place(bundle: Bundle, naja: Runtime) -> None:
+    bundle.linux["netDevices"] = {"veth7": {}}
+    done = naja.run_attached(bundle.save(), check=False)
+    assert "network device veth7: No such device (ENODEV)" in done.stderr
+    assert "/linux/netDevices/veth7" in done.stderr
+
+
+def test_it_stays_in_a_namespace_that_outlives_the_container(
+    bundle: Bundle, naja: Runtime, container: int
+) -> None:
+    """Runtimes must not move devices out before a namespace is deleted (config-linux.md)."""
+    for entry in bundle.linux["namespaces"]:
+        if entry["type"] == "network":
+            entry["path"] = f"/proc/{container}/ns/net"
+    bundle.linux["netDevices"] = {"veth0": {}}
+    naja.run_attached(bundle.save())
+    assert "veth0" in names(inside(container, "-o", "link"))
+    assert "veth0" not in names(ip("-o", "link"))
