@@ -266,13 +266,7 @@ class BindMount(Operation):
             return
         target = self._open_target(root, mount, kind == stat.S_IFDIR)
         self._set_attributes(mount)
-        try:
-            mounts.move_mount(mount, target)
-        except OSError as error:
-            why = ""
-            if error.errno == errno.ENOTDIR:
-                why = "one of the two is a directory, the other is not"
-            raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+        mounts.move_mount(mount, target)
         os.close(target)
         if self.propagation:
             set_propagation(mount, self.propagation)
@@ -297,7 +291,11 @@ class BindMount(Operation):
             return open_directory(root, self.destination, self.origin, ordinary=True)
         if directory:
             return open_directory(root, self.destination, self.origin)
-        return open_file(root, self.destination, self.origin, follow=self.follow[1])
+        target = open_file(root, self.destination, self.origin, follow=self.follow[1])
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            why = "the destination is a directory, the source is not"
+            raise NajaError(self.describe(), why=why, origin=self.origin)
+        return target
 
     def _set_attributes(self, mount: int) -> None:
         # Before it is mounted: afterwards it could be seen without them for a moment. What is not

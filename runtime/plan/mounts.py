@@ -109,8 +109,9 @@ class Mount:
     @property
     def readonly_later(self) -> bool:
         """True where it has to be writable until mount points and devices are made on it."""
-        late = self.kind == "tmpfs" or self.destination == "/dev"
-        return late and not self.bind and bool(self.options.all_attributes()[0] & mounts.MOUNT_ATTR_RDONLY)
+        if self.bind or self.options.remount or (self.kind != "tmpfs" and self.destination != "/dev"):
+            return False
+        return bool(self.options.all_attributes()[0] & mounts.MOUNT_ATTR_RDONLY)
 
 
 def clean(path: str) -> str:
