@@ -7,6 +7,7 @@ import os
 import struct
 
 from runtime.linux.libc import Library, Long, call, libc, syscall
+from runtime.linux.numbers import number
 
 # Numbers that are the same on every machine (see numbers.py).
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 435, 436, 439
@@ -84,6 +85,16 @@ def pidfd_send_signal(fd: int, signal: int) -> None:
 def close_range(first: int, last: int = LAST_DESCRIPTOR, flags: int = 0) -> None:
     """Close, or with CLOSE_RANGE_CLOEXEC mark, descriptors first..last (close_range(2)). Raises OSError."""
     syscall(_CLOSE_RANGE, first, last, flags)
+
+
+def default_signal(signal: int) -> None:
+    """Give a signal its default effect (rt_sigaction(2)). Raises OSError.
+
+    For those too that libc keeps to itself and no sigaction(3) may touch: its posix_spawn leaves
+    them ignored.
+    """
+    # A zeroed struct sigaction is SIG_DFL, no flags, no mask; the kernel's signal sets have 8 bytes.
+    syscall(number("rt_sigaction"), signal, bytes(32), None, 8)
 
 
 _prctl = libc.function("prctl")

@@ -113,8 +113,9 @@ class ResetSignals(Operation):
         return "reset signals, and the signal at the parent's death"
 
     def apply(self, context: Context) -> None:
-        for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
-            _signal.signal(number, _signal.SIG_DFL)
+        for signal in range(1, _signal.NSIG):
+            if signal not in (_signal.SIGKILL, _signal.SIGSTOP):
+                process.default_signal(signal)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         process.set_parent_death_signal(0)
 

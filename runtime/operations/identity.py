@@ -371,9 +371,12 @@ def _granted(context: Context, kind: str, wanted: list[str], available: int) -> 
 
 
 def _warn_missing(context: Context, kind: str, missing: int) -> None:
-    if missing:
-        names = ", ".join(capabilities.names(missing))
+    """Warn of capabilities that cannot be granted, of each once: what one set lacks the next does too."""
+    told = context.values.get("missing capabilities", 0)
+    if missing & ~told:
+        names = ", ".join(capabilities.names(missing & ~told))
         context.warn(f"{kind} capabilities that cannot be granted here are left out: {names}")
+    context.values["missing capabilities"] = told | missing
 
 
 def _short(names: list[str]) -> str:
