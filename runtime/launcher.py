@@ -13,6 +13,8 @@ import os
 import sys
 import sysconfig
 
+from runtime import precompiled
+
 __all__ = ["main", "script", "write"]
 
 #: Linux cuts longer first lines off (BINPRM_BUF_SIZE).
@@ -27,6 +29,8 @@ sys.path.insert(0, {home!r})
 import runtime
 sys.path.append(sys.path.pop(0))
 sys.path.append({packages!r})
+from runtime import precompiled
+precompiled.install()
 from runtime.cli.main import main
 main()
 """
@@ -50,6 +54,7 @@ def write(path: str) -> None:
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     text = script(os.path.realpath(sys.executable), home, sysconfig.get_path("purelib"))
     compileall.compile_dir(os.path.join(home, "runtime"), quiet=1)
+    precompiled.build()
     temporary = path + ".new"
     with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)

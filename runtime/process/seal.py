@@ -23,7 +23,14 @@ _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
 #: The directory that holds the package; the sealed interpreter finds its modules there.
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-_BOOT = "import sys; sys.path.insert(0, {path!r}); from runtime.process.stage import main; main({fd})"
+_BOOT = """\
+import sys
+sys.path.insert(0, {path!r})
+from runtime import precompiled
+precompiled.install()
+from runtime.process.stage import main
+main({fd})
+"""
 
 
 def sealed_interpreter() -> tuple[str, int]:

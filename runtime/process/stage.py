@@ -15,6 +15,7 @@ import sys
 import runtime.operations.identity
 import runtime.operations.mounts
 import runtime.operations.namespaces  # noqa: F401
+from runtime import precompiled
 from runtime.errors import NajaError
 from runtime.linux import process
 from runtime.linux.channel import Channel, ChannelClosed
@@ -106,6 +107,9 @@ def close_imports() -> None:
     From here on the files in sight may be the container's: an import would run them with the host's
     privileges. What is loaded stays importable, all else fails with ModuleNotFoundError.
     """
+    for finder in sys.meta_path:
+        if isinstance(finder, precompiled.Finder):
+            finder.close()
     sys.meta_path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
