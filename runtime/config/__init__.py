@@ -71,19 +71,7 @@ def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
     config = json.loads(text, path)
     if type(config) is not dict:
         raise NajaError(f"{path} holds no JSON object")
-    if b"null" in text:
-        # For the runtimes written in Go null means absent, and so it does for those who call them.
-        config = _without_nulls(config)
-        text = json.dumps(config).encode("ascii")
     return config, text
-
-
-def _without_nulls(value: Any) -> Any:
-    if type(value) is dict:
-        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
-    if type(value) is list:
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 def check(config: dict[str, Any]) -> None:

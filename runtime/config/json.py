@@ -53,7 +53,7 @@ def loads(text: str | bytes, name: str = "JSON") -> Any:
         text = text.decode("utf-8", "surrogateescape")
     start = len(text) - len(text.removeprefix("\ufeff").lstrip(_SPACE))
     try:
-        value, end = _scan(text, start)
+        value, end = _decode(text, start)
     except StopIteration as stop:
         raise _error(name, "expected a value", text, stop.value) from None
     except RecursionError:
@@ -61,12 +61,22 @@ def loads(text: str | bytes, name: str = "JSON") -> Any:
     except ValueError as error:
         if not (hasattr(error, "msg") and hasattr(error, "pos")):
             raise NajaError(f"{name}: {error}") from None
-        # A json.JSONDecodeError, which the C code imports when it needs it.
         raise _error(name, error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
     rest = text[end:].lstrip(_SPACE)
     if rest:
         raise _error(name, "expected nothing after the value", text, len(text) - len(rest))
     return value
+
+
+def _decode(text: str, start: int) -> tuple[Any, int]:
+    """Return the value that begins at ``start``, and where it ends."""
+    try:
+        return _scan(text, start)
+    except SystemError:
+        # The C code has failed to raise json.JSONDecodeError, which must be loaded for that.
+        import json.decoder  # noqa: F401
+
+        return _scan(text, start)
 
 
 def _error(name: str, why: str, text: str, position: int) -> NajaError:

@@ -442,12 +442,6 @@ class TestBundle:
         with pytest.raises(NajaError, match="holds no JSON object"):
             configs.load(self.bundle(tmp_path, "[]"))
 
-    def test_null_is_absent(self, tmp_path: Path) -> None:
-        config = {**template.default_config(), "hooks": None, "annotations": {"a": None}}
-        loaded, content = configs.read(self.bundle(tmp_path, json.dumps(config)))
-        assert loaded == {**template.default_config(), "annotations": {}}
-        assert json.loads(content) == loaded
-
     def test_a_path_that_is_not_utf8(self, tmp_path: Path) -> None:
         config = template.default_config()
         config["process"]["cwd"] = "/\udcff"

@@ -52,27 +52,42 @@ def test_integers_are_exact(number: int) -> None:
     assert json.dumps(number) == str(number)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "FILE: line 1, column 1: expected a value"),
-        (" \n x", "FILE: line 2, column 2: expected a value"),
-        ('{"a": 1,\n "b": tru}', "FILE: line 2, column 7: expected a value"),
-        ('{"a" 1}', "FILE: line 1, column 6: expecting ':' delimiter"),
-        ("[1] 2", "FILE: line 1, column 5: expected nothing after the value"),
-        ('["\n"]', "FILE: line 1, column 3: invalid control character at"),
-        ('["\\x"]', "FILE: line 1, column 3: invalid \\escape"),
-        ('["a', "FILE: line 1, column 2: unterminated string starting at"),
-        ("NaN", "FILE: NaN is not JSON"),
-        ("[-Infinity]", "FILE: -Infinity is not JSON"),
-        ("1e999", "FILE: the number 1e999 is too large"),
-        ("[" * 100000, "FILE: nested too deeply"),
-    ],
-)
+ERRORS = [
+    ("", "FILE: line 1, column 1: expected a value"),
+    (" \n x", "FILE: line 2, column 2: expected a value"),
+    ('{"a": 1,\n "b": tru}', "FILE: line 2, column 7: expected a value"),
+    ('{"a" 1}', "FILE: line 1, column 6: expecting ':' delimiter"),
+    ("[1] 2", "FILE: line 1, column 5: expected nothing after the value"),
+    ('["\n"]', "FILE: line 1, column 3: invalid control character at"),
+    ('["\\x"]', "FILE: line 1, column 3: invalid \\escape"),
+    ('["a', "FILE: line 1, column 2: unterminated string starting at"),
+    ("NaN", "FILE: NaN is not JSON"),
+    ("[-Infinity]", "FILE: -Infinity is not JSON"),
+    ("1e999", "FILE: the number 1e999 is too large"),
+    ("[" * 100000, "FILE: nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), ERRORS)
 def test_errors_tell_the_place(text: str, message: str) -> None:
     with pytest.raises(NajaError) as caught:
         json.loads(text, "FILE")
     assert str(caught.value) == message
+
+
+def test_errors_tell_the_place_where_the_standard_module_was_not_loaded() -> None:
+    program = """
+import sys
+sys.path.insert(0, ".")
+from runtime.config import json
+from runtime.errors import NajaError
+assert "json" not in sys.modules
+try:
+    json.loads('{"a" 1}', "FILE")
+except NajaError as error:
+    print(error)
+"""
+    assert sealed(program) == "FILE: line 1, column 6: expecting ':' delimiter"
 
 
 def test_bytes_that_are_not_utf8_are_kept() -> None:
@@ -89,6 +104,13 @@ def test_what_is_not_json_is_not_written(value: Any) -> None:
         json.dumps(value)
 
 
+def sealed(program: str) -> str:
+    """Return what a program prints in a Python that has loaded next to nothing."""
+    root = os.path.join(os.path.dirname(__file__), "../..")
+    command = [sys.executable, "-I", "-S", "-c", program]
+    return subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
+
+
 def test_loads_nothing_expensive() -> None:
     """Checking a good config imports neither json nor jsonschema, nor anything else that is slow."""
     program = (
@@ -97,10 +119,6 @@ def test_loads_nothing_expensive() -> None:
         "config.check(config.load('tests/data/minimal') | {'linux': {}})\n"
         "print(*sorted(set(sys.modules) - before))"
     )
-    root = os.path.join(os.path.dirname(__file__), "../..")
-    run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program], cwd=root, check=True, stdout=subprocess.PIPE
-    )
     expected = {"_json", "runtime", "runtime.errors", "runtime.config"}
     expected |= {f"runtime.config.{name}" for name in ("json", "pattern", "rules", "rules_linux", "verdict")}
-    assert set(run.stdout.decode().split()) == expected
+    assert set(sealed(program).split()) == expected
