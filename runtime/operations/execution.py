@@ -9,28 +9,8 @@ import stat
 
 from runtime.errors import NajaError
 from runtime.linux import process
-from runtime.linux.files import mkdir_in_root, open_in_root
+from runtime.linux.files import open_in_root
 from runtime.operations.base import Context, Operation
-
-
-class MakeDirectory(Operation):
-    """Make the working directory where the image lacks it, before the root may become read-only."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: str, *, origin: str) -> None:
-        self.origin = origin
-        self.path = path
-
-    def describe(self) -> str:
-        return f"make the directory {self.path} where it does not exist"
-
-    def apply(self, context: Context) -> None:
-        root = context.descriptors["rootfs"]
-        try:
-            os.close(open_in_root(root, self.path, os.O_PATH | os.O_CLOEXEC))
-        except FileNotFoundError:
-            os.close(mkdir_in_root(root, self.path, 0o755))
 
 
 class FindProgram(Operation):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import capabilities, scheduling
-from runtime.operations.execution import Execute, FindProgram, MakeDirectory, ResetSignals, SealDescriptors
+from runtime.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
 from runtime.operations.identity import (
     ChangeUser,
     EnterDirectory,
@@ -104,7 +104,7 @@ def stage(request: Request, process: Process | None = None, origin: str = "/proc
 
 
 def kernel(request: Request) -> list[Operation]:
-    """Return what the init does with the mounts in place and the root still writable."""
+    """Return what the init does to the container's new namespaces."""
     config, namespaces = request.config, request.namespaces()
     operations: list[Operation] = []
     if namespaces.get("network") == "":
@@ -117,9 +117,6 @@ def kernel(request: Request) -> list[Operation]:
             operations.append(kind(config[name]))
     for key, value in ((config.get("linux") or {}).get("sysctl") or {}).items():
         operations.append(_sysctl(key, value, namespaces))
-    cwd = (config.get("process") or {}).get("cwd", "/")
-    if cwd != "/":
-        operations.append(MakeDirectory(cwd, origin="/process/cwd"))
     return operations
 
 
@@ -325,7 +322,7 @@ def final(request: Request, process: Process | None = None, origin: str = "/proc
     operations: list[Operation] = _scheduling(process, origin) if request.rootless else []
     for limit, where in _rlimits(process, origin):
         operations.append(SetLimit(limit["type"], limit["soft"], limit["hard"], origin=where))
-    operations += [ResetSignals(), SealDescriptors(_preserved(request))]
+    operations += [ResetSignals(), SealDescriptors(_activated(request) + request.preserve_fds)]
     operations += seccomp.load(request)
     if _needs_admin(request, process):
         operations.append(GiveUpAdmin(origin=f"{origin}/capabilities"))
@@ -351,19 +348,19 @@ def environment_of(request: Request, process: Process, origin: str) -> dict[str,
         if not (name and equals) or "\0" in entry:
             raise NajaError(f"{entry!r} is not NAME=VALUE", origin=f"{origin}/env/{index}")
         environment[name] = value
-    if request.environment.get("LISTEN_FDS"):
-        # Socket activation (sd_listen_fds(3)); the program is process 1 of its pid namespace.
-        environment["LISTEN_FDS"] = request.environment["LISTEN_FDS"]
+    if _activated(request):
+        # The program is process 1 of its pid namespace.
+        environment["LISTEN_FDS"] = str(_activated(request))
         environment["LISTEN_PID"] = "1"
     return environment
 
 
-def _preserved(request: Request) -> int:
-    """Return how many descriptors from 3 on the program inherits."""
-    activated = request.environment.get("LISTEN_FDS") or "0"
-    if not activated.isdecimal():
-        raise NajaError(f"LISTEN_FDS={activated} in naja's environment is not a number")
-    return request.preserve_fds + int(activated)
+def _activated(request: Request) -> int:
+    """Return how many descriptors from 3 on are sockets of a service manager's (sd_listen_fds(3))."""
+    number = request.environment.get("LISTEN_FDS") or "0"
+    if not number.isdecimal():
+        raise NajaError(f"LISTEN_FDS={number} in naja's environment is not a number")
+    return int(number)
 
 
 def id_list(text: str, origin: str) -> list[int]:

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.errors import NajaError, Unsupported
 from runtime.operations.base import thaw
-from runtime.operations.execution import Execute, FindProgram, MakeDirectory, ResetSignals, SealDescriptors
+from runtime.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
 from runtime.operations.identity import (
     ChangeUser,
     EnterDirectory,
@@ -227,12 +227,11 @@ def test_a_supervised_process_tells_its_agent_who_it_is() -> None:
 
 def test_names_and_the_loopback_device() -> None:
     linux = {"namespaces": namespaces("mount", "network", "uts")}
-    wanted = request(process(cwd="/srv"), linux, hostname="h", domainname="d")
+    wanted = request(linux=linux, hostname="h", domainname="d")
     assert plan.kernel(wanted) == [
         RaiseLoopback(origin="/linux/namespaces/1"),
         SetHostname("h"),
         SetDomainname("d"),
-        MakeDirectory("/srv", origin="/process/cwd"),
     ]
 
 
