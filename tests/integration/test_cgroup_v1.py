@@ -1,0 +1,367 @@
+"""Cgroups of v1 hierarchies on this host's kernel: made, limited, entered, frozen, counted, removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runtime import cgroups
+from runtime.errors import NajaError, Unsupported
+from runtime.operations.base import RUNTIME, Context
+from runtime.plan import cgroup as plan
+from runtime.plan.request import Request
+from tests.support.needs import requires_command, requires_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runtime.cgroups.base import Manager
+
+HIERARCHIES = cgroups.detect()
+
+pytestmark = pytest.mark.skipif(
+    HIERARCHIES.kind != "v1" or "freezer" not in HIERARCHIES.mounts, reason="needs v1 hierarchies"
+)
+
+MIB = 1 << 20
+
+
+class Container:
+    """As much of a container as its cgroups need: a config, and processes."""
+
+    def __init__(self, path: str, **linux: Any) -> None:
+        self.config = {"linux": {"cgroupsPath": path, **linux}}
+        self.manager = cgroups.manager(path, "x", systemd=False, rootless=False, hierarchies=HIERARCHIES)
+        self.request = Request(self.config, id="x", **cgroups.describe(self.manager, HIERARCHIES))
+        self.context = Context(RUNTIME, print)
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def make(self) -> Container:
+        """Make the cgroups with their limits."""
+        self.manager.intend()
+        self.manager.follow(self.context)
+        for operation in plan.prepare(self.request):
+            operation.apply(self.context)
+        return self
+
+    def start(self, program: str) -> subprocess.Popen[str]:
+        """Start a Python program that waits for a line, and put it into the cgroups."""
+        child = subprocess.Popen(
+            [sys.executable, "-IS", "-c", f"import os, sys, time\nsys.stdin.readline()\n{program}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(child)
+        self.context.pid = child.pid
+        for operation in plan.enter(self.request):
+            operation.apply(self.context)
+        return child
+
+    def run(self, program: str) -> str:
+        """Run a Python program in the cgroups; return its output."""
+        return self.start(program).communicate("go\n", timeout=30)[0]
+
+    def read(self, controller: str, file: str) -> str:
+        """Return the content of a file of the cgroup."""
+        with open(f"{self.manager.places[controller]}/{file}") as opened:
+            return opened.read().strip()
+
+    def clean(self) -> None:
+        """End everything."""
+        self.manager.kill(9)
+        for child in self.processes:
+            child.kill()
+            child.communicate()
+        self.manager.delete()
+
+
+@pytest.fixture
+def container(tag: str) -> Iterator[Callable[..., Container]]:
+    """Make containers whose cgroups are below one that is this test's own."""
+    containers: list[Container] = []
+
+    def make(**linux: Any) -> Container:
+        containers.append(Container(f"/{tag}/{len(containers)}", **linux))
+        return containers[-1]
+
+    yield make
+    for made in containers:
+        made.clean()
+    for mount in HIERARCHIES.mounts.values():
+        for path in (f"{mount}/{tag}/0", f"{mount}/{tag}"):
+            if os.path.isdir(path):
+                os.rmdir(path)
+
+
+def restored(container: Container) -> Manager:
+    """Return the manager as another command would find it: by way of JSON."""
+    return cgroups.restore(json.loads(json.dumps(container.manager.record())))
+
+
+def test_limits_are_set(container: Callable[..., Container]) -> None:
+    resources = {
+        "memory": {"limit": 64 * MIB, "swap": 96 * MIB, "reservation": 32 * MIB, "swappiness": 7},
+        "cpu": {"shares": 512, "quota": 50000, "period": 100000, "burst": 1000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 20},
+    }
+    made = container(resources=resources).make()
+    assert made.read("memory", "memory.limit_in_bytes") == str(64 * MIB)
+    assert made.read("memory", "memory.memsw.limit_in_bytes") == str(96 * MIB)
+    assert made.read("memory", "memory.soft_limit_in_bytes") == str(32 * MIB)
+    assert made.read("memory", "memory.swappiness") == "7"
+    assert made.read("cpu", "cpu.shares") == "512"
+    assert made.read("cpu", "cpu.cfs_quota_us") == "50000"
+    assert made.read("cpu", "cpu.cfs_burst_us") == "1000"
+    assert made.read("cpuset", "cpuset.cpus") == "0"
+    assert made.read("pids", "pids.max") == "20"
+
+
+def test_limits_rise_and_fall_in_whatever_order_works(container: Callable[..., Container]) -> None:
+    made = container(resources={"memory": {"limit": 64 * MIB, "swap": 64 * MIB}}).make()
+    manager = restored(made)
+    for limit in (128, 32, 256):
+        manager.apply({"memory": {"limit": limit * MIB, "swap": limit * MIB}})
+        assert made.read("memory", "memory.limit_in_bytes") == str(limit * MIB)
+    manager.apply({"memory": {"limit": -1}})
+    assert int(made.read("memory", "memory.memsw.limit_in_bytes")) > 1 << 60
+    manager.apply({"cpu": {"quota": 20000, "burst": 10000}})
+    manager.apply({"cpu": {"quota": 5000, "burst": 4000}})
+    assert made.read("cpu", "cpu.cfs_quota_us") == "5000"
+
+
+def test_a_limit_that_the_kernel_refuses_is_named(container: Callable[..., Container]) -> None:
+    made = container(resources={"memory": {"limit": 64 * MIB, "swap": 64 * MIB}}).make()
+    with pytest.raises(NajaError) as caught:
+        made.manager.apply({"memory": {"limit": 128 * MIB}})
+    assert "memory.limit_in_bytes = 134217728" in str(caught.value)
+    assert "EINVAL" in str(caught.value)
+    assert caught.value.origin == "/linux/resources/memory/limit"
+
+
+def test_usage_is_checked_first_where_asked_for(container: Callable[..., Container]) -> None:
+    made = container(resources={"memory": {"limit": 64 * MIB}}).make()
+    child = made.start("data = bytearray(8 << 20); print(); sys.stdout.flush(); time.sleep(60)")
+    assert child.stdin
+    assert child.stdout
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    child.stdout.readline()
+    with pytest.raises(NajaError, match=r"memory\.usage_in_bytes is below"):
+        made.manager.apply({"memory": {"limit": 4 * MIB, "checkBeforeUpdate": True}})
+    assert made.read("memory", "memory.limit_in_bytes") == str(64 * MIB)
+
+
+@pytest.mark.skipif("hugetlb" in HIERARCHIES.mounts, reason="this host has the hugetlb controller")
+def test_a_controller_that_is_not_there_is_named(container: Callable[..., Container]) -> None:
+    made = container(resources={"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
+    with pytest.raises(Unsupported, match="hugetlb is not mounted"):
+        made.make()
+    assert not any(os.path.isdir(path) for path in made.manager.places.values())
+
+
+def test_a_process_is_in_all_hierarchies(container: Callable[..., Container], tag: str) -> None:
+    made = container().make()
+    child = made.start("time.sleep(60)")
+    with open(f"/proc/{child.pid}/cgroup") as file:
+        found = {line.split(":", 2)[1]: line.rstrip().split(":", 2)[2] for line in file}
+    assert {name for name, path in found.items() if path.endswith(f"/{tag}/0")} == set(HIERARCHIES.mounts)
+    assert restored(made).processes() == [child.pid]
+
+
+def test_a_relative_path_is_below_the_callers_own(tag: str) -> None:
+    made = Container(f"{tag}/r").make()
+    try:
+        for name, own in HIERARCHIES.own.items():
+            assert made.manager.places[name] == f"{HIERARCHIES.mounts[name]}{own.rstrip('/')}/{tag}/r"
+    finally:
+        made.clean()
+        for path in made.manager.places.values():
+            os.rmdir(os.path.dirname(path))
+
+
+def test_a_cgroup_with_somebody_in_it_is_refused_and_left_alone(container: Callable[..., Container]) -> None:
+    first = container().make()
+    child = first.start("time.sleep(60)")
+    second = Container(first.config["linux"]["cgroupsPath"])
+    with pytest.raises(NajaError, match="has processes in it"):
+        second.make()
+    second.clean()
+    assert child.poll() is None
+    assert first.manager.exists()
+
+
+def test_the_root_cgroup_is_refused() -> None:
+    made = Container("/")
+    with pytest.raises(NajaError, match="has processes in it"):
+        made.make()
+    assert made.manager.paths == {}
+    made.clean()
+
+
+def test_an_empty_cgroup_of_somebody_elses_stays(container: Callable[..., Container]) -> None:
+    made = container()
+    theirs = made.manager.places["freezer"]
+    os.makedirs(theirs)
+    made.make()
+    assert made.manager.adopted == [theirs]
+    child = made.start("time.sleep(60)")
+    manager = restored(made)
+    manager.kill(9)
+    child.wait(10)
+    manager.delete()
+    assert os.path.isdir(theirs)
+    assert not os.path.exists(made.manager.places["memory"])
+
+
+def test_a_frozen_leftover_is_refused(container: Callable[..., Container]) -> None:
+    made = container()
+    os.makedirs(made.manager.places["freezer"])
+    state = f"{made.manager.places['freezer']}/freezer.state"
+    try:
+        with open(state, "w") as file:
+            file.write("FROZEN")
+        with pytest.raises(NajaError, match="is frozen"):
+            made.make()
+    finally:
+        with open(state, "w") as file:
+            file.write("THAWED")
+
+
+def test_freeze_and_thaw(container: Callable[..., Container]) -> None:
+    made = container().make()
+    child = made.start("while True: print(flush=True)")
+    assert child.stdin
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    manager = restored(made)
+    assert not manager.frozen()
+    manager.freeze()
+    assert manager.frozen()
+    assert made.read("freezer", "freezer.state") == "FROZEN"
+    manager.thaw()
+    assert not manager.frozen()
+
+
+def test_a_frozen_container_can_be_killed(container: Callable[..., Container]) -> None:
+    made = container().make()
+    child = made.start("time.sleep(60)")
+    manager = restored(made)
+    manager.freeze()
+    manager.kill(15)
+    time.sleep(0.05)
+    assert child.poll() is None, "a frozen process does not even end"
+    assert manager.frozen(), "only SIGKILL thaws"
+    manager.kill(9)
+    assert child.wait(10) in (-15, -9)
+
+
+def test_processes_below_count_and_are_killed(container: Callable[..., Container]) -> None:
+    made = container().make()
+    child = made.start("time.sleep(60)")
+    for path in made.manager.paths.values():
+        os.mkdir(f"{path}/below")
+        if path == made.manager.paths["cpuset"]:
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                with open(f"{path}/{file}") as source, open(f"{path}/below/{file}", "w") as target:
+                    target.write(source.read())
+        with open(f"{path}/below/cgroup.procs", "w") as target:
+            target.write(str(child.pid))
+    manager = restored(made)
+    assert manager.processes(recursive=False) == []
+    assert manager.processes() == [child.pid]
+    manager.kill(9)
+    manager.delete()
+    assert not manager.exists()
+
+
+def test_delete_tells_who_is_in_the_way(
+    container: Callable[..., Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.cgroups.base._PATIENCE", 0.05)
+    made = container().make()
+    child = made.start("time.sleep(60)")
+    with pytest.raises(NajaError, match=f"process {child.pid} is in it"):
+        made.manager.delete()
+
+
+def test_pids_are_limited(container: Callable[..., Container]) -> None:
+    made = container(resources={"pids": {"limit": 1}}).make()
+    program = "try:\n    os.fork()\nexcept BlockingIOError as error:\n    print(error.strerror)"
+    assert "temporarily unavailable" in made.run(program)
+    assert made.read("pids", "pids.max") == "1"
+
+
+def test_no_pids_at_all_lets_the_process_live_but_not_fork(container: Callable[..., Container]) -> None:
+    made = container(resources={"pids": {"limit": 0}}).make()
+    assert made.run("os.execv('/bin/echo', ['echo', 'alive'])") == "alive\n"
+
+
+OPEN = """
+for name in {names}:
+    try:
+        os.close(os.open(name, os.O_RDONLY | os.O_NONBLOCK))
+        print(name, "ok")
+    except OSError as error:
+        print(name, error.strerror)
+"""
+
+
+def test_devices(container: Callable[..., Container]) -> None:
+    made = container(resources={"devices": [{"allow": False, "access": "rwm"}]}).make()
+    program = OPEN.format(names=["/dev/null", "/dev/zero", "/dev/kmsg"])
+    denied = "/dev/null ok\n/dev/zero ok\n/dev/kmsg Operation not permitted\n"
+    assert made.run(program) == denied
+    kmsg = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}
+    made.manager.apply({"devices": [{"allow": False, "access": "rwm"}, kmsg]})
+    assert made.run(program).endswith("/dev/kmsg ok\n")
+    assert made.run("os.open('/dev/kmsg', os.O_WRONLY)") == ""
+    made.manager.apply({"devices": [{"allow": False, "access": "rwm"}]})
+    assert made.run(program) == denied
+
+
+def test_an_update_of_something_else_leaves_devices_alone(container: Callable[..., Container]) -> None:
+    kmsg = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}
+    made = container(resources={"devices": [kmsg]}).make()
+    before = made.read("devices", "devices.list")
+    made.manager.apply({"pids": {"limit": 7}})
+    assert made.read("devices", "devices.list") == before
+    assert "c 1:11 r" in before.split("\n")
+
+
+def test_out_of_memory_is_told(container: Callable[..., Container]) -> None:
+    made = container(resources={"memory": {"limit": 8 * MIB, "swap": 8 * MIB}}).make()
+    child = made.start("data = bytearray(64 << 20)")
+    manager = restored(made)
+    with manager.watch_oom() as watch:
+        assert not watch.wait(0)
+        child.communicate("go\n", timeout=30)
+        assert watch.wait(5)
+        assert not watch.ended()
+        assert child.returncode == -9
+        manager.delete()
+        assert watch.ended()
+        assert not watch.wait(1)
+
+
+@requires_command("runc")
+@requires_path("/sys/fs/cgroup/memory", "the memory controller")
+def test_statistics_have_the_form_of_runcs(container: Callable[..., Container], tag: str) -> None:
+    made = container(resources={"pids": {"limit": 9}, "memory": {"limit": 64 * MIB}}).make()
+    assert made.run("sum(range(3000000)); open('/dev/null').read()") == ""
+    child = made.start("time.sleep(60)")
+    found = restored(made).statistics()
+    assert found["pids"] == {"current": 1, "limit": 9}
+    assert found["memory"]["usage"]["limit"] == 64 * MIB
+    assert found["memory"]["usage"]["max"] > 0
+    assert found["cpu"]["usage"]["total"] > 1_000_000
+    assert len(found["cpu"]["usage"]["percpu"]) == os.cpu_count()
+    assert found["cpuset"]["mems"] == [0]
+    assert child.poll() is None
+    json.dumps(found)
