@@ -1,0 +1,1 @@
+"""Real engines that drive the runtime: containerd (ctr, CRI), Docker, Podman, buildah."""

@@ -1,0 +1,164 @@
+"""Docker and Podman: two engines with one command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from tests.engines.image import BUSYBOX
+from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.engines.sandbox import Sandbox
+    from tests.support.terminal import OnTerminal
+
+#: Where Docker's user namespaces begin, and how long they are (subuid(5)).
+REMAP_BASE, REMAP_SIZE = 100000, 65536
+
+
+class Docklike:
+    """An engine that is told what to do as `docker` is."""
+
+    name = ""
+
+    def __init__(self, sandbox: Sandbox, command: list[str]) -> None:
+        self.sandbox = sandbox
+        self.command = command
+
+    def __call__(
+        self, *words: str, check: bool = True, timeout: float = 60, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a subcommand. Raises CommandFailed where it fails (with ``check``)."""
+        return self.sandbox.run([*self.command, *words], check=check, timeout=timeout, input=input)
+
+    def on_terminal(self, *words: str) -> OnTerminal:
+        return self.sandbox.on_terminal([*self.command, *words])
+
+    def run(
+        self, *words: str, flags: tuple[str, ...] = (), check: bool = True, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``words`` in a new container that is removed afterwards."""
+        return self("run", "--rm", *flags, BUSYBOX, *words, check=check, input=input)
+
+    def start(self, name: str, *words: str, flags: tuple[str, ...] = ()) -> None:
+        """Run ``words`` in a new container in the background."""
+        self("run", "--detach", "--name", name, *flags, BUSYBOX, *words)
+
+    def output(self, *words: str) -> str:
+        return self(*words).stdout.strip()
+
+    def inspect(self, name: str, template: str) -> str:
+        return self.output("inspect", "--format", template, name)
+
+    def pid(self, name: str) -> int:
+        return int(self.inspect(name, "{{.State.Pid}}"))
+
+    def wait_for(self, name: str, template: str, value: str, timeout: float = 20) -> None:
+        """Wait until a property of a container has this value."""
+        wait_until(
+            lambda: self.inspect(name, template) == value,
+            timeout=timeout,
+            what=f"{name}: {template} = {value}",
+        )
+
+    def remove_all(self) -> None:
+        """Remove all containers by force."""
+        for name in self.output("ps", "--all", "--quiet").split():
+            self("rm", "--force", name, check=False)
+
+    def cgroup_file(self, name: str, hierarchy: str, file: str) -> str:
+        """Return what a control file of the container's cgroup holds."""
+        pid = self.pid(name)
+        script = (
+            f"cat /sys/fs/cgroup/{hierarchy}$(sed -n 's/^[0-9]*:{hierarchy}://p' /proc/{pid}/cgroup)/{file}"
+        )
+        return self.sandbox.run(["sh", "-c", script]).stdout.strip()
+
+
+class Docker(Docklike):
+    """dockerd with the runtime as its default; no bridge, no iptables."""
+
+    name = "Docker"
+
+    def __init__(self, sandbox: Sandbox, runtime: str, images: str, remap: bool = False) -> None:
+        """Start the daemon and load the images; with ``remap`` all containers get a user namespace."""
+        directory = os.path.join(sandbox.directory, "docker-remap" if remap else "docker")
+        os.makedirs(directory)
+        socket = os.path.join(directory, "docker.sock")
+        super().__init__(sandbox, ["docker", "--host", f"unix://{socket}"])
+        daemon = ["dockerd", "--config-file", os.path.join(directory, "daemon.json")]
+        daemon += ["--host", f"unix://{socket}", "--pidfile", os.path.join(directory, "pid")]
+        with open(os.path.join(directory, "daemon.json"), "w") as file:
+            json.dump(daemon_json(directory, runtime, remap), file)
+        if remap:
+            ids = f"daemon:{REMAP_BASE}:{REMAP_SIZE}"
+            sandbox.run(["sh", "-c", f"echo {ids} > /etc/subuid; echo {ids} > /etc/subgid"])
+        sandbox.daemon(daemon, os.path.join(directory, "log"), socket)
+        wait_until(lambda: self("version", check=False).returncode == 0, timeout=60, what="dockerd")
+        self("load", "--input", images)
+
+
+def daemon_json(directory: str, runtime: str, remap: bool = False) -> dict[str, object]:
+    """Return the content of dockerd's configuration file."""
+    settings: dict[str, object] = {
+        "data-root": os.path.join(directory, "data"),
+        "exec-root": os.path.join(directory, "exec"),
+        "runtimes": {"under-test": {"path": runtime}},
+        "default-runtime": "under-test",
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "bridge": "none",
+        "iptables": False,
+        "ip-forward": False,
+        "storage-driver": "overlay2",
+    }
+    if remap:
+        settings["userns-remap"] = "daemon"
+    return settings
+
+
+class Podman(Docklike):
+    """Podman, which has no daemon: conmon stays beside each container."""
+
+    name = "Podman"
+
+    def __init__(self, sandbox: Sandbox, runtime: str, images: str) -> None:
+        """Write containers.conf and load the images."""
+        directory = os.path.join(sandbox.directory, "podman")
+        os.makedirs(directory)
+        configuration = os.path.join(directory, "containers.conf")
+        with open(configuration, "w") as file:
+            file.write(containers_conf(directory, runtime))
+        command = ["env", f"CONTAINERS_CONF={configuration}", "podman"]
+        command += ["--root", os.path.join(directory, "storage"), "--runroot", "/run/podman-storage"]
+        command += ["--storage-driver", "overlay"]
+        super().__init__(sandbox, command)
+        self("load", "--input", images)
+
+
+def containers_conf(directory: str, runtime: str) -> str:
+    """Return the content of containers.conf(5) that makes the runtime Podman's own.
+
+    The limits are for a root without CAP_SYS_RESOURCE, who can raise none.
+    """
+    return f"""
+[containers]
+netns = "none"
+cgroupns = "private"
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+log_driver = "k8s-file"
+init_path = "/usr/bin/tini-static"
+
+[engine]
+runtime = "under-test"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "/run/libpod"
+static_dir = "{directory}/libpod"
+volume_path = "{directory}/volumes"
+
+[engine.runtimes]
+under-test = ["{runtime}"]
+"""
