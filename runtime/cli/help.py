@@ -24,7 +24,7 @@ eval "$(_NAJA_COMPLETE=bash_source naja)" """
 _METAVARS = {NUMBER: "N", DURATION: "TIME"}
 
 
-class _ContainerId(click.ParamType):
+class _ContainerId(click.ParamType):  # type: ignore[type-arg]
     """An argument that completes to the IDs of containers."""
 
     name = "container"

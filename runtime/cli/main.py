@@ -42,7 +42,8 @@ def execute(program: str, words: Sequence[str]) -> int:
 
     That is 0, 1 for a failure (255 for one of exec), or the container's own for run and exec.
     """
-    log, debug, rest = Log(program), False, []
+    log, debug = Log(program), False
+    rest: list[str] = []
     try:
         globals, rest = parse_globals(words)
         debug = globals["debug"]
