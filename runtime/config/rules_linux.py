@@ -18,6 +18,7 @@ _MOST_NAME = 64  # uts_namespaces(7): host and domain names
 _MOST_INTERFACE = 15  # IFNAMSIZ less the NUL
 _MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1  # dev_t inside the kernel
 _MOST_ERRNO = 4095
+_CLOCKS = {"boottime", "monotonic"}
 
 #: Kernel parameters that belong to an IPC namespace, ipc_namespaces(7); fs.mqueue.* too.
 _IPC_SYSCTLS = {
@@ -70,8 +71,13 @@ def _time_namespace(section: Config, found: dict[str, str]) -> Findings:
     offsets = section.get("timeOffsets")
     if offsets and found.get("time") != "":
         yield "/linux/timeOffsets", "needs a new time namespace in /linux/namespaces"
-    for clock in ("monotonic", "boottime"):
-        if (offsets or {}).get(clock, {}).get("nanosecs", 0) >= 10**9:
+    for clock, offset in (offsets or {}).items():
+        if clock not in _CLOCKS:
+            yield (
+                f"/linux/timeOffsets/{escape(clock)}",
+                "is no clock with an offset: these are boottime, monotonic",
+            )
+        elif offset.get("nanosecs", 0) >= 10**9:
             yield f"/linux/timeOffsets/{clock}/nanosecs", "is a second or more"
 
 
@@ -112,6 +118,9 @@ def _sysctl(section: Config, found: dict[str, str]) -> Findings:
         elif key.startswith("net."):
             if "network" not in found:
                 yield at, "needs a network namespace in /linux/namespaces"
+        elif key.startswith("user."):
+            if "user" not in found:
+                yield at, "needs a user namespace in /linux/namespaces"
         elif key == "kernel.domainname":
             if "uts" not in found:
                 yield at, "needs a uts namespace in /linux/namespaces"
@@ -176,6 +185,8 @@ def resources(resources: Config) -> Findings:
     for name in ("cpus", "mems"):
         if not is_list(cpu.get(name, "").replace(" ", "")):
             yield f"/cpu/{name}", f"must be a list such as 0-3,7, not {cpu[name]!r}"
+    if cpu.get("burst", 0) > cpu.get("quota", 0) > 0:
+        yield "/cpu/burst", f"{cpu['burst']} is above the quota, {cpu['quota']}"
     if cpu.get("idle", 0) not in {0, 1}:
         yield "/cpu/idle", f"must be 0 or 1, not {cpu['idle']}"
     yield from _block_io(resources.get("blockIO", {}))
@@ -216,6 +227,8 @@ def _block_io(block_io: Config) -> Findings:
                 yield f"{at}/{name}", f"must be from 10 to 1000, not {entry[name]}"
     for kind in ("weight", "throttleReadBps", "throttleWriteBps", "throttleReadIOPS", "throttleWriteIOPS"):
         for index, device in enumerate(block_io.get(f"{kind}Device", ())):
+            if kind != "weight" and "rate" not in device:
+                yield f"/blockIO/{kind}Device/{index}", "'rate' is missing"
             for name, most in (("major", _MOST_MAJOR), ("minor", _MOST_MINOR)):
                 if not 0 <= device[name] <= most:
                     yield (
@@ -262,11 +275,6 @@ def tuning(config: Config) -> Findings:
     clos = section.get("intelRdt", {}).get("closID", "")
     if clos in {".", ".."} or ("/" in clos and clos != "/") or "\n" in clos:
         yield "/linux/intelRdt/closID", f"{clos!r} cannot be the name of a directory"
-    for index, line in enumerate(section.get("intelRdt", {}).get("schemata", ())):
-        if "\n" in line:
-            yield f"/linux/intelRdt/schemata/{index}", "holds a line break"
-    if "\n" in section.get("intelRdt", {}).get("l3CacheSchema", ""):
-        yield "/linux/intelRdt/l3CacheSchema", "holds a line break"
     if "memoryPolicy" in section:
         yield from _memory_policy(section["memoryPolicy"])
     personality = section.get("personality")
