@@ -172,7 +172,8 @@ def _command_lines(draw: st.DrawFn) -> tuple[list[str], str, list[str]]:
 def _as_click_reads(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     group = cli_help.commands()
     context = group.make_context("naja", list(words))
-    name, *rest = [*getattr(context, "_protected_args", ()), *context.args]
+    protected: list[str] = getattr(context, "_protected_args", [])  # click 9 has them in args.
+    name, *rest = [*protected, *context.args]
     command = group.commands[name]
     return context.params, command.make_context(name, rest, parent=context).params
 
