@@ -9,7 +9,7 @@ import stat
 from runtime.errors import NajaError
 from runtime.linux import files, mounts
 from runtime.operations.base import Context, Operation
-from runtime.operations.mounts import open_source
+from runtime.operations.binds import open_source
 from runtime.operations.target import open_file
 
 #: By the letter that config.json uses (config-linux.md, Devices).

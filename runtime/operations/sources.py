@@ -7,7 +7,7 @@ import os
 from runtime.errors import NajaError
 from runtime.linux import mounts, namespaces, process
 from runtime.operations.base import Context, Operation
-from runtime.operations.mounts import open_source
+from runtime.operations.binds import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

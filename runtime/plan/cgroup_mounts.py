@@ -7,8 +7,9 @@ for each hierarchy, as the host has it.
 from __future__ import annotations
 
 from runtime.linux import mounts
+from runtime.operations.binds import BindMount
 from runtime.operations.devices import MakeSymlink
-from runtime.operations.mounts import BindMount, MakeReadonly, MountFilesystem
+from runtime.operations.mounts import MakeReadonly, MountFilesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import os
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import mounts
+from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import ReopenNull
 from runtime.operations.masks import MakePathReadonly, MaskPath
-from runtime.operations.mounts import BindMount, MakeReadonly, MountFilesystem, Remount
+from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
     MakeDirectory,
     MakeRootReadonly,

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import mounts as kernel
 from runtime.operations.base import Operation, thaw
+from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
 from runtime.operations.masks import MakePathReadonly, MaskPath
-from runtime.operations.mounts import BindMount, MakeReadonly, MountFilesystem, Remount
+from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
     MakeDirectory,
     MakeRootReadonly,

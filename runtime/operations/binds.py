@@ -1,0 +1,145 @@
+"""The operation that shows a file or directory of the host in the container (bind mounts)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from runtime.errors import NajaError
+from runtime.linux import files, mounts
+from runtime.operations.base import Context, Operation
+from runtime.operations.mounts import attribute_words, propagation_word, set_propagation
+from runtime.operations.target import open_directory, open_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.operations.mounts import Attributes
+
+
+class BindMount(Operation):
+    """Show a file or directory of the host in the container."""
+
+    __slots__ = (
+        "attributes",
+        "copy_symlink",
+        "destination",
+        "follow",
+        "prepared",
+        "propagation",
+        "recursive",
+        "recursive_attributes",
+        "source",
+    )
+
+    def __init__(
+        self,
+        source: str,
+        destination: str,
+        *,
+        recursive: bool = False,
+        attributes: Attributes = (0, 0),
+        recursive_attributes: Attributes = (0, 0),
+        propagation: int = 0,
+        follow: tuple[bool, bool] = (True, True),
+        copy_symlink: bool = False,
+        prepared: str = "",
+        origin: str = "",
+    ) -> None:
+        self.origin = origin
+        self.source = source
+        self.destination = destination
+        self.recursive = recursive
+        self.attributes = attributes
+        self.recursive_attributes = recursive_attributes
+        self.propagation = propagation
+        #: Whether a symbolic link at the end of the source, and of the destination, is followed.
+        self.follow = follow
+        #: Make a copy of the source where that is a symbolic link.
+        self.copy_symlink = copy_symlink
+        #: The descriptor that the runtime opened the source as; "" where it is opened here.
+        self.prepared = prepared
+
+    def describe(self) -> str:
+        words = attribute_words(self.attributes)
+        words += ["r" + word for word in attribute_words(self.recursive_attributes)]
+        if self.propagation:
+            words.append(propagation_word(self.propagation))
+        how = "bind all of" if self.recursive else "bind"
+        return f"{how} {self.source} on {self.destination}" + (f": {', '.join(words)}" if words else "")
+
+    def apply(self, context: Context) -> None:
+        mount = context.take(self.prepared) if self.prepared else self._open_source()
+        kind = stat.S_IFMT(os.fstat(mount).st_mode)
+        root = context.descriptors["rootfs"]
+        if self.copy_symlink and kind == stat.S_IFLNK:
+            self._copy_link(root, mount)
+            return
+        target = self._open_target(root, mount, kind == stat.S_IFDIR)
+        self._set_attributes(mount)
+        mounts.move_mount(mount, target)
+        os.close(target)
+        if self.propagation:
+            set_propagation(mount, self.propagation)
+        os.close(mount)
+
+    def _open_source(self) -> int:
+        return open_source(
+            self.source,
+            recursive=self.recursive,
+            follow=self.follow[0] and not self.copy_symlink,
+            origin=self.origin,
+        )
+
+    def _open_target(self, root: int, mount: int, directory: bool) -> int:
+        if self.destination == "/proc":
+            # Only procfs may stand in for procfs, and all of it.
+            whole = directory and os.fstat(mount).st_ino == os.stat("/proc").st_ino
+            if not whole or files.filesystem_magic(mount) != files.PROC_SUPER_MAGIC:
+                raise NajaError(
+                    self.describe(), why="only procfs may be mounted on /proc", origin=self.origin
+                )
+            return open_directory(root, self.destination, self.origin, ordinary=True)
+        if directory:
+            return open_directory(root, self.destination, self.origin)
+        target = open_file(root, self.destination, self.origin, follow=self.follow[1])
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            why = "the destination is a directory, the source is not"
+            raise NajaError(self.describe(), why=why, origin=self.origin)
+        return target
+
+    def _set_attributes(self, mount: int) -> None:
+        # Before it is mounted: afterwards it could be seen without them for a moment. What is not
+        # named stays as the source has it.
+        for attributes, recursive in ((self.recursive_attributes, True), (self.attributes, False)):
+            if attributes == (0, 0):
+                continue
+            try:
+                mounts.mount_setattr(mount, set=attributes[0], clear=attributes[1], recursive=recursive)
+            except OSError as error:
+                why = ""
+                if error.errno == errno.EPERM:
+                    why = (
+                        "a flag that came with the source is locked and cannot be cleared in a user namespace"
+                    )
+                raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+
+    def _copy_link(self, root: int, link: int) -> None:
+        directory, name = os.path.split(self.destination)
+        parent = files.mkdir_in_root(root, directory)
+        target = os.readlink(b"", dir_fd=link)
+        try:
+            os.symlink(target, files.encode(name), dir_fd=parent)
+        except FileExistsError:
+            if os.readlink(files.encode(name), dir_fd=parent) != target:
+                raise
+        os.close(parent)
+        os.close(link)
+
+
+def open_source(source: str, *, recursive: bool, follow: bool, origin: str) -> int:
+    """Return a detached copy of the mount at a path of the host. Raises NajaError."""
+    try:
+        return mounts.open_tree(files.AT_FDCWD, source, recursive=recursive, follow=follow)
+    except OSError as error:
+        raise NajaError.from_os_error(f"open the mount source {source}", error, origin=origin) from None
