@@ -181,14 +181,7 @@ def resources(resources: Config) -> Findings:
     for name in ("limit", "reservation", "swap", "kernel", "kernelTCP"):
         if resources.get("memory", {}).get(name, 0) < -1:
             yield f"/memory/{name}", "must be a number of bytes, or -1 for no limit"
-    cpu = resources.get("cpu", {})
-    for name in ("cpus", "mems"):
-        if not is_list(cpu.get(name, "").replace(" ", "")):
-            yield f"/cpu/{name}", f"must be a list such as 0-3,7, not {cpu[name]!r}"
-    if cpu.get("burst", 0) > cpu.get("quota", 0) > 0:
-        yield "/cpu/burst", f"{cpu['burst']} is above the quota, {cpu['quota']}"
-    if cpu.get("idle", 0) not in {0, 1}:
-        yield "/cpu/idle", f"must be 0 or 1, not {cpu['idle']}"
+    yield from _cpu(resources.get("cpu", {}))
     yield from _block_io(resources.get("blockIO", {}))
     for index, priority in enumerate(resources.get("network", {}).get("priorities", ())):
         if not _is_interface(priority["name"]):
@@ -200,6 +193,17 @@ def resources(resources: Config) -> Findings:
         controller, dot, parameter = name.partition(".")
         if "/" in name or not (controller and dot and parameter):
             yield f"/unified/{escape(name)}", f"{name!r} is not a file of a controller, such as memory.high"
+
+
+def _cpu(cpu: Config) -> Findings:
+    """Lists are lists; a burst is within the quota; idle is on or off."""
+    for name in ("cpus", "mems"):
+        if not is_list(cpu.get(name, "").replace(" ", "")):
+            yield f"/cpu/{name}", f"must be a list such as 0-3,7, not {cpu[name]!r}"
+    if cpu.get("burst", 0) > cpu.get("quota", 0) > 0:
+        yield "/cpu/burst", f"{cpu['burst']} is above the quota, {cpu['quota']}"
+    if cpu.get("idle", 0) not in {0, 1}:
+        yield "/cpu/idle", f"must be 0 or 1, not {cpu['idle']}"
 
 
 def _device_rule(rule: Config, at: str) -> Findings:
