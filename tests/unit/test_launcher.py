@@ -41,7 +41,7 @@ def test_it_does_not_listen_to_the_environment(naja: Path, tmp_path: Path) -> No
     (tmp_path / "errno.py").write_text("raise SystemExit('the wrong module')")
     (tmp_path / "select.py").write_text("raise SystemExit('the wrong module')")
     environment = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": "/nonexistent", "PYTHONHOME": "/nonexistent"}
-    command = [naja, "--root", tmp_path / "root", "list", "-q"]
+    command = [str(naja), "--root", str(tmp_path / "root"), "list", "-q"]
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
     assert (result.stdout, result.stderr) == (b"", b"")
 
