@@ -208,7 +208,7 @@ def _unescape(text: str) -> str:
 
 def mount_id(fd: int) -> int:
     """Return the id of the mount that a descriptor lives on (proc_pid_fdinfo(5)). Raises OSError."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as file:
         for line in file:
             if line.startswith("mnt_id:"):
                 return int(line[7:])

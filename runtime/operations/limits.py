@@ -67,7 +67,8 @@ class RaiseLimit(Operation):
         return f"raise {self.name} to {_amount(self.hard)} where it is lower"
 
     def apply(self, context: Context) -> None:
-        soft, hard = _limits(context.pid, self.name)
+        # Inherited from the caller; those of a process that has become another user are not told.
+        soft, hard = _limits(0, self.name)
         if hard < self.hard:
             _set_limits(context.pid, self.name, soft, self.hard)
 
@@ -103,7 +104,7 @@ def _set_limits(pid: int, name: str, soft: int, hard: int) -> None:
     except OSError as error:
         why = ""
         if isinstance(error, PermissionError):
-            now = _amount(_limits(pid, name)[1])
+            now = _amount(_limits(0, name)[1])
             why = f"the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE on the host"
         raise NajaError.from_os_error(f"set {name} to {_amount(hard)}", error, why=why) from None
     except ValueError:  # What the module resource makes of EINVAL.

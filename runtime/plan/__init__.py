@@ -213,9 +213,8 @@ def _hooks(request: Request, *kinds: str) -> list[Operation]:
 
 def hook_state(request: Request, kind: str) -> dict[str, Any]:
     """Return the state document that hooks of a kind read, without the pid (runtime.md, State)."""
-    status = {"startContainer": "created", "poststart": "running", "poststop": "stopped"}.get(
-        kind, "creating"
-    )
+    # The environment exists when the first hooks run: step 2 of the lifecycle is over, hence "created".
+    status = {"poststart": "running", "poststop": "stopped"}.get(kind, "created")
     state = {
         "ociVersion": request.config["ociVersion"],
         "id": request.id,

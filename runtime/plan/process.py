@@ -23,6 +23,7 @@ from runtime.operations.identity import (
     SetExecProfile,
     SetNoNewPrivileges,
     SetUmask,
+    WarnOfCapabilities,
 )
 from runtime.operations.kernel import (
     RaiseLoopback,
@@ -209,7 +210,8 @@ def _personality(personality: dict[str, Any]) -> Operation:
 
 def _rights(request: Request, process: Process, origin: str) -> list[Operation]:
     """Return the change of user and of capabilities, in the only order that works."""
-    user, sets = process.get("user") or {}, _capability_sets(process, origin)
+    user = process.get("user") or {}
+    sets, unknown = _capability_sets(process)
     uid = user.get("uid", 0)
     annotations = request.config.get("annotations") or {}
     where = f"{origin}/capabilities"
@@ -233,20 +235,23 @@ def _rights(request: Request, process: Process, origin: str) -> list[Operation]:
             origin=where,
         ),
     ]
+    if unknown:
+        operations.insert(0, WarnOfCapabilities(unknown, origin=where))
     if process.get("noNewPrivileges"):
         operations.append(SetNoNewPrivileges(origin=f"{origin}/noNewPrivileges"))
     return operations
 
 
-def _capability_sets(process: Process, origin: str) -> dict[str, list[str]]:
+def _capability_sets(process: Process) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the names in each of the five sets, and those that are no capabilities."""
     given = process.get("capabilities") or {}
     sets: dict[str, list[str]] = {}
+    unknown: list[str] = []
     for kind in ("bounding", "effective", "permitted", "inheritable", "ambient"):
-        sets[kind] = given.get(kind) or []
-        for index, name in enumerate(sets[kind]):
-            if name not in capabilities.NUMBERS:
-                raise NajaError(f"unknown capability {name}", origin=f"{origin}/capabilities/{kind}/{index}")
-    return sets
+        names = given.get(kind) or []
+        sets[kind] = [name for name in names if name in capabilities.NUMBERS]
+        unknown += [name for name in names if name not in capabilities.NUMBERS and name not in unknown]
+    return sets, unknown
 
 
 def _needs_admin(request: Request, process: Process) -> bool:

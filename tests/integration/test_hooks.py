@@ -19,7 +19,7 @@ KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 BEFORE_PIVOT = ("prestart", "createRuntime", "createContainer")
 
 #: The status that a hook of each kind is told (runtime.md, lifecycle; config.md, POSIX-platform Hooks).
-STATUS = dict(zip(KINDS, ("creating", "creating", "creating", "created", "running", "stopped"), strict=True))
+STATUS = dict(zip(KINDS, ("created", "created", "created", "created", "running", "stopped"), strict=True))
 
 
 class Recorder:
