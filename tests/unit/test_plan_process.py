@@ -23,6 +23,7 @@ from runtime.operations.identity import (
     SetExecProfile,
     SetNoNewPrivileges,
     SetUmask,
+    WarnOfCapabilities,
     home_of,
 )
 from runtime.operations.kernel import (
