@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from runtime.cgroups import Manager
+    from runtime.process.launch import Launch
 
 _SIGKILL = 9
 
@@ -59,10 +60,12 @@ class Container:
         *,
         root: str | None = None,
         warn: Callable[[str], None] = _warn,
+        launch: Launch | None = None,
         **options: Any,
     ) -> Self:
         """Make the container that a bundle describes; its process waits for ``start``.
 
+        ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
         ``options`` are those of ``runtime.creation.Creation``: console_socket, pid_file,
         pidfd_socket, no_pivot, no_new_keyring, preserve_fds, systemd_cgroup, rootless. Raises
         NajaError; then nothing of the container is left.
@@ -71,12 +74,12 @@ class Container:
 
         state.check_id(id)
         root = root or state.default_root()
-        with Launch(options.get("preserve_fds", 0)) as launch:
+        with launch or Launch(options.get("preserve_fds", 0)) as begun:
             # The stage boots while this loads what compiles a plan.
             from runtime.creation import Creation
 
             creation = Creation(id, bundle, root=root, warn=warn, gate=True, **options)
-            creation.make(launch)
+            creation.make(begun)
         creation.directory.unlock()
         return cls(creation.directory, creation.record, warn)
 
@@ -330,10 +333,12 @@ def run(
     keep: bool = False,
     no_subreaper: bool = False,
     warn: Callable[[str], None] = _warn,
+    launch: Launch | None = None,
     **options: Any,
 ) -> int:
     """Create and start a container. Returns the program's exit code, 0 with ``detach``.
 
+    ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     Attached, signals and the terminal are passed on, and the container is deleted at its end unless
     ``keep`` is set. Raises NajaError.
     """
@@ -341,7 +346,7 @@ def run(
 
     state.check_id(id)
     root = root or state.default_root()
-    with Launch(options.get("preserve_fds", 0)) as launch:
+    with launch or Launch(options.get("preserve_fds", 0)) as begun:
         # The stage boots while this loads what compiles a plan.
         from runtime.creation import Creation
         from runtime.process.attached import Attached
@@ -353,13 +358,13 @@ def run(
             creation = Creation(
                 id,
                 bundle,
-                root=root or state.default_root(),
+                root=root,
                 warn=warn,
                 gate=False,
                 detached=detach,
                 **options,
             )
-            creation.make(launch)
+            creation.make(begun)
             container = Container(creation.directory, creation.record, warn)
             try:
                 container._poststart()

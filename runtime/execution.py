@@ -23,6 +23,7 @@ def execute(
     container: Container,
     program: dict[str, Any],
     *,
+    launch: Launch | None = None,
     console_socket: str = "",
     pid_file: str = "",
     pidfd_socket: str = "",
@@ -33,6 +34,7 @@ def execute(
 ) -> int:
     """Run ``program`` (the shape of config.json's /process) in a running container.
 
+    ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). Returns the
     program's exit code, 128 + N where signal N ended it; 0 at once with ``detach``. Raises NajaError.
     """
@@ -41,23 +43,23 @@ def execute(
     check_terminal(program.get("terminal", False), console_socket, detach)
     attached = None if detach else Attached()
     try:
-        with Launch(preserve_fds) as launch:
+        with launch or Launch(preserve_fds) as begun:
             pidfd = _open_process(container, ignore_paused)
             request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
             plan = compile_exec(request, container.pid, _foreign_namespaces(container.pid), program)
             context = Context(RUNTIME, container.warn)
             context.descriptors["container"] = pidfd
             context.handover.append("container")
-            launch.run(plan, context)
+            begun.run(plan, context)
             if pidfd_socket:
-                send_pidfd(pidfd_socket, launch.init)
+                send_pidfd(pidfd_socket, begun.init)
             if pid_file:
-                write_pid_file(pid_file, launch.init)
+                write_pid_file(pid_file, begun.init)
         if attached is None:
             return 0
         if "console" in context.descriptors:
             attached.relay(context.take("console"))
-        return attached.wait(launch.init)
+        return attached.wait(begun.init)
     finally:
         if attached:
             attached.close()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
+    from runtime.cli.parser import Command
+
 __all__ = ["execute", "main"]
 
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
@@ -72,6 +74,16 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     command = parse_verb(globals, rest)
     if command.options["help"]:
         return _show_help(program, rest[:1])
+    if not command.verb.launches:
+        return _perform(command, log)
+    from runtime.process.launch import Launch
+
+    # The stage boots while this process loads what the verb needs, reads and compiles.
+    with Launch(command.options["preserve-fds"]) as command.launch:
+        return _perform(command, log)
+
+
+def _perform(command: Command, log: Log) -> int:
     # The verb's module is loaded now, and no other verb's.
     __import__(command.verb.module)
     function = getattr(sys.modules[command.verb.module], command.verb.function)

@@ -35,7 +35,8 @@ class Verb:
 
     ``least`` and ``most`` bound the number of arguments, ``most`` of -1 not at all. Where ``greedy``,
     all that follows the container's ID belongs to another program, dashes and all. ``failure`` is the
-    exit status where the verb fails; wrong usage is always 1.
+    exit status where the verb fails; wrong usage is always 1. A verb that ``launches`` makes a process in
+    a container.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Verb:
         "failure",
         "function",
         "greedy",
+        "launches",
         "least",
         "module",
         "most",
@@ -60,6 +62,7 @@ class Verb:
         *options: Option,
         greedy: bool = False,
         failure: int = 1,
+        launches: bool = False,
     ) -> None:
         module, _, name = function.partition(".")
         self.module = "runtime.cli.verbs." + module
@@ -71,6 +74,7 @@ class Verb:
         self.options = options
         self.greedy = greedy
         self.failure = failure
+        self.launches = launches
 
 
 HELP = Option("help h", "show help", FLAG)
@@ -185,7 +189,7 @@ _ID = "<container-id>"
 
 VERBS = {
     "checkpoint": Verb("checkpoint.checkpoint", "save a running container to files", _ID, 1, 1, *_CHECKPOINT),
-    "create": Verb("lifecycle.create", "create a container", _ID, 1, 1, *_MAKING),
+    "create": Verb("lifecycle.create", "create a container", _ID, 1, 1, *_MAKING, launches=True),
     "delete": Verb(
         "lifecycle.delete",
         "remove what a stopped container leaves",
@@ -212,6 +216,7 @@ VERBS = {
         *_EXEC,
         greedy=True,
         failure=255,
+        launches=True,
     ),
     "features": Verb("people.features", "print what this naja supports, as JSON", "", 0, 0),
     "kill": Verb(
@@ -262,6 +267,7 @@ VERBS = {
         _DETACH,
         Option("keep", "do not delete the container when it ends", FLAG),
         _NO_SUBREAPER,
+        launches=True,
     ),
     "spec": Verb(
         "people.spec",

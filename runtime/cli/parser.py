@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.cli.options import Option, Verb
+    from runtime.process.launch import Launch
 
 __all__ = ["Command", "UsageError", "parse_globals", "parse_verb"]
 
@@ -31,7 +32,7 @@ class UsageError(NajaError):
 class Command:
     """A verb with its options, by long name, and its arguments, the container's ID first."""
 
-    __slots__ = ("arguments", "globals", "name", "options", "verb")
+    __slots__ = ("arguments", "globals", "launch", "name", "options", "verb")
 
     def __init__(
         self, name: str, verb: Verb, globals: dict[str, Any], options: dict[str, Any], arguments: list[str]
@@ -42,6 +43,8 @@ class Command:
         self.globals = globals
         self.options = options
         self.arguments = arguments
+        #: The process that the verb is to make, begun already; None for verbs that make none.
+        self.launch: Launch | None = None
 
     @property
     def id(self) -> str:

@@ -27,6 +27,7 @@ def execute(command: Command, log: Log) -> int:
     return run_process(
         container,
         process,
+        launch=command.launch,
         console_socket=options["console-socket"],
         pid_file=options["pid-file"],
         pidfd_socket=options["pidfd-socket"],

@@ -39,6 +39,7 @@ def _making(command: Command) -> dict[str, Any]:
     """Return what create and run have in common, as the Python API takes it."""
     options = command.options
     return {
+        "launch": command.launch,
         "bundle": options["bundle"] or ".",
         "root": command.root,
         "systemd_cgroup": command.globals["systemd-cgroup"],
