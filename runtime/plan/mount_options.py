@@ -54,8 +54,10 @@ PROPAGATION = {
 
 #: Flags of the whole file system; a bind mount shares its source's.
 _FILESYSTEM_FLAGS = ("sync", "dirsync", "lazytime", "mand")
+#: Words that take one of these back; by themselves they say what is so anyway.
+_OPPOSITES = {"async": "sync", "nolazytime": "lazytime", "nomand": "mand"}
 #: What is so anyway. "silent" and "loud" are about the kernel's log.
-_DEFAULTS = ("defaults", "async", "nolazytime", "nomand", "silent", "loud")
+_DEFAULTS = ("defaults", "silent", "loud")
 #: Words about how naja mounts, by the attribute of MountOptions that they make true.
 _MANNERS = {
     "bind": "bind",
@@ -71,7 +73,15 @@ _MANNERS = {
 
 #: All words with a meaning of their own, for ``naja features``.
 KNOWN = sorted(
-    {*_ATTRIBUTES, *_RECURSIVE_ATTRIBUTES, *PROPAGATION, *_FILESYSTEM_FLAGS, *_DEFAULTS, *_MANNERS}
+    {
+        *_ATTRIBUTES,
+        *_RECURSIVE_ATTRIBUTES,
+        *PROPAGATION,
+        *_FILESYSTEM_FLAGS,
+        *_OPPOSITES,
+        *_DEFAULTS,
+        *_MANNERS,
+    }
 )
 
 
@@ -110,6 +120,8 @@ class MountOptions:
         elif word.startswith(("idmap=", "ridmap=")):
             self.idmap = True
             self.mappings = _mappings(word, self.places[word])
+        elif word in _OPPOSITES:
+            self.parameters = [entry for entry in self.parameters if entry[0] != _OPPOSITES[word]]
         elif word not in _DEFAULTS:
             name, equals, value = word.partition("=")
             self.parameters.append((name, value if equals else None, self.places[word]))
