@@ -25,6 +25,7 @@ class BindMount(Operation):
         "copy_symlink",
         "destination",
         "follow",
+        "optional",
         "prepared",
         "propagation",
         "recursive",
@@ -43,6 +44,7 @@ class BindMount(Operation):
         propagation: int = 0,
         follow: tuple[bool, bool] = (True, True),
         copy_symlink: bool = False,
+        optional: bool = False,
         prepared: str = "",
         origin: str = "",
     ) -> None:
@@ -57,6 +59,8 @@ class BindMount(Operation):
         self.follow = follow
         #: Make a copy of the source where that is a symbolic link.
         self.copy_symlink = copy_symlink
+        #: Whether the source may be missing; then nothing is mounted.
+        self.optional = optional
         #: The descriptor that the runtime opened the source as; "" where it is opened here.
         self.prepared = prepared
 
@@ -66,9 +70,12 @@ class BindMount(Operation):
         if self.propagation:
             words.append(propagation_word(self.propagation))
         how = "bind all of" if self.recursive else "bind"
-        return f"{how} {self.source} on {self.destination}" + (f": {', '.join(words)}" if words else "")
+        where = f"{self.source}{', if it exists,' if self.optional else ''} on {self.destination}"
+        return f"{how} {where}" + (f": {', '.join(words)}" if words else "")
 
     def apply(self, context: Context) -> None:
+        if self.optional and not os.path.lexists(self.source):
+            return
         mount = context.take(self.prepared) if self.prepared else self._open_source()
         kind = stat.S_IFMT(os.fstat(mount).st_mode)
         root = context.descriptors["rootfs"]

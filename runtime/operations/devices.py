@@ -109,12 +109,16 @@ class BindDevice(Operation):
 class MakeSymlink(Operation):
     """Make a symbolic link below the root."""
 
-    __slots__ = ("path", "replace", "target")
+    __slots__ = ("exists", "path", "replace", "target")
 
-    def __init__(self, path: str, target: str, *, replace: bool = False, origin: str = "") -> None:
+    def __init__(
+        self, path: str, target: str, *, replace: bool = False, exists: str = "", origin: str = ""
+    ) -> None:
         self.origin = origin
         self.path = path
         self.target = target
+        #: A path of the host without which the link would lead nowhere, and is not made.
+        self.exists = exists
         #: Whether it takes the place of a file that is there; otherwise that one stays.
         self.replace = replace
 
@@ -122,6 +126,8 @@ class MakeSymlink(Operation):
         return f"link {self.path} to {self.target}"
 
     def apply(self, context: Context) -> None:
+        if self.exists and not os.path.exists(self.exists):
+            return
         directory, name = os.path.split(self.path)
         parent = files.mkdir_in_root(context.descriptors["rootfs"], directory)
         try:

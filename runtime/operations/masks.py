@@ -53,7 +53,12 @@ class MaskPath(Operation):
         if "mask" in context.descriptors:
             # A mounted one can be copied, a detached one only since Linux 6.15.
             return mounts.open_tree(context.descriptors["mask"])
-        parameters: list[Parameter] = [("nr_blocks", "1", ""), ("nr_inodes", "1", ""), ("mode", "755", "")]
+        parameters: list[Parameter] = [
+            ("ro", None, ""),
+            ("mode", "755", ""),
+            ("nr_blocks", "1", ""),
+            ("nr_inodes", "1", ""),
+        ]
         if self.label:
             parameters.append(("context", self.label, "/linux/mountLabel"))
         mount = new_mount("tmpfs", "tmpfs", parameters, _LOCKED_DOWN, self.origin)

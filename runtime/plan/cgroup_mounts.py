@@ -71,6 +71,8 @@ def _hierarchy(mount: Mount, request: Request, key: str, destination: str) -> Op
         recursive=True,
         recursive_attributes=attributes,
         propagation=mount.options.propagation,
+        # Without root naja makes only those cgroups that it may, and shows no others (CVE-2023-25809).
+        optional=request.rootless,
         origin=mount.origin,
     )
 

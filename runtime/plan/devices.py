@@ -26,7 +26,6 @@ _DEFAULT_LINKS = (
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/core", "/proc/kcore"),
 )
 
 
@@ -68,6 +67,9 @@ def compile_devices(request: Request, entries: list[Mount]) -> list[Operation]:
         if path not in taken:
             operations.append((BindDevice if bind else MakeDevice)(path, "c", major, minor))
     operations += [MakeSymlink(path, target) for path, target in _DEFAULT_LINKS if path not in taken]
+    if "/dev/core" not in taken:
+        # Not every kernel is built with one.
+        operations.append(MakeSymlink("/dev/core", "/proc/kcore", exists="/proc/kcore"))
     if "/dev/ptmx" not in taken:
         operations.append(MakeSymlink("/dev/ptmx", "pts/ptmx", replace=True))
     return operations
