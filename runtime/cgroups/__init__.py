@@ -41,6 +41,7 @@ def manager(
             "places": directories(hierarchies.mounts, paths),
             "made": [],
             "adopted": [],
+            "resctrl": [],
             "unit": unit,
             "rootless": rootless,
         }

@@ -38,6 +38,7 @@ class Manager:
         #: The directories that were made for the container, and end with it.
         self.made: list[str] = list(record["made"])
         self._adopted: list[str] = list(record["adopted"])
+        self._resctrl: list[str] = list(record["resctrl"])
         self._context: Context | None = None
 
     def intend(self) -> None:
@@ -58,6 +59,11 @@ class Manager:
         return operations.adopted(self._context) if self._context else self._adopted
 
     @property
+    def resctrl(self) -> list[str]:
+        """The groups of the resctrl file system that were made for the container, inner ones last."""
+        return self._context.values.get("resctrl groups made", []) if self._context else self._resctrl
+
+    @property
     def paths(self) -> dict[str, str]:
         """The container's cgroups: directory by hierarchy name."""
         left_out = operations.skipped(self._context) if self._context else []
@@ -71,6 +77,7 @@ class Manager:
             "places": self.paths,
             "made": self.made,
             "adopted": self.adopted,
+            "resctrl": self.resctrl,
             "unit": self.unit,
             "rootless": self.rootless,
         }
@@ -169,6 +176,8 @@ class Manager:
 
     def delete(self) -> None:
         """Remove the container's cgroups and all below them. Raises NajaError where they are in use."""
+        for group in reversed(self.resctrl):
+            _remove(os.fsencode(group), time.monotonic())
         deadline = time.monotonic() + _PATIENCE
         for path in self.paths.values():
             if path in self.adopted:

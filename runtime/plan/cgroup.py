@@ -31,7 +31,12 @@ def prepare(request: Request) -> list[Operation]:
     to prepare: a scope is born with a process in it. Raises Unsupported for a limit that this host
     has no controller for, and NajaError for one that makes no sense.
     """
-    return [] if request.systemd_cgroup else _make(request)
+    operations = [] if request.systemd_cgroup else _make(request)
+    if settings := (request.config.get("linux") or {}).get("intelRdt"):
+        from runtime.cgroups import intelrdt
+
+        operations += intelrdt.prepare(settings, request.id)
+    return operations
 
 
 def enter(request: Request, *, beside: int = 0) -> list[Operation]:
@@ -42,9 +47,16 @@ def enter(request: Request, *, beside: int = 0) -> list[Operation]:
     if request.systemd_cgroup:
         from runtime.plan.scope import enter_unit
 
-        return enter_unit(request, _make(request))
-    places = list(directories(request.cgroup_mounts, request.cgroup_paths).values())
-    return [EnterCgroup(places, optional=_optional(request), beside=beside)] if places else []
+        operations = enter_unit(request, _make(request))
+    elif places := list(directories(request.cgroup_mounts, request.cgroup_paths).values()):
+        operations = [EnterCgroup(places, optional=_optional(request), beside=beside)]
+    else:
+        operations = []
+    if settings := (request.config.get("linux") or {}).get("intelRdt"):
+        from runtime.cgroups import intelrdt
+
+        operations += intelrdt.enter(settings, request.id)
+    return operations
 
 
 def _make(request: Request) -> list[Operation]:
