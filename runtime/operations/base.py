@@ -85,6 +85,22 @@ class Operation:
         return f"{type(self).__name__}({values})"
 
 
+class Warn(Operation):
+    """Tell that something which was asked for is passed over, where that is no reason to fail."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str, *, origin: str) -> None:
+        self.origin = origin
+        self.text = text
+
+    def describe(self) -> str:
+        return f"warn: {self.text}"
+
+    def apply(self, context: Context) -> None:
+        context.warn(f"{self.text}, asked for by config.json {self.origin}")
+
+
 def slots(kind: type) -> list[str]:
     """Return the names of all fields of an operation class, base classes first."""
     names: list[str] = []

@@ -235,22 +235,6 @@ class LimitBoundingSet(Operation):
         capabilities.limit_bounding(wanted)
 
 
-class WarnOfCapabilities(Operation):
-    """Warn of capabilities that nobody knows, instead of failing (config.md, capabilities)."""
-
-    __slots__ = ("names",)
-
-    def __init__(self, names: list[str], *, origin: str) -> None:
-        self.origin = origin
-        self.names = names
-
-    def describe(self) -> str:
-        return f"warn of unknown capabilities: {' '.join(self.names)}"
-
-    def apply(self, context: Context) -> None:
-        context.warn(f"unknown capabilities are left out: {', '.join(self.names)}")
-
-
 class GiveStdio(Operation):
     """Make the user own its standard streams, so that it can open them again by /dev/stdout."""
 

@@ -10,6 +10,7 @@ import os
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import mounts
+from runtime.operations.base import Warn
 from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import ReopenNull
@@ -80,9 +81,6 @@ class Mount:
             raise NajaError(f"the bind mount on {self.destination} has no source", origin=self.origin)
         if self.options.copy_up:
             self._refuse("is for a tmpfs", "tmpcopyup")
-        for name, _, place in self.options.parameters:
-            why = "a bind mount shares the file system of its source, which is not changed by it"
-            raise Unsupported(f"option {name!r} on a bind mount", why=why, origin=place)
 
     def _check_filesystem(self) -> None:
         if self.options.copy_up and self.kind != "tmpfs":
@@ -240,7 +238,12 @@ def _mount(mount: Mount, request: Request) -> list[Operation]:
     if options.remount:
         return [_remount(mount)]
     if mount.bind:
-        return [_bind(mount, prepared=sources.is_prepared(mount, request))]
+        # The kernel and the other runtimes pass over options of the file system, which is its source's.
+        warnings = [
+            Warn(f"option {name!r} does nothing on a bind mount", origin=place)
+            for name, _, place in options.parameters
+        ]
+        return [*warnings, _bind(mount, prepared=sources.is_prepared(mount, request))]
     if mount.kind == "cgroup" or (mount.kind == "cgroup2" and request.cgroup_kind == "v2"):
         return cgroup_mounts.compile_cgroup(mount, request)
     return [_filesystem(mount, request)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import capabilities, scheduling
+from runtime.operations.base import Warn
 from runtime.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
 from runtime.operations.identity import (
     ChangeUser,
@@ -23,7 +24,6 @@ from runtime.operations.identity import (
     SetExecProfile,
     SetNoNewPrivileges,
     SetUmask,
-    WarnOfCapabilities,
 )
 from runtime.operations.kernel import (
     RaiseLoopback,
@@ -236,7 +236,8 @@ def _rights(request: Request, process: Process, origin: str) -> list[Operation]:
         ),
     ]
     if unknown:
-        operations.insert(0, WarnOfCapabilities(unknown, origin=where))
+        # They must not be an error (config.md, capabilities).
+        operations.insert(0, Warn(f"unknown capabilities are left out: {', '.join(unknown)}", origin=where))
     if process.get("noNewPrivileges"):
         operations.append(SetNoNewPrivileges(origin=f"{origin}/noNewPrivileges"))
     return operations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.errors import NajaError, Unsupported
-from runtime.operations.base import thaw
+from runtime.operations.base import Warn, thaw
 from runtime.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
 from runtime.operations.identity import (
     ChangeUser,
@@ -23,7 +23,6 @@ from runtime.operations.identity import (
     SetExecProfile,
     SetNoNewPrivileges,
     SetUmask,
-    WarnOfCapabilities,
     home_of,
 )
 from runtime.operations.kernel import (
@@ -351,8 +350,8 @@ def test_socket_activation_and_preserved_descriptors() -> None:
 def test_an_unknown_capability(kind: str) -> None:
     document = process(capabilities={kind: ["CAP_KILL", "CAP_TEST"]})
     operations = plan.identity(request(document))
-    assert WarnOfCapabilities(["CAP_TEST"], origin="/process/capabilities") in operations
-    assert "CAP_TEST" not in repr([each for each in operations if type(each) is not WarnOfCapabilities])
+    assert Warn("unknown capabilities are left out: CAP_TEST", origin="/process/capabilities") in operations
+    assert "CAP_TEST" not in repr([each for each in operations if type(each) is not Warn])
 
 
 def test_groups_are_kept_on_request() -> None:
