@@ -40,7 +40,9 @@ class Invalid(NajaError):
     """A config.json that breaks the specification: ``why`` is broken at ``origin``."""
 
     def __str__(self) -> str:
-        return f"{self.what} {self.origin or '/'}: {self.why}"
+        line = f"{self.what} {self.origin or '/'}: {self.why}"
+        # A name in the config may hold anything, and is part of the pointer to it.
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def read(bundle: str) -> tuple[dict[str, Any], bytes]:

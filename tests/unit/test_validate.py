@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import os
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime import config as configs
 from runtime.config import json, spelling, template
 from runtime.errors import NajaError
+from tests.support.schemas import Maker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -332,6 +336,12 @@ def test_listed_among_the_problems(place: str, value: Any, origin: str, words: s
     assert any(problem.origin == origin and words in problem.why for problem in found)
 
 
+def test_a_name_with_a_line_break_takes_one_line() -> None:
+    with pytest.raises(configs.Invalid) as caught:
+        configs.check(mutated("/linux/sysctl", {"vm.\n\udcff": ""}))
+    assert str(caught.value).startswith("config.json /linux/sysctl/vm.\\n\\udcff: does not belong")
+
+
 def test_all_problems_are_listed() -> None:
     found = configs.problems(mutated("/linux/namespaces", [{"type": "mount"}]))
     assert [problem.origin for problem in found] == [
@@ -468,3 +478,21 @@ class TestBundle:
             configs.read(bundle)
         assert caught.value.origin == "/root/path"
         assert [problem.data()["origin"] for problem in configs.problems(config, bundle)] == ["/root/path"]
+
+
+@given(st.integers(0, 2**64))
+@settings(max_examples=300, deadline=None)
+def test_any_config_is_accepted_or_refused_in_one_line(seed: int) -> None:
+    """Whatever the form allows, the rules can read; and they agree with the list of all problems."""
+    maker = Maker(random.Random(seed))
+    config = maker.valid("config")
+    for _ in range(3):
+        found = configs.problems(config)
+        try:
+            configs.check(config)
+        except configs.Invalid as invalid:
+            assert "\n" not in str(invalid)
+            assert any(problem.origin == invalid.origin for problem in found)
+        else:
+            assert found == []
+        config = maker.spoil(config)
