@@ -47,6 +47,41 @@ def _visible_proc() -> int:
     return proc
 
 
+class RequireKernel(Operation):
+    """Refuse a kernel without the system calls for mounts that naja is built on."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "make sure that this is Linux 5.12 or newer"
+
+    def apply(self, context: Context) -> None:
+        try:
+            # The youngest of them; on no descriptor it does nothing.
+            mounts.mount_setattr(-1)
+        except OSError as error:
+            if error.errno == errno.ENOSYS:
+                raise Unsupported("mount by descriptors", why="naja needs Linux 5.12 or newer") from None
+
+
+class UseUmask(Operation):
+    """Make files and directories with the modes that are asked for, whatever the caller's mask was."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "use the umask 022 for what is made"
+
+    def apply(self, context: Context) -> None:
+        os.umask(0o022)
+
+
 class OpenRoot(Operation):
     """Open the root directory of a container that was joined."""
 
@@ -109,17 +144,14 @@ class MountRoot(Operation):
         return f"bind the root file system {self.path} on itself"
 
     def apply(self, context: Context) -> None:
-        place = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            root = mounts.open_tree(place, recursive=True)
-            # What is mounted on it from now on is the container's alone.
-            mounts.mount_setattr(root, propagation=mounts.MS_SLAVE, recursive=True)
-        except OSError as error:
-            if error.errno == errno.ENOSYS:
-                raise Unsupported(
-                    "this kernel has no mount_setattr(2)", why="naja needs Linux 5.12"
-                ) from None
-            raise
+            place = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError as error:
+            why = "root of the user namespace has to be able to reach it"
+            raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+        root = mounts.open_tree(place, recursive=True)
+        # What is mounted on it from now on is the container's alone.
+        mounts.mount_setattr(root, propagation=mounts.MS_SLAVE, recursive=True)
         if self.shared:
             self._make_parent_private(place)
         mounts.move_mount(root, place)
@@ -149,7 +181,10 @@ class MakeDirectory(Operation):
         return f"make the directory {self.path} if it is missing"
 
     def apply(self, context: Context) -> None:
-        os.close(files.mkdir_in_root(context.descriptors["rootfs"], self.path))
+        try:
+            os.close(files.mkdir_in_root(context.descriptors["rootfs"], self.path))
+        except PermissionError:
+            pass  # Of a FUSE, say; whether the user may enter it shows when the user does.
 
 
 class MakeRootReadonly(Operation):

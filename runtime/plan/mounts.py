@@ -24,9 +24,11 @@ from runtime.operations.rootfs import (
     OpenProc,
     OpenRoot,
     PivotRoot,
+    RequireKernel,
     RequireSelinux,
     SetHostPropagation,
     SetRootPropagation,
+    UseUmask,
 )
 from runtime.operations.target import COVERABLE
 from runtime.plan import cgroup_mounts, devices, sources
@@ -139,7 +141,7 @@ def prepare(request: Request) -> list[Operation]:
 
 def before_hooks(request: Request) -> list[Operation]:
     """Return what the init does to build the root file system, up to the hooks. Raises NajaError."""
-    operations: list[Operation] = [OpenProc()]
+    operations: list[Operation] = [RequireKernel(), UseUmask(), OpenProc()]
     if _linux(request).get("mountLabel"):
         operations.append(RequireSelinux(origin="/linux/mountLabel"))
     of_host, _ = _propagation(request)

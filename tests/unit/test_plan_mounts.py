@@ -25,9 +25,11 @@ from runtime.operations.rootfs import (
     OpenProc,
     OpenRoot,
     PivotRoot,
+    RequireKernel,
     RequireSelinux,
     SetHostPropagation,
     SetRootPropagation,
+    UseUmask,
 )
 from runtime.operations.sources import OpenSource
 from runtime.plan import mounts
@@ -80,12 +82,14 @@ def refusal(of: dict[str, Any], **more: Any) -> NajaError:
 
 def test_a_bare_root_is_prepared_and_pivoted_to() -> None:
     before, after = mounts.before_hooks(request()), mounts.after_hooks(request())
-    assert before[:3] == [
+    assert before[:5] == [
+        RequireKernel(),
+        UseUmask(),
         OpenProc(),
         SetHostPropagation(kernel.MS_SLAVE | kernel.MS_REC, origin=""),
         MountRoot("/bundle/rootfs", shared=False),
     ]
-    assert all(isinstance(operation, MakeDevice | MakeSymlink) for operation in before[3:])
+    assert all(isinstance(operation, MakeDevice | MakeSymlink) for operation in before[5:])
     assert after == [PivotRoot(), ReopenNull()]
     assert mounts.prepare(request()) == []
 
