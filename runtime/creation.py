@@ -6,6 +6,7 @@ import os
 import time
 
 from runtime import cgroups, config, hooks, state
+from runtime.cgroups.warmup import warm_up
 from runtime.config import json
 from runtime.errors import NajaError
 from runtime.linux import process
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.cgroups import Manager
+    from runtime.cgroups import Hierarchies, Manager
     from runtime.plan import Plan
     from runtime.process.launch import Launch
 
@@ -59,6 +60,7 @@ class Creation:
         self.pidfd_socket = pidfd_socket
         self.console = -1
         self.init = 0
+        self._created = now()
         self._gate = gate
         self._systemd = systemd_cgroup
         self._rootless = is_rootless() if rootless is None else rootless
@@ -69,8 +71,10 @@ class Creation:
 
     def make(self, launch: Launch) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
+        hierarchies = cgroups.detect()
+        warm_up(hierarchies)
         self._config, content = config.read(self.bundle)
-        plan = self._compile()
+        plan = self._compile(hierarchies)
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()
@@ -86,13 +90,12 @@ class Creation:
     def plan(self) -> Plan:
         """Return what ``make`` would run. Touches nothing. Raises NajaError."""
         self._config, _ = config.read(self.bundle)
-        return self._compile()
+        return self._compile(cgroups.detect())
 
-    def _compile(self) -> Plan:
+    def _compile(self, hierarchies: Hierarchies) -> Plan:
         console_socket, detached = self._terminal
         terminal = self._config["process"].get("terminal", False)
         check_terminal(terminal, console_socket, detached)
-        hierarchies = cgroups.detect()
         linux = self._config["linux"]
         self._manager: Manager = cgroups.manager(
             linux.get("cgroupsPath", ""),
@@ -127,16 +130,16 @@ class Creation:
             context.handover.append("gate")
         launch.run(plan, context, born=self._born, ready=self._ready)
         self.console = context.descriptors.pop("console", -1)
-        if not self._gate:
-            self._write_record("running", self.init)
 
     def _born(self, pid: int) -> None:
         self.init = pid
-        self._write_record("creating", pid)
+        if self._config.get("hooks"):
+            # They may ask for the state, and expect the pid in it.
+            self._write_record("creating", pid)
 
     def _ready(self) -> None:
-        """The container is created: say so to whoever asked for it."""
-        self._write_record("created", self.init)
+        """The container is created, or about to run: say so to whoever asked for it."""
+        self._write_record("created" if self._gate else "running", self.init)
         if self.pidfd_socket:
             send_pidfd(self.pidfd_socket, self.init)
         if self.pid_file:
@@ -151,7 +154,7 @@ class Creation:
             "start_time": state.start_time(pid),
             "bundle": self.bundle,
             "rootfs": os.path.join(self.bundle, self._config["root"]["path"]),
-            "created": now(),
+            "created": self._created,
             "owner": os.geteuid(),
             "annotations": self._config.get("annotations") or {},
             "rootless": self._rootless,

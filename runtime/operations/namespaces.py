@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Mapping = tuple[int, int, int]
 
 
+_SIGKILL = 9
+
+
 class JoinNamespaces(Operation):
     """Join namespaces by path (config-linux.md, Namespaces)."""
 
@@ -278,4 +281,21 @@ class GiveBirth(Operation):
             context.values["init"] = pid
         else:
             context.actor = INIT
+            # Until it is all set up there is nobody else to end it.
+            process.set_parent_death_signal(_SIGKILL)
             os.setsid()
+
+
+class OutliveRuntime(Operation):
+    """Let the init live on when the runtime has done its part and ends."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "outlive the runtime"
+
+    def apply(self, context: Context) -> None:
+        process.set_parent_death_signal(0)

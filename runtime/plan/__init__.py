@@ -15,6 +15,7 @@ from runtime.operations.namespaces import (
     JoinNamespaces,
     JoinProcess,
     MapIds,
+    OutliveRuntime,
     SetTimeOffsets,
     Unshare,
     UnshareUser,
@@ -124,7 +125,12 @@ def compile_plan(request: Request) -> Plan:
             Phase(
                 INIT,
                 "pivot and identity",
-                _hooks(request, "createContainer") + mounts.after_hooks(request) + process.identity(request),
+                [
+                    *_hooks(request, "createContainer"),
+                    *mounts.after_hooks(request),
+                    *process.identity(request),
+                    OutliveRuntime(),
+                ],
             ),
             Phase(RUNTIME, "created", process.created(request) + ([] if enters_early else enter)),
             _last_phase(request),
@@ -147,7 +153,11 @@ def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str
                 "namespaces",
                 [*process.stage(request, program), *before, JoinProcess(pid, kinds), GiveBirth()],
             ),
-            Phase(INIT, "identity", mounts.join(request, program) + process.identity(request, program)),
+            Phase(
+                INIT,
+                "identity",
+                [*mounts.join(request, program), *process.identity(request, program), OutliveRuntime()],
+            ),
             Phase(
                 RUNTIME,
                 "created",
