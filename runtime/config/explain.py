@@ -39,10 +39,6 @@ class Problem:
         self.origin = origin
         self.why = why
 
-    def data(self) -> dict[str, str]:
-        """Return the problem as a JSON object."""
-        return {"origin": self.origin, "why": self.why}
-
     def __str__(self) -> str:
         return f"{self.origin or '/'}: {self.why}"
 
@@ -126,8 +122,10 @@ def _sentence(error: ValidationError) -> str:
         case "type":
             expected = _ARTICLES[wanted]
         case "enum":
-            choices = ", ".join(map(repr, wanted[:_MOST])) + (" …" if len(wanted) > _MOST else "")
-            return f"expected one of {choices}, found {_show(error.instance)}" + _near(error.instance, wanted)
+            near = _near(error.instance, wanted)
+            choices = f"{len(wanted)} words" if near else ", ".join(map(repr, wanted[:_MOST]))
+            more = " …" if len(wanted) > _MOST and not near else ""
+            return f"expected one of {choices}{more}, found {_show(error.instance)}{near}"
         case "minimum" | "maximum":
             schema: Any = error.schema
             low, high = schema.get("minimum"), schema.get("maximum")

@@ -477,7 +477,7 @@ class TestBundle:
         with pytest.raises(configs.Invalid, match=words) as caught:
             configs.read(bundle)
         assert caught.value.origin == "/root/path"
-        assert [problem.data()["origin"] for problem in configs.problems(config, bundle)] == ["/root/path"]
+        assert [problem.origin for problem in configs.problems(config, bundle)] == ["/root/path"]
 
 
 @given(st.integers(0, 2**64))

@@ -33,12 +33,15 @@ def spec(command: Command, log: Log) -> None:
 
 
 def validate(command: Command, log: Log) -> int:
-    """Report every problem of a config.json. Returns 1 where there is one."""
-    del log
+    """Report every problem of a config.json; warn of names that look misspelled. Returns 1 for a problem."""
     from runtime import config
+    from runtime.config import spelling
 
     bundle = _bundle(command)
-    problems = config.problems(config.load(bundle), bundle)
+    document = config.load(bundle)
+    problems = config.problems(document, bundle)
+    for suspect in spelling.suspects(document):
+        log.warning(str(suspect))
     if command.options["json"]:
         found = [{"origin": problem.origin, "why": problem.why} for problem in problems]
         show(json.dumps(found, indent=2) + "\n")
