@@ -78,6 +78,10 @@ def install() -> None:
         descriptor = os.open(_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
+    if descriptor < 3:
+        # The caller closed stdin, stdout or stderr, and this file must not pass for one of them.
+        os.close(descriptor)
+        return
     length = int.from_bytes(os.pread(descriptor, _LENGTH, 0), "little")
     magic, index = marshal.loads(os.pread(descriptor, length, _LENGTH))
     if magic == MAGIC_NUMBER:
