@@ -64,3 +64,14 @@ def test_a_path_with_quotes_is_no_code() -> None:
     text = launcher.script("/usr/bin/python3", '/it\'s "here"', "/p\n")
     compile(text, "naja", "exec")
     assert len(text.splitlines()) == len(launcher._SCRIPT.splitlines())
+
+
+def test_no_file_of_naja_passes_for_a_standard_stream(naja: Path) -> None:
+    result = subprocess.run(
+        ["/bin/sh", "-c", f"exec {naja} --version <&- 2>&-"], capture_output=True, check=True
+    )
+    assert result.stdout.startswith(b"naja version ")
+    result = subprocess.run(
+        ["/bin/sh", "-c", f"exec {naja} --version <&- >&-"], capture_output=True, check=True
+    )
+    assert result.stderr == b""
