@@ -101,6 +101,13 @@ class Systemd:
                     return str(result)
 
 
+def attach(unit: str, pid: int) -> None:
+    """Let the calling user's systemd move a process into one of its units. Raises NajaError."""
+    with Systemd(user=True) as systemd:
+        what = f"attach process {pid} to systemd unit {unit}"
+        systemd.call(what, "AttachProcessesToUnit", "ssau", unit, "", [pid])
+
+
 def _connect(address: str) -> socket.socket:
     """Connect to a bus and say who we are: the kernel tells it, so that it is right in a user namespace."""
     connection = socket.socket(socket.AF_UNIX)

@@ -488,13 +488,20 @@ class EnterCgroup(Operation):
                 ) from None
 
     def _enter(self, directory: str, pid: int) -> None:
+        unit = os.path.basename(directory)
         try:
             move(directory, pid)
         except OSError as error:
-            if error.errno != errno.EBUSY or not self.beside:
+            if error.errno == errno.EBUSY and self.beside:
+                # The container made cgroups of its own below this one, so it takes no processes.
+                move(_cgroup_of(self.beside, directory), pid)
+            elif error.errno in DENIED and unit.endswith(".scope"):
+                # From one unit of a user to another only the user's systemd may move a process.
+                from runtime.cgroups.bus import attach
+
+                attach(unit, pid)
+            else:
                 raise
-            # The container made cgroups of its own below this one, so it takes no processes.
-            move(_cgroup_of(self.beside, directory), pid)
 
 
 def move(directory: str, pid: int) -> None:
