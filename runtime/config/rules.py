@@ -184,10 +184,17 @@ def _scheduler(scheduler: Config | None) -> Findings:
 
 
 def is_list(text: str) -> bool:
-    """Tell whether a text is a list of numbers and ranges as in cpuset(7), maybe empty."""
+    """Tell whether a text is a list of numbers and ranges as in cpuset(7), maybe empty.
+
+    A range may have a step behind it, as in 0-15:2/4: two of every four.
+    """
     for part in text.split(",") if text else ():
-        first, dash, last = part.partition("-")
+        span, colon, step = part.partition(":")
+        first, dash, last = span.partition("-")
         if not _is_number(first) or (dash and not (_is_number(last) and int(first) <= int(last))):
+            return False
+        used, _, group = step.partition("/")
+        if colon and not (dash and _is_number(used) and _is_number(group)):
             return False
     return True
 
