@@ -474,3 +474,25 @@ def test_a_cgroup_mount_of_version_1(root: Root) -> None:
     below = {point: value for point, value in found.items() if point.startswith("/sys/fs/cgroup")}
     assert sorted(below) == ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"]
     assert all("ro" in words for _, words in below.values())
+
+
+def test_a_cgroup_that_could_not_be_made_is_not_shown(root: Root) -> None:
+    """Without root (CVE-2023-25809): rather nothing than the cgroups of others."""
+    host: dict[str, Any] = {
+        "cgroup_mounts": {"pids": "/sys/fs/cgroup/pids"},
+        "cgroup_paths": {"pids": "/never/made"},
+        "rootless": True,
+    }
+    root.usual_mounts().mount("/sys/fs/cgroup", "cgroup", "ro")
+    found = root.set_up(table, **host)
+    assert [point for point in found if point.startswith("/sys")] == ["/sys/fs/cgroup"]
+    assert "ro" in options_of(found, "/sys/fs/cgroup")
+
+
+def test_modes_do_not_depend_on_the_callers_umask(root: Root) -> None:
+    def work() -> Any:
+        os.umask(0o077)
+        root.usual_mounts().mount("/made/here", "tmpfs")
+        return root.set_up(lambda _: [stat.S_IMODE(os.stat(path).st_mode) for path in ("/made", "/dev/null")])
+
+    assert in_child(work) == [0o755, 0o666]

@@ -178,6 +178,26 @@ def test_a_mount_on_the_way_is_noticed(root: Root) -> None:
     assert in_child(work) == errno.EXDEV
 
 
+def test_a_masked_procfs_serves_where_no_other_may_be_mounted(root: Root, tmp_path: Path) -> None:
+    """In a container whose own procfs is masked: what can be seen is used, nothing masked is opened."""
+    give_away(root, tmp_path)
+
+    def probe(context: Context) -> Any:
+        proc = context.descriptors["proc"]
+        os.close(files.open_beneath(proc, "self/oom_score_adj", os.O_RDWR))
+        try:
+            files.open_beneath(proc, "keys", os.O_PATH)
+        except OSError as error:
+            return error.errno, os.stat("/proc/keys").st_rdev
+
+    def work() -> Any:
+        private_host()
+        kernel.move_mount(kernel.open_tree(files.AT_FDCWD, "/dev/null"), os.open("/proc/keys", os.O_PATH))
+        return root.usual_mounts().set_up(probe, user=True)
+
+    assert in_child(work) == (errno.EXDEV, NULL)
+
+
 @pytest.mark.parametrize("fake", ["link", "file", "zero", "none"])
 def test_a_fake_null_device_is_no_mask(root: Root, fake: str) -> None:
     """CVE-2025-31133, CVE-2025-62161: the image's /dev/null decides nothing."""
