@@ -62,31 +62,35 @@ class Compiler:
         constants = "".join(f"\n{name} = {text}\n" for text, name in self.constants.items())
         return _HEADER + constants + "".join(f"\n\n{text}" for text in self.functions.values())
 
-    def resolve(self, schema: Schema, file: str) -> tuple[Schema, str, str]:
-        """Follow a reference; return (schema, its file, the name of its function, "" if not shared)."""
+    def resolve(self, schema: Schema, file: str, name: str) -> tuple[Schema, str, str]:
+        """Follow references; return the schema, its file, and the name of its function.
+
+        That is ``name`` where nothing is followed, and the same for all who refer to the schema.
+        """
         unknown = schema.keys() - _KNOWN
         if unknown:
             raise NajaError(f"{file}: the compiler does not know the keyword {min(unknown)!r}")
+        if {"properties", "additionalProperties"} <= schema.keys():
+            raise NajaError(f"{file}: the compiler does not know additionalProperties beside properties")
         if "$ref" not in schema:
-            return schema, file, ""
+            return schema, file, name
         if schema.keys() - _ANNOTATIONS != {"$ref"}:
             raise NajaError(f"{file}: $ref with a keyword beside it")
         target, _, pointer = schema["$ref"].partition("#")
         target = target or file
-        found, name = self.files[target], target.removesuffix(".json")
+        found, shared = self.files[target], target.removesuffix(".json")
         if pointer:
             key = pointer.removeprefix("/$defs/")
             found = found["$defs"][key]
-            name = key if name in {"types", "platforms"} else f"{name}_{key}"
-        return found, target, name
+            shared = key if shared in {"types", "platforms"} else f"{shared}_{key}"
+        return self.resolve(found, target, shared)
 
     def refused(self, schema: Schema, file: str, name: str, value: str) -> tuple[str, str]:
         """Return an expression that is true where ``value`` is invalid, and the pointer to add then.
 
         ``value`` may be evaluated once only; it is bound to ``item`` where that is not enough.
         """
-        schema, file, shared = self.resolve(schema, file)
-        name = shared or name
+        schema, file, name = self.resolve(schema, file, name)
         if "enum" in schema:
             return f"{value} not in {self.constant(name, repr(tuple(schema['enum'])))}", ""
         kind = schema["type"]

@@ -211,10 +211,12 @@ def test_unknown_patterns_stop_the_compiler(expression: str) -> None:
         {"type": "object", "oneOf": []},
         {"type": "integer", "maximum": 3},
         {"$ref": "x.json", "type": "object"},
+        {"type": "object", "properties": {}, "additionalProperties": {"type": "string"}},
+        {"$ref": "#/$defs/hidden"},
     ],
 )
 def test_unknown_keywords_stop_the_compiler(schema: Any) -> None:
-    root = {"type": "object", "properties": {"a": schema}}
+    root = {"type": "object", "properties": {"a": schema}, "$defs": {"hidden": {"not": {}}}}
     with pytest.raises(NajaError):
         compiler.Compiler({"x.json": root}).module("x.json")
 
