@@ -35,7 +35,7 @@ class Stranger:
         self.process = subprocess.Popen(["unshare", "--net", "sleep", "1000"])
         own = os.stat(OWN).st_ino
         wait_until(lambda: os.stat(f"/proc/{self.process.pid}/ns/net").st_ino != own, what="unshare")
-        self.servers: list[subprocess.Popen[str]] = []
+        self.servers: list[subprocess.Popen[bytes]] = []
 
     @property
     def pid(self) -> int:
@@ -50,7 +50,7 @@ class Stranger:
     def serve(self, port: int, text: str) -> None:
         """Answer every TCP connection with a text."""
         words = ["busybox", "nc", "-ll", "-p", str(port), "-e", "echo", text]
-        self.servers.append(subprocess.Popen(self.command(*words), text=True))
+        self.servers.append(subprocess.Popen(self.command(*words)))
         wait_until(lambda: f":{port:04X} " in self.run("cat", "/proc/net/tcp", "/proc/net/tcp6"))
 
     def ask(self, address: str, port: int) -> str:
@@ -60,7 +60,7 @@ class Stranger:
         return done.stdout.strip()
 
     def end(self) -> None:
-        for process in (*self.servers, self.process):
+        for process in [*self.servers, self.process]:
             process.kill()
             process.wait()
 

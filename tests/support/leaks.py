@@ -79,7 +79,9 @@ class Watch:
         found += [f"cgroup {path}" for path in cgroups_named(self.tag)]
         for root in self.roots:
             names = os.listdir(root) if os.path.isdir(root) else []
-            found += [f"state {os.path.join(root, name)}" for name in names if not name.startswith(".")]
+            paths = [os.path.join(root, name) for name in names if not name.startswith(".")]
+            # A container's state is a directory; filters that are kept for the next one are files.
+            found += [f"state {path}" for path in paths if os.path.isdir(path)]
         return found
 
     def clean(self) -> None:
