@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from runtime.cgroups import Manager
     from runtime.process.launch import Launch
+    from runtime.process.notify import Notifications
 
 _SIGKILL = 9
 
@@ -146,12 +147,36 @@ class Container:
             status = self.status()
             if status != "created":
                 raise NajaError(_WHY_NOT_STARTED.get(status, f"cannot start a container that is {status}"))
+            notifications = self._notifications()
             self._open_gate()
             self._record["status"] = "running"
             self._directory.write(self._record)
             self._poststart()
         finally:
             self._directory.unlock()
+        if notifications:
+            self.wait_until_ready(notifications)
+
+    def _notifications(self) -> Notifications | None:
+        """Return what the container will say to $NOTIFY_SOCKET, where it was created for that."""
+        host = os.environ.get("NOTIFY_SOCKET", "")
+        if not (host and self._record["notify"]):
+            return None
+        from runtime.process.notify import Notifications
+
+        return Notifications(host, self._directory)
+
+    def wait_until_ready(self, notifications: Notifications) -> None:
+        """Pass on what the container says to $NOTIFY_SOCKET until it is ready, or has ended."""
+        pid = self._record["pid"]
+        try:
+            pidfd = process.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        if state.alive(pid, self._record["start_time"]):
+            notifications.wait_until_ready(pid, pidfd)
+        os.close(pidfd)
+        notifications.close()
 
     def _open_gate(self) -> None:
         from runtime.linux.channel import Channel, ChannelClosed
@@ -373,9 +398,12 @@ def run(
                 raise
             creation.directory.unlock()
             if attached is None:
+                if creation.notifications:
+                    container.wait_until_ready(creation.notifications)
                 return 0
             if creation.console >= 0:
                 attached.relay(creation.console)
+            attached.notifications = creation.notifications
             code = attached.wait(creation.init)
         finally:
             if attached:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runtime.cgroups import Hierarchies, Manager
     from runtime.plan import Plan
     from runtime.process.launch import Launch
+    from runtime.process.notify import Notifications
 
 _SIGKILL = 9
 
@@ -54,13 +55,16 @@ class Creation:
         state.check_id(id)
         self.id = id
         self.bundle = os.path.abspath(bundle)
-        self.root = root
+        self.root = os.path.abspath(root)
         self.warn = warn
         self.pid_file = pid_file
         self.pidfd_socket = pidfd_socket
         self.console = -1
         self.init = 0
+        #: What the container says to $NOTIFY_SOCKET, where it starts at once.
+        self.notifications: Notifications | None = None
         self._created = now()
+        self._notify = os.environ.get("NOTIFY_SOCKET", "")
         self._gate = gate
         self._systemd = systemd_cgroup
         self._rootless = is_rootless() if rootless is None else rootless
@@ -78,6 +82,8 @@ class Creation:
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()
+            if self._notify:
+                self.directory.make_subdirectory("notify")
             self._manager.intend()
             self._write_record("creating", os.getpid())
             self.directory.write_file("config.json", content)
@@ -97,6 +103,10 @@ class Creation:
         terminal = self._config["process"].get("terminal", False)
         check_terminal(terminal, console_socket, detached)
         linux = self._config["linux"]
+        if self._notify:
+            from runtime.process import notify
+
+            self._config = notify.expose(self._config, os.path.join(self.root, self.id, notify.DIRECTORY))
         self._manager: Manager = cgroups.manager(
             linux.get("cgroupsPath", ""),
             self.id,
@@ -128,6 +138,10 @@ class Creation:
         if self._gate:
             context.descriptors["gate"] = self.directory.listen("gate")
             context.handover.append("gate")
+        if self._notify and not self._gate:
+            from runtime.process.notify import Notifications
+
+            self.notifications = Notifications(self._notify, self.directory)
         launch.run(plan, context, born=self._born, ready=self._ready)
         self.console = context.descriptors.pop("console", -1)
 
@@ -158,6 +172,7 @@ class Creation:
             "owner": os.geteuid(),
             "annotations": self._config.get("annotations") or {},
             "rootless": self._rootless,
+            "notify": bool(self._notify),
             "cgroup": self._manager.record(),
         }
         self.directory.write(self.record)

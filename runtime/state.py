@@ -172,6 +172,15 @@ class StateDirectory:
         connection.connect(f"/proc/self/fd/{self._descriptor}/{name}")
         return connection
 
+    def make_subdirectory(self, name: str) -> str:
+        """Make a directory beside the record, that everyone may enter. Returns its path. Raises OSError."""
+        os.mkdir(name, 0o755, dir_fd=self._descriptor)
+        return os.path.join(self.path, name)
+
+    def subdirectory(self, name: str) -> OpenDirectory:
+        """Open a directory beside the record, for the time of a ``with``. Raises OSError."""
+        return OpenDirectory(os.open(name, _DIRECTORY, dir_fd=self._descriptor))
+
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record; a reader sees the old one or the new one. Raises NajaError."""
         try:
@@ -207,6 +216,19 @@ class StateDirectory:
         """Close the descriptors, and so give up the lock."""
         os.close(self._descriptor)
         os.close(self._root_descriptor)
+
+
+class OpenDirectory:
+    """A directory's descriptor, closed at the end of a ``with``."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 def _make_root(root: str) -> None:

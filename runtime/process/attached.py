@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runtime.process.notify import Notifications
+
 _CHUNK = 65536
 _TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 
@@ -41,6 +43,8 @@ class Attached:
         self._saved_wakeup = _signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         self._terminal: Terminal | None = None
         self._pid = 0
+        #: What the container says to $NOTIFY_SOCKET, to be passed on.
+        self.notifications: Notifications | None = None
 
     def relay(self, console: int) -> None:
         """Connect the caller's stdin and stdout with the master of the container's terminal."""
@@ -58,6 +62,9 @@ class Attached:
         poll.register(self._wakeup, select.POLLIN)
         if self._terminal:
             self._terminal.register(poll)
+        notify = self.notifications.fileno() if self.notifications else -1
+        if notify >= 0:
+            poll.register(notify, select.POLLIN)
         code: int | None = None
         while code is None:
             for ready, _ in poll.poll():
@@ -65,6 +72,8 @@ class Attached:
                     self._forward(pidfd)
                 elif ready == pidfd:
                     code = _reap(pid)
+                elif ready == notify and self.notifications:
+                    self.notifications.forward(pid)
                 elif self._terminal:
                     self._terminal.move(ready, poll)
         os.close(pidfd)

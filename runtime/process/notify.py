@@ -1,0 +1,95 @@
+"""Readiness: what a container says to sd_notify(3) is passed on to whoever waits for naja.
+
+A service manager gives naja a socket in $NOTIFY_SOCKET, which no container could reach. So a
+directory of the container's state is bound into it, with a socket of naja's own, and the command
+that starts the container (``start``, or ``run``) passes its messages on.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.state import StateDirectory
+
+#: Where a container finds the socket, as with runc.
+_INSIDE = "/run/notify"
+_NAME = "notify.sock"
+DIRECTORY = "notify"
+
+_LONGEST_MESSAGE = 65536
+
+
+def expose(config: dict[str, Any], directory: str) -> dict[str, Any]:
+    """Return a config with the socket in it: a mount of the host's ``directory``, and a variable."""
+    mount = {
+        "destination": _INSIDE,
+        "type": "bind",
+        "source": directory,
+        "options": ["bind", "ro", "nosuid", "noexec", "nodev"],
+    }
+    process = config["process"]
+    kept = [entry for entry in process.get("env") or () if not entry.startswith("NOTIFY_SOCKET=")]
+    return {
+        **config,
+        "mounts": [*(config.get("mounts") or ()), mount],
+        "process": {**process, "env": [*kept, f"NOTIFY_SOCKET={_INSIDE}/{_NAME}"]},
+    }
+
+
+class Notifications:
+    """The socket that a container sends its messages to, and the way on from there."""
+
+    def __init__(self, host: str, state: StateDirectory) -> None:
+        """Bind the container's socket; ``host`` is the caller's $NOTIFY_SOCKET. Raises NajaError."""
+        #: An abstract socket's name begins with "@" in the environment, and with a NUL in the kernel.
+        self._host = "\0" + host[1:] if host.startswith("@") else host
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            with state.subdirectory(DIRECTORY) as descriptor:
+                path = f"/proc/self/fd/{descriptor}/{_NAME}"
+                self._socket.bind(path)
+                # The container's user may be anybody; who reaches the directory is in the container.
+                os.chmod(path, 0o777)
+        except OSError as error:
+            raise NajaError.from_os_error("bind the container's notify socket", error) from None
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def forward(self, pid: int) -> bool:
+        """Pass one message on; tell whether it said that the container is ready.
+
+        To that is added which process the service's main one is. Raises NajaError.
+        """
+        message = self._socket.recv(_LONGEST_MESSAGE)
+        ready = b"READY=1" in message.split(b"\n")
+        if ready:
+            message = b"MAINPID=%d\n" % pid + message
+        try:
+            self._socket.sendto(message, self._host)
+        except OSError as error:
+            raise NajaError.from_os_error(f"notify {self._host}", error) from None
+        return ready
+
+    def wait_until_ready(self, pid: int, pidfd: int) -> None:
+        """Pass messages on until the container is ready, or its process has ended."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(pidfd, select.POLLIN)
+        while True:
+            for ready, _ in poll.poll():
+                if ready == pidfd or self.forward(pid):
+                    return
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
