@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import NajaError
 from tests.support.child import in_child
-from tests.support.rooting import OUTSIDE, Root, mounts_inside, private_host
+from tests.support.rooting import Root, mounts_inside, private_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -266,7 +266,7 @@ def test_idmapped_mount(root: Root, tmp_path: Path) -> None:
 
 
 def test_idmapped_to_the_containers_user_namespace(root: Root, tmp_path: Path) -> None:
-    give_away(root, tmp_path)
+    root.give_away()
     source = tmp_path / "source"
     source.mkdir()
     (source / "file").write_text("x")
@@ -279,20 +279,12 @@ def test_idmapped_to_the_containers_user_namespace(root: Root, tmp_path: Path) -
     assert root.mount("/data", "bind", "idmap", source=str(source)).set_up(probe, user=True) == [5, 6]
 
 
-def give_away(root: Root, tmp_path: Path) -> None:
-    """Let root of the user namespace own the root file system, and reach it."""
-    for path in [root.path, *root.path.rglob("*")]:
-        os.chown(path, OUTSIDE, OUTSIDE)
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        directory.chmod(directory.stat().st_mode | 0o011)
-
-
 def test_in_a_user_namespace(root: Root, tmp_path: Path) -> None:
     """Devices are bound, procfs and sysfs are the namespace's own, sources need not be reachable."""
     secret = tmp_path / "secret"
     secret.mkdir(mode=0o700)
     (secret / "file").write_text("reached")
-    give_away(root, tmp_path)
+    root.give_away()
     root.usual_mounts().mount("/sys", "sysfs", "ro").mount("/data", "bind", source=str(secret / "file"))
     (root.path / "data").rmdir()
 
@@ -308,9 +300,9 @@ def test_in_a_user_namespace(root: Root, tmp_path: Path) -> None:
     assert device == os.makedev(1, 3)
 
 
-def test_sysfs_of_the_host_where_none_may_be_mounted(root: Root, tmp_path: Path) -> None:
+def test_sysfs_of_the_host_where_none_may_be_mounted(root: Root) -> None:
     """Without a network namespace of its own; all of it is read-only then (CVE-2023-25809)."""
-    give_away(root, tmp_path)
+    root.give_away()
     root.usual_mounts().mount("/sys", "sysfs", "ro", "nosuid")
     found = root.set_up(table, user=True, network=False)
     below = {point: words for point, (_, words) in found.items() if point.startswith("/sys")}

@@ -178,9 +178,9 @@ def test_a_mount_on_the_way_is_noticed(root: Root) -> None:
     assert in_child(work) == errno.EXDEV
 
 
-def test_a_masked_procfs_serves_where_no_other_may_be_mounted(root: Root, tmp_path: Path) -> None:
+def test_a_masked_procfs_serves_where_no_other_may_be_mounted(root: Root) -> None:
     """In a container whose own procfs is masked: what can be seen is used, nothing masked is opened."""
-    give_away(root, tmp_path)
+    root.give_away()
 
     def probe(context: Context) -> Any:
         proc = context.descriptors["proc"]
@@ -325,7 +325,7 @@ def test_a_read_only_bind_is_read_only_from_the_start(root: Root, host: Path) ->
     assert in_child(run) == [False, True], "the root, then the bind"
 
 
-def test_locked_flags_stay(root: Root, host: Path, tmp_path: Path) -> None:
+def test_locked_flags_stay(root: Root, host: Path) -> None:
     """What a user namespace inherited read-only cannot be made writable, and to ask for it is an error."""
 
     def readonly_source() -> None:
@@ -343,21 +343,11 @@ def test_locked_flags_stay(root: Root, host: Path, tmp_path: Path) -> None:
 
         return in_child(work)
 
-    give_away(root, tmp_path)
+    root.give_away()
     host.chmod(0o755)
     assert {"ro", "nodev", "nosuid"} <= set(bind("nosuid"))
     with pytest.raises(NajaError, match="locked"):
         bind("rw")
-
-
-def give_away(root: Root, tmp_path: Path) -> None:
-    """Let root of the user namespace own the root file system, and reach it."""
-    from tests.support.rooting import OUTSIDE
-
-    for path in [root.path, *root.path.rglob("*")]:
-        os.chown(path, OUTSIDE, OUTSIDE)
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        directory.chmod(directory.stat().st_mode | 0o011)
 
 
 def test_mounts_do_not_leak_to_a_shared_host(root: Root) -> None:

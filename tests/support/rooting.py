@@ -49,6 +49,14 @@ class Root:
         self.mount("/proc", "proc").mount("/dev", "tmpfs", "nosuid", "mode=755")
         return self.mount("/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620")
 
+    def give_away(self) -> None:
+        """Let root of the tests' user namespace own the root file system, and reach it."""
+        for path in [self.path, *self.path.rglob("*")]:
+            os.chown(path, OUTSIDE, OUTSIDE)
+        # pytest's directories, which only their owner may enter.
+        for directory in list(self.bundle.parents)[:3]:
+            directory.chmod(directory.stat().st_mode | 0o011)
+
     def set_up(
         self,
         probe: Callable[[Context], Any],
