@@ -21,6 +21,7 @@ _ORIGIN = "/linux/resources/devices"
 
 #: What every container may use, whatever its rules say: the devices that config-linux.md (Default
 #: Devices) promises, terminals, tun; and to make nodes of all sorts, which gives no access to them.
+#: Not 5:1, which is the host's console: a container's /dev/console is a terminal of its own.
 DEFAULTS: list[Rule] = [
     (True, "c", ANY, ANY, "m"),
     (True, "b", ANY, ANY, "m"),
@@ -30,7 +31,6 @@ DEFAULTS: list[Rule] = [
     (True, "c", 1, 8, "rwm"),  # /dev/random
     (True, "c", 1, 9, "rwm"),  # /dev/urandom
     (True, "c", 5, 0, "rwm"),  # /dev/tty
-    (True, "c", 5, 1, "rwm"),  # /dev/console
     (True, "c", 5, 2, "rwm"),  # /dev/ptmx
     (True, "c", 10, 200, "rwm"),  # /dev/net/tun
     (True, "c", 136, ANY, "rwm"),  # /dev/pts/*

@@ -85,7 +85,6 @@ def test_v1_exceptions_of_the_defaults() -> None:
         "c 1:8 rwm",
         "c 1:9 rwm",
         "c 5:0 rwm",
-        "c 5:1 rwm",
         "c 5:2 rwm",
         "c 10:200 rwm",
         "c 136:* rwm",
