@@ -1,0 +1,153 @@
+"""The verbs that look at running containers or change them: ps, top, events, update, plan."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.bundle import Bundle
+from tests.support.command import Runtime
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def running(naja: Runtime, bundle: Bundle) -> Bundle:
+    """A container with two processes, a shell and a sleep."""
+    bundle.config["linux"]["resources"]["memory"] = {"limit": 64 << 20}
+    bundle.shell("sleep 1000; true")
+    naja.run_detached(bundle)
+    wait_until(lambda: len(pids(naja, bundle)) == 2)
+    return bundle
+
+
+def pids(naja: Runtime, bundle: Bundle) -> list[int]:
+    found: list[int] = json.loads(naja.run("ps", "--format", "json", bundle.id).stdout)
+    return found
+
+
+def test_ps(naja: Runtime, running: Bundle) -> None:
+    init, child = sorted(pids(naja, running))
+    assert init == naja.state(running)["pid"]
+    title, *lines = naja.run("ps", running.id).stdout.splitlines()
+    assert "PID" in title
+    assert [int(line.split()[1]) for line in lines] == [init, child]
+    title, *lines = naja.run("ps", running.id, "-o", "pid,comm").stdout.splitlines()
+    assert sorted(line.split() for line in lines) == sorted([[str(init), "sh"], [str(child), "sleep"]])
+    assert "no column PID" in naja.run("ps", running.id, "-o", "comm=", check=False).stderr
+
+
+def test_events_once(naja: Runtime, running: Bundle) -> None:
+    event = json.loads(naja.run("events", "--stats", running.id).stdout)
+    assert event["type"] == "stats"
+    assert event["id"] == running.id
+    assert event["data"]["pids"]["current"] == 2
+    assert event["data"]["memory"]["usage"]["limit"] == 64 << 20
+
+
+def test_events_until_the_end(naja: Runtime, running: Bundle) -> None:
+    command = naja.command("events", "--interval=100ms", running.id)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as events:
+        assert events.stdout is not None
+        assert json.loads(events.stdout.readline())["type"] == "stats"
+        naja.delete(running, "--force")
+        rest = events.stdout.read()
+    assert events.returncode == 0
+    assert all(json.loads(line)["type"] == "stats" for line in rest.splitlines())
+
+
+def test_events_tell_of_memory_that_ran_out(naja: Runtime, bundle: Bundle) -> None:
+    bundle.config["linux"]["resources"]["memory"] = {"limit": 8 << 20}
+    bundle.shell("read line; x=$(dd if=/dev/zero bs=1M count=64 | tr '\\0' x); sleep 1000")
+    reader, writer = os.pipe()
+    naja.run_detached(bundle, stdin=reader)
+    with subprocess.Popen(naja.command("events", bundle.id), stdout=subprocess.PIPE, text=True) as events:
+        assert events.stdout is not None
+        wait_until(lambda: _watches(events.pid))
+        os.write(writer, b"go\n")
+        assert json.loads(events.stdout.readline()) == {"type": "oom", "id": bundle.id}
+        naja.delete(bundle, "--force")
+    os.close(reader)
+    os.close(writer)
+
+
+def _watches(pid: int) -> bool:
+    """Tell whether a process waits for events of the kernel's."""
+    links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+    return any("eventfd" in link or link.endswith("memory.events") for link in links)
+
+
+def test_update(naja: Runtime, running: Bundle) -> None:
+    naja.run("update", "--memory", "32m", "--pids-limit=20", running.id)
+    assert limits(naja, running) == (32 << 20, 20)
+    naja.run("update", "--resources=-", running.id, input='{"memory": {"limit": 50331648}}')
+    assert limits(naja, running) == (48 << 20, 20)
+    naja.run("update", "--resources", "-", running.id, input='{"pids": {"limit": 30}}')
+    assert limits(naja, running) == (48 << 20, 30)
+
+
+def limits(naja: Runtime, bundle: Bundle) -> tuple[int, int]:
+    data = json.loads(naja.run("events", "--stats", bundle.id).stdout)["data"]
+    return data["memory"]["usage"]["limit"], data["pids"]["limit"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"memory": {"limit": "32m"}}', '{"memory": 5}'])
+def test_update_refuses_what_is_no_limit(naja: Runtime, running: Bundle, text: str) -> None:
+    result = naja.run("update", "--resources=-", running.id, input=text, check=False)
+    assert result.status == 1
+    assert result.stderr.count("\n") == 1
+    assert "internal error" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"args": "ls", "cwd": "/"}', '{"args": ["ls"], "cwd": "x"}']
+)
+def test_exec_refuses_what_is_no_process(naja: Runtime, running: Bundle, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "process.json"
+    path.write_text(text)
+    result = naja.run("exec", "--process", str(path), running.id, check=False)
+    assert result.status == 255
+    assert result.stderr.count("\n") == 1
+    assert "internal error" not in result.stderr
+
+
+def test_top(naja: Runtime, running: Bundle) -> None:
+    title, row = naja.run("top", "--once", "--interval=50ms").stdout.splitlines()
+    assert title.split() == ["ID", "PIDS", "CPU", "MEMORY", "LIMIT"]
+    assert row.split()[:2] == [running.id, "2"]
+    assert row.endswith("64.0 MiB")
+
+
+def test_a_plan_needs_no_privilege(naja: Runtime, bundle: Bundle) -> None:
+    nobody: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
+    if subprocess.run(["test", "-x", naja.argv[0]], **nobody, check=False).returncode or _is_private(naja):
+        pytest.skip("the installed naja, or its Python, is not for other users to run")
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        os.mkdir(f"{directory}/rootfs")
+        Path(directory, "config.json").write_text(json.dumps(bundle.config))
+        assert "[/root/path]" in naja.run("plan", directory, **nobody).stdout
+        phases = json.loads(naja.run("plan", "--json", directory, **nobody).stdout)
+    assert isinstance(phases, list)
+    assert naja.ids() == []
+
+
+def _is_private(naja: Runtime) -> bool:
+    """Tell whether the interpreter of the installed command lies where only root may go."""
+    interpreter = Path(naja.argv[0]).read_text().split()[0].removeprefix("#!")
+    return any(not parent.stat().st_mode & 0o001 for parent in Path(interpreter).resolve().parents)
+
+
+def test_the_root_option_may_be_relative(naja: Runtime, running: Bundle) -> None:
+    root, name = os.path.split(naja.root)
+    result = subprocess.run(
+        [*naja.argv, "--root", name, "list", "-q"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"{running.id}\n"
