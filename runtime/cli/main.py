@@ -62,7 +62,8 @@ def execute(program: str, words: Sequence[str]) -> int:
             # Not the module traceback, which would have to be imported first.
             sys.__excepthook__(type(error), error, error.__traceback__)
         log.error(_in_one_line(error))
-        return VERBS[rest[0]].failure if rest and not isinstance(error, UsageError) else 1
+        verb = VERBS.get(rest[0]) if rest and not isinstance(error, UsageError) else None
+        return verb.failure if verb else 1
 
 
 def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) -> int:
