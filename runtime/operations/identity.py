@@ -13,6 +13,11 @@ from runtime.operations.base import Context, Operation
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _DEV_NULL = os.makedev(1, 3)
+_LONGEST_LINE = 65536
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class JoinSessionKeyring(Operation):
@@ -142,34 +147,39 @@ class FindHome(Operation):
         return f"look up the home directory of user {self.uid} in /etc/passwd"
 
     def apply(self, context: Context) -> None:
-        context.values["home"] = home_of(_read_in_root("/etc/passwd"), self.uid)
+        passwd = _open_in_root("/etc/passwd")
+        context.values["home"] = home_of(passwd, self.uid) if passwd else "/"
 
 
-def home_of(passwd: bytes, uid: int) -> str:
+def home_of(passwd: BinaryIO, uid: int) -> str:
     """Return the home directory of a user by an /etc/passwd file (passwd(5)), "/" where unknown."""
     wanted = str(uid).encode()
-    for line in passwd.split(b"\n"):
-        # name:password:uid:gid:comment:home:shell
-        fields = line.split(b":")
-        if len(fields) > 5 and fields[2] == wanted and fields[5]:
-            return os.fsdecode(fields[5])
+    with passwd:
+        # In pieces, for the file is the image's and may be of any size.
+        while line := passwd.readline(_LONGEST_LINE):
+            # name:password:uid:gid:comment:home:shell
+            fields = line.rstrip(b"\n").split(b":")
+            if len(fields) > 5 and fields[2] == wanted and fields[5]:
+                return os.fsdecode(fields[5])
     return "/"
 
 
-def _read_in_root(path: str) -> bytes:
-    """Return the content of a regular file of the container, nothing where there is none."""
+def _open_in_root(path: str) -> BinaryIO | None:
+    """Open a regular file of the container's, None where there is none."""
     root = os.open("/", _DIRECTORY)
     try:
         descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        # The file is the image's: whatever is there instead, the user has no home by it.
+        # Whatever the image has there instead, the user has no home by it.
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
-            return b""
+            return None
         raise
     finally:
         os.close(root)
-    with open(descriptor, "rb") as file:
-        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    return None
 
 
 class EnterDirectory(Operation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -427,8 +428,9 @@ def test_lists_that_are_none(text: str) -> None:
         (b"u:x:7:8:::\nv:x:7:8::/v:\n", "/v"),
         (b"u:x:07:8::/home/u:\nbroken\n\0\n", "/"),
         (b"", "/"),
+        (b"\0" * 200000 + b"\nu:x:7:8::/late:\n", "/late"),
         (b"u:x:7:8::/\xff:", "/\udcff"),
     ],
 )
 def test_home_directories(passwd: bytes, home: str) -> None:
-    assert home_of(passwd, 7) == home
+    assert home_of(io.BytesIO(passwd), 7) == home
