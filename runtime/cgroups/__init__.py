@@ -76,9 +76,10 @@ def describe(
     mounts: dict[str, str] = {}
     paths: dict[str, str] = {}
     for name, place in manager.places.items():
-        mounts[name] = hierarchies.mounts[name]
+        # A hierarchy that is not mounted any more is told as one mounted at the root.
+        mounts[name] = hierarchies.mounts.get(name, "")
         paths[name] = place[len(mounts[name]) :] or "/"
         if below:
             named = next((below[single] for single in name.split(",") if single in below), None)
             paths[name] = subgroup(paths[name], below.get("", "") if named is None else named)
-    return {"cgroup_kind": hierarchies.kind, "cgroup_mounts": mounts, "cgroup_paths": paths}
+    return {"cgroup_kind": manager.kind, "cgroup_mounts": mounts, "cgroup_paths": paths}

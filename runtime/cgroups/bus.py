@@ -9,12 +9,21 @@ from __future__ import annotations
 import os
 import socket
 
-from jeepney import DBusAddress, HeaderFields, MatchRule, MessageType, new_method_call  # type: ignore[import-untyped]
-from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
-from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
-from jeepney.io.blocking import DBusConnection  # type: ignore[import-untyped]
-
 from runtime.errors import NajaError
+
+try:
+    from jeepney import (  # type: ignore[import-untyped]
+        DBusAddress,
+        HeaderFields,
+        MatchRule,
+        MessageType,
+        new_method_call,
+    )
+    from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
+    from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
+    from jeepney.io.blocking import DBusConnection  # type: ignore[import-untyped]
+except ImportError as error:
+    raise NajaError("cgroups by systemd need the Python package jeepney", why=str(error)) from None
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.operations.cgroup import read, write
+from runtime.operations.cgroup import write
 
 
 class OomWatch:
@@ -94,14 +94,3 @@ class OomWatchV2(OomWatch):
         happened = count > self._seen
         self._seen = count
         return happened
-
-
-def oom_kills(directory: str, file: str) -> int:
-    """Return how many processes were killed for want of memory, as "memory.events" (v2) or
-    "memory.oom_control" (v1) counts them; 0 where there is no such count. Raises OSError.
-    """
-    try:
-        words = read(f"{directory}/{file}").split()
-    except FileNotFoundError:
-        return 0
-    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0

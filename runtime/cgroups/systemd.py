@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from runtime.cgroups import devices as device_rules
-from runtime.cgroups import units
+from runtime.cgroups import devices, units
 from runtime.cgroups.base import Manager
-from runtime.cgroups.bus import BusError, Systemd, variants
+from runtime.cgroups.bus import BusError, Systemd
 from runtime.cgroups.v1 import ManagerV1
 from runtime.cgroups.v2 import ManagerV2
+from runtime.errors import NajaError, Unsupported
+from runtime.operations.scope import LimitUnit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from runtime.operations.base import Operation
 
 
 def restore_unit(record: dict[str, Any]) -> Manager:
@@ -19,37 +22,57 @@ def restore_unit(record: dict[str, Any]) -> Manager:
     return UnitV1(record) if record["kind"] == "v1" else UnitV2(record)
 
 
+def limit_operation(unit: str, resources: dict[str, Any], kind: str, *, user: bool) -> Operation:
+    """Return the operation that tells systemd the limits in ``resources``, and the devices if it has them."""
+    allow_all, exceptions = False, None
+    if "devices" in resources:
+        allow_all, rules = devices.rules(resources["devices"])
+        try:
+            exceptions = devices.exceptions(allow_all, rules)
+        except Unsupported:
+            if kind == "v1":
+                raise
+            # Systemd's list has no order either; on v2 naja's own filter decides alone.
+            allow_all, exceptions = True, []
+    return LimitUnit(
+        unit,
+        units.limit_properties(resources, kind),
+        user=user,
+        allow_all_devices=allow_all,
+        device_exceptions=exceptions,
+    )
+
+
 class _Unit(Manager):
     """What both do: tell systemd before the cgroup's files are written, and when the unit ends."""
 
-    def apply(self, resources: dict[str, Any]) -> None:
-        """Set new limits, of the unit and in the cgroups. Raises NajaError."""
-        properties = units.limit_properties(resources, self.kind)
-        if "devices" in resources:
-            allow_all, rules = device_rules.rules(resources["devices"])
-            exceptions = device_rules.exceptions(allow_all, rules)
-            properties += units.device_properties(allow_all, exceptions, units.drivers())
-        with Systemd(user=self.rootless) as systemd:
-            # For the life of the unit, not for ever: the second argument.
-            what = f"set properties of systemd unit {self.unit}"
-            systemd.call(what, "SetUnitProperties", "sba(sv)", self.unit, True, variants(properties))
-        super().apply(resources)
+    def _settings(self, resources: dict[str, Any]) -> list[Operation]:
+        tell = limit_operation(self.unit, resources, self.kind, user=self.rootless)
+        return [tell, *super()._settings(resources)]
 
     def delete(self) -> None:
         """Stop the unit, and remove what systemd leaves of its cgroups. Raises NajaError."""
-        what = f"stop systemd unit {self.unit}"
-        with Systemd(user=self.rootless) as systemd:
-            for run, method, arguments in (
-                (systemd.run_job, "StopUnit", (self.unit, "replace")),
-                (systemd.call, "ResetFailedUnit", (self.unit,)),
-            ):
-                try:
-                    run(what, method, "s" * len(arguments), *arguments)
-                except BusError as error:
-                    # It ended when its last process did, or has not failed.
-                    if not error.name.endswith(".NoSuchUnit"):
-                        raise
+        try:
+            with Systemd(user=self.rootless) as systemd:
+                self._stop(systemd)
+        except NajaError:
+            # Where systemd never answered there is no unit either.
+            if self.exists():
+                raise
         super().delete()
+
+    def _stop(self, systemd: Systemd) -> None:
+        what = f"stop systemd unit {self.unit}"
+        for run, method, arguments in (
+            (systemd.run_job, "StopUnit", (self.unit, "replace")),
+            (systemd.call, "ResetFailedUnit", (self.unit,)),
+        ):
+            try:
+                run(what, method, "s" * len(arguments), *arguments)
+            except BusError as error:
+                # It ended when its last process did, or has not failed.
+                if not error.name.endswith(".NoSuchUnit"):
+                    raise
 
 
 class UnitV1(_Unit, ManagerV1):

@@ -1,4 +1,4 @@
-"""The operation that lets systemd make a container's cgroup. Done by the runtime."""
+"""Operations that let systemd make and limit a container's cgroup. Done by the runtime."""
 
 from __future__ import annotations
 
@@ -15,41 +15,26 @@ if TYPE_CHECKING:
 
 
 class StartUnit(Operation):
-    """Start a transient unit with the container's process in it."""
+    """Start a transient unit, with the stage in it: there are none without a process."""
 
-    __slots__ = ("allow_all_devices", "device_exceptions", "properties", "unit", "user")
+    __slots__ = ("properties", "unit", "user")
 
-    def __init__(
-        self,
-        unit: str,
-        properties: list[Property],
-        *,
-        user: bool,
-        allow_all_devices: bool,
-        device_exceptions: list[str],
-    ) -> None:
+    def __init__(self, unit: str, properties: list[Property], *, user: bool) -> None:
         self.unit = unit
         self.properties = properties
         #: True for the systemd of the calling user.
         self.user = user
-        self.allow_all_devices = allow_all_devices
-        #: As the kernel writes them: "c 1:3 rwm".
-        self.device_exceptions = device_exceptions
         self.origin = "/linux/cgroupsPath"
 
     def describe(self) -> str:
-        settings = ", ".join(f"{name}={value}" for name, _, value in self.properties)
-        return f"start systemd unit {self.unit}: {settings}"
+        return f"start systemd unit {self.unit}: {_assignments(self.properties)}"
 
     def apply(self, context: Context) -> None:
         what = f"start systemd unit {self.unit}"
-        devices = units.device_properties(self.allow_all_devices, self.device_exceptions, units.drivers())
-        process: list[Property] = [("PIDs", "au", [context.pid])]
         # A slice has no processes of its own.
-        if self.unit.endswith(".slice"):
-            process = []
-        properties = variants(self.properties + devices + process)
-        arguments: tuple[Any, ...] = (self.unit, "replace", properties, [])
+        scope = not self.unit.endswith(".slice")
+        process: list[Property] = [("PIDs", "au", [context.values["stage"]])] if scope else []
+        arguments: tuple[Any, ...] = (self.unit, "replace", variants(self.properties + process), [])
         with Systemd(user=self.user) as systemd:
             try:
                 result = systemd.run_job(what, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)
@@ -61,3 +46,44 @@ class StartUnit(Operation):
                 result = systemd.run_job(what, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)
         if result != "done":
             raise NajaError(what, why=f"systemd's job ended with {result!r}", origin=self.origin)
+
+
+class LimitUnit(Operation):
+    """Tell systemd a unit's limits and devices, so that it does not take them back."""
+
+    __slots__ = ("allow_all_devices", "device_exceptions", "properties", "unit", "user")
+
+    def __init__(
+        self,
+        unit: str,
+        properties: list[Property],
+        *,
+        user: bool,
+        allow_all_devices: bool,
+        device_exceptions: list[str] | None,
+    ) -> None:
+        self.unit = unit
+        self.properties = properties
+        self.user = user
+        self.allow_all_devices = allow_all_devices
+        #: As the kernel writes them ("c 1:3 rwm"); None where devices are left as they are.
+        self.device_exceptions = device_exceptions
+        self.origin = "/linux/resources"
+
+    def describe(self) -> str:
+        return f"set properties of systemd unit {self.unit}: {_assignments(self.properties)}"
+
+    def apply(self, context: Context) -> None:
+        properties = self.properties
+        if self.device_exceptions is not None:
+            properties = properties + units.device_properties(
+                self.allow_all_devices, self.device_exceptions, units.drivers()
+            )
+        with Systemd(user=self.user) as systemd:
+            # For the life of the unit, not for ever: the second argument.
+            what = f"set properties of systemd unit {self.unit}"
+            systemd.call(what, "SetUnitProperties", "sba(sv)", self.unit, True, variants(properties))
+
+
+def _assignments(properties: list[Property]) -> str:
+    return ", ".join(f"{name}={value}" for name, _, value in properties)

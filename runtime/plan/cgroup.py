@@ -27,11 +27,16 @@ _ORIGIN = "/linux/cgroupsPath"
 def prepare(request: Request) -> list[Operation]:
     """Return the operations that make the container's cgroups and set their limits.
 
-    To be done before the container's process enters (see ``enter``). With systemd there is nothing
-    to prepare: a scope is born with a process in it. Raises Unsupported for a limit that this host
-    has no controller for, and NajaError for one that makes no sense.
+    To be done before the container's process enters (see ``enter``). Raises Unsupported for a limit
+    that this host has no controller for, and NajaError for one that makes no sense.
     """
-    operations = [] if request.systemd_cgroup else _make(request)
+    make, limit = _operations(request)
+    if request.systemd_cgroup:
+        from runtime.plan.scope import start_unit
+
+        operations = start_unit(request, make)
+    else:
+        operations = make + limit
     if settings := (request.config.get("linux") or {}).get("intelRdt"):
         from runtime.cgroups import intelrdt
 
@@ -44,14 +49,13 @@ def enter(request: Request, *, beside: int = 0) -> list[Operation]:
 
     ``beside`` is the container's first process where one more is to enter.
     """
+    operations: list[Operation] = []
     if request.systemd_cgroup:
-        from runtime.plan.scope import enter_unit
+        from runtime.plan.scope import limit_unit
 
-        operations = enter_unit(request, _make(request))
-    elif places := list(directories(request.cgroup_mounts, request.cgroup_paths).values()):
-        operations = [EnterCgroup(places, optional=_optional(request), beside=beside)]
-    else:
-        operations = []
+        operations += limit_unit(request, _operations(request)[1])
+    if places := list(directories(request.cgroup_mounts, request.cgroup_paths).values()):
+        operations.append(EnterCgroup(places, optional=_optional(request), beside=beside))
     if settings := (request.config.get("linux") or {}).get("intelRdt"):
         from runtime.cgroups import intelrdt
 
@@ -59,37 +63,36 @@ def enter(request: Request, *, beside: int = 0) -> list[Operation]:
     return operations
 
 
-def _make(request: Request) -> list[Operation]:
+def _operations(request: Request) -> tuple[list[Operation], list[Operation]]:
+    """Return the operations that make the cgroups, and those that limit them."""
     resources = (request.config.get("linux") or {}).get("resources") or {}
     if request.cgroup_kind == "v2":
-        return _make_v2(request, resources)
-    return _make_v1(request, resources)
+        return _operations_v2(request, resources)
+    return _operations_v1(request, resources)
 
 
-def _make_v1(request: Request, resources: dict[str, Any]) -> list[Operation]:
+def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Operation], list[Operation]]:
     # Each kind of host has its own tables, so only one is imported.
     from runtime.cgroups.limits_v1 import devices, limits
 
     places = directories(request.cgroup_mounts, request.cgroup_paths)
-    operations = _make_directories(request, places)
+    make = _make_directories(request, places)
     for name, mount in request.cgroup_mounts.items():
         if "cpuset" in name.split(",") and name in request.cgroup_paths:
-            operations.append(InheritCpuset(mount, request.cgroup_paths[name]))
+            make.append(InheritCpuset(mount, request.cgroup_paths[name]))
     single = by_controller(places)
-    return operations + limits(resources, single) + devices(resources, single, rootless=request.rootless)
+    return make, limits(resources, single) + devices(resources, single, rootless=request.rootless)
 
 
-def _make_v2(request: Request, resources: dict[str, Any]) -> list[Operation]:
+def _operations_v2(request: Request, resources: dict[str, Any]) -> tuple[list[Operation], list[Operation]]:
     from runtime.cgroups.limits_v2 import devices, limits
 
     (mount,), (path,) = request.cgroup_mounts.values(), request.cgroup_paths.values()
     settings, needed = limits(resources, mount + path)
-    operations = _make_directories(request, {"": mount + path})
-    operations.append(EnableControllers(mount, path, needed))
-    operations += settings
-    operations += devices(resources, mount + path, rootless=request.rootless)
-    operations += delegation(request, mount + path)
-    return operations
+    make = _make_directories(request, {"": mount + path})
+    make.append(EnableControllers(mount, path, needed))
+    make += delegation(request, mount + path)
+    return make, settings + devices(resources, mount + path, rootless=request.rootless)
 
 
 def _make_directories(request: Request, places: dict[str, str]) -> list[Operation]:

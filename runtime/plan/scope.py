@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runtime.cgroups import devices, units, variants
-from runtime.cgroups.hierarchies import directories
-from runtime.operations.cgroup import EnterCgroup, MakeCgroup
+from runtime.cgroups import units, variants
+from runtime.cgroups.systemd import limit_operation
+from runtime.operations.cgroup import MakeCgroup
 from runtime.operations.scope import StartUnit
 
 TYPE_CHECKING = False
@@ -13,31 +13,35 @@ if TYPE_CHECKING:
     from runtime.plan.request import Request
 
 
-def enter_unit(request: Request, make: list[Operation]) -> list[Operation]:
-    """Return the operations that start the container's unit with its process in it, and set the limits.
+def start_unit(request: Request, make: list[Operation]) -> list[Operation]:
+    """Return the operations that start the container's unit.
 
-    ``make`` are the operations that make the cgroups without systemd. They follow, as systemd makes
-    only those in hierarchies that it uses, and knows only the most common limits.
+    ``make`` are those that make the cgroups without systemd. They follow, for systemd makes only
+    those in hierarchies that it uses.
     """
-    linux = request.config.get("linux") or {}
-    resources = linux.get("resources") or {}
-    path = linux.get("cgroupsPath") or ""
+    path = _path(request)
     unit = units.unit_name(path, request.id)
     slice = units.slice_name(path, request.id, rootless=request.rootless)
-    allow_all, rules = devices.rules(resources.get("devices") or [])
-    start = StartUnit(
-        unit,
-        [
-            *units.scope_properties(unit, slice, request.id, request.cgroup_kind),
-            *units.limit_properties(resources, request.cgroup_kind),
-            *variants.annotated(request.config.get("annotations") or {}),
-        ],
-        user=request.rootless,
-        allow_all_devices=allow_all,
-        device_exceptions=devices.exceptions(allow_all, rules),
-    )
+    properties = units.scope_properties(unit, slice, request.id, request.cgroup_kind)
+    properties += variants.annotated(request.config.get("annotations") or {})
     for operation in make:
         if isinstance(operation, MakeCgroup):
             operation.inhabited = True
-    places = list(directories(request.cgroup_mounts, request.cgroup_paths).values())
-    return [start, *make, EnterCgroup(places, optional=False)]
+    return [StartUnit(unit, properties, user=request.rootless), *make]
+
+
+def limit_unit(request: Request, limit: list[Operation]) -> list[Operation]:
+    """Return the operations that set the limits of the container's unit.
+
+    Not before the container's process is ready: systemd put the stage into the cgroup, whose memory
+    would count. ``limit`` are those that set them without systemd. They follow, for systemd knows
+    only the most common limits, and rounds some.
+    """
+    resources = (request.config.get("linux") or {}).get("resources") or {}
+    unit = units.unit_name(_path(request), request.id)
+    tell = limit_operation(unit, {"devices": [], **resources}, request.cgroup_kind, user=request.rootless)
+    return [tell, *limit]
+
+
+def _path(request: Request) -> str:
+    return (request.config.get("linux") or {}).get("cgroupsPath") or ""
