@@ -15,14 +15,10 @@ from runtime.operations.identity import (
     EnterDirectory,
     FindHome,
     GiveStdio,
-    GiveUpAdmin,
     JoinSessionKeyring,
-    LimitBoundingSet,
     RequireSecurityModule,
-    SetCapabilities,
     SetExecLabel,
     SetExecProfile,
-    SetNoNewPrivileges,
     SetUmask,
 )
 from runtime.operations.kernel import (
@@ -41,6 +37,12 @@ from runtime.operations.limits import (
     SetLimit,
     SetMemoryPolicy,
     SetScheduler,
+)
+from runtime.operations.privileges import (
+    GiveUpAdmin,
+    LimitBoundingSet,
+    SetCapabilities,
+    SetNoNewPrivileges,
 )
 from runtime.plan import seccomp
 

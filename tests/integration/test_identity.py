@@ -18,10 +18,7 @@ from runtime.operations.identity import (
     EnterDirectory,
     GiveStdio,
     JoinSessionKeyring,
-    LimitBoundingSet,
     RequireSecurityModule,
-    SetCapabilities,
-    SetNoNewPrivileges,
     SetUmask,
 )
 from runtime.operations.kernel import RaiseLoopback, RefuseHostNamespace, SetPersonality, WriteSysctl
@@ -33,6 +30,11 @@ from runtime.operations.limits import (
     SetLimit,
     SetMemoryPolicy,
     SetScheduler,
+)
+from runtime.operations.privileges import (
+    LimitBoundingSet,
+    SetCapabilities,
+    SetNoNewPrivileges,
 )
 from runtime.plan import Request
 from runtime.plan import process as plan

@@ -15,14 +15,10 @@ from runtime.operations.identity import (
     EnterDirectory,
     FindHome,
     GiveStdio,
-    GiveUpAdmin,
     JoinSessionKeyring,
-    LimitBoundingSet,
     RequireSecurityModule,
-    SetCapabilities,
     SetExecLabel,
     SetExecProfile,
-    SetNoNewPrivileges,
     SetUmask,
     home_of,
 )
@@ -42,6 +38,12 @@ from runtime.operations.limits import (
     SetLimit,
     SetMemoryPolicy,
     SetScheduler,
+)
+from runtime.operations.privileges import (
+    GiveUpAdmin,
+    LimitBoundingSet,
+    SetCapabilities,
+    SetNoNewPrivileges,
 )
 from runtime.operations.seccomp import CompileSeccomp, ConnectSeccompAgent, LoadSeccomp
 from runtime.plan import Request
