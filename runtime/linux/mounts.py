@@ -61,6 +61,10 @@ _OLD_FLAGS = {
     MOUNT_ATTR_NODIRATIME: 1 << 11,
     MOUNT_ATTR_NOSYMFOLLOW: 1 << 8,
 }
+#: Options that mount(2) takes as flags only.
+_OLD_WORDS = {"ro": 1, "sync": 16, "mand": 64, "dirsync": 128, "lazytime": 1 << 25}
+#: The most that mount(2) copies of the others.
+_PAGE = 4096
 
 MNT_DETACH = 2
 
@@ -163,16 +167,17 @@ def _set_attributes(mount: int, recursive: bool, attributes: bytes) -> None:
     syscall(_MOUNT_SETATTR, mount, b"", flags, attributes, len(attributes))
 
 
-def mount_old(source: str, target: int, kind: str, attributes: int, data: str) -> None:
-    """Mount in one step, by mount(2), for data that fsconfig(2) finds too long. Raises OSError.
+def mount_old(source: str, target: int, kind: str, attributes: int, options: list[str]) -> None:
+    """Mount in one step, by mount(2), with options that fsconfig(2) finds too long. Raises OSError.
 
     /proc must be the host's.
     """
-    flags = 0
-    for attribute, flag in _OLD_FLAGS.items():
-        if attributes & attribute:
-            flags |= flag
-    call(_mount, encode(source), b"/proc/self/fd/%d" % target, encode(kind), flags, encode(data))
+    flags = sum(flag for attribute, flag in _OLD_FLAGS.items() if attributes & attribute)
+    flags |= sum(_OLD_WORDS[word] for word in {*options} & {*_OLD_WORDS})
+    data = encode(",".join(option for option in options if option not in _OLD_WORDS))
+    if len(data) >= _PAGE:
+        raise OSError(errno.E2BIG, "the options fill more than a page", kind)
+    call(_mount, encode(source), b"/proc/self/fd/%d" % target, encode(kind), flags, data)
 
 
 def set_propagation(path: str, propagation: int) -> None:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 #: The host's own instance of file systems that a user namespace may not be allowed to mount anew.
 _HOST_INSTANCE = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 
-#: mount(2) takes one page of options.
-_PAGE = 4096
-
 _WORDS = {
     mounts.MOUNT_ATTR_RDONLY: "ro",
     mounts.MOUNT_ATTR_NOSUID: "nosuid",
@@ -60,6 +57,11 @@ def propagation_word(propagation: int) -> str:
     """Return MS_SHARED, MS_SHARED | MS_REC and so on as config.json calls them."""
     prefix = "r" if propagation & mounts.MS_REC else ""
     return prefix + _PROPAGATION_WORDS[propagation & ~mounts.MS_REC]
+
+
+def _written(name: str, value: str | None) -> str:
+    """Return an option as it is written in config.json."""
+    return name if value is None else f"{name}={value}"
 
 
 class MountFilesystem(Operation):
@@ -103,7 +105,7 @@ class MountFilesystem(Operation):
 
     def describe(self) -> str:
         words = attribute_words(self.attributes)
-        words += [name if value is None else f"{name}={value}" for name, value, _ in self.parameters]
+        words += [_written(name, value) for name, value, _ in self.parameters]
         if self.propagation:
             words.append(propagation_word(self.propagation))
         if self.copy_up:
@@ -115,8 +117,9 @@ class MountFilesystem(Operation):
         parameters = self.parameters + self._kept_mode(root)
         ordinary = self.kind in ("proc", "sysfs")
         target = open_directory(root, self.destination, self.origin, ordinary=ordinary)
-        if _too_long(self.source, parameters):
-            self._mount_old(target, parameters)
+        if _too_long(self.source, parameters) and not self.copy_up:
+            options = [_written(name, value) for name, value, _ in parameters]
+            mounts.mount_old(self.source, target, self.kind, self.attributes[0], options)
             mount = files.open_in_root(root, self.destination, os.O_PATH)
         else:
             mount = self._make(parameters)
@@ -149,7 +152,7 @@ class MountFilesystem(Operation):
             return new_mount(self.kind, self.source, parameters, self.attributes[0], self.origin)
         except NajaError as error:
             host = _HOST_INSTANCE.get(self.kind)
-            if error.errno != errno.EPERM or not host:
+            if error.errno != errno.EPERM or not host or parameters:
                 raise
         # Only the owner of the namespace that a file system shows may mount it (sysfs: the network
         # namespace). What the host shows is the same; all of it gets the attributes, for a writable
@@ -158,18 +161,10 @@ class MountFilesystem(Operation):
         mounts.mount_setattr(mount, set=self.attributes[0] & ~mounts.MOUNT_ATTR_ATIME, recursive=True)
         return mount
 
-    def _mount_old(self, target: int, parameters: list[Parameter]) -> None:
-        data = ",".join(name if value is None else f"{name}={value}" for name, value, _ in parameters)
-        if len(files.encode(data)) >= _PAGE:
-            raise NajaError(self.describe(), why="the options fill more than a page", origin=self.origin)
-        mounts.mount_old(self.source, target, self.kind, self.attributes[0], data)
-
 
 def _too_long(source: str, parameters: list[Parameter]) -> bool:
     values = [source, *(value for _, value, _ in parameters if value)]
-    return any(len(value) * 4 > mounts.LONGEST_VALUE for value in values) and any(
-        len(files.encode(value)) > mounts.LONGEST_VALUE for value in values
-    )
+    return any(len(files.encode(value)) > mounts.LONGEST_VALUE for value in values)
 
 
 def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: int, origin: str) -> int:
@@ -199,11 +194,8 @@ def configure(fs: int, parameters: list[Parameter]) -> None:
             else:
                 mounts.fsconfig_string(fs, name, value)
         except OSError as error:
-            option = name if value is None else f"{name}={value}"
-            why = mounts.complaints(fs)
-            raise NajaError.from_os_error(
-                f"set mount option {option}", error, why=why, origin=origin
-            ) from None
+            what, why = f"set mount option {_written(name, value)}", mounts.complaints(fs)
+            raise NajaError.from_os_error(what, error, why=why, origin=origin) from None
 
 
 def set_propagation(mount: int, propagation: int) -> None:
@@ -237,7 +229,7 @@ class Remount(Operation):
     def describe(self) -> str:
         words = attribute_words(self.attributes)
         words += ["r" + word for word in attribute_words(self.recursive_attributes)]
-        words += [name if value is None else f"{name}={value}" for name, value, _ in self.parameters]
+        words += [_written(name, value) for name, value, _ in self.parameters]
         return f"remount {self.destination}: {', '.join(words)}"
 
     def apply(self, context: Context) -> None:

@@ -212,8 +212,20 @@ def test_overlay_with_options_that_fsconfig_finds_too_long(root: Root, tmp_path:
         (lower / f"file{number}").write_text("x")
     option = "lowerdir=" + ":".join(str(lower) for lower in lowers)
     assert len(option) > 255
-    found = root.mount("/data", "overlay", option, "nodev").set_up(lambda _: sorted(os.listdir("/data")))
-    assert found == ["file0", "file1", "file2", "file3"]
+
+    def probe(context: Context) -> Any:
+        return sorted(os.listdir("/data")), table(context)["/data"][1]
+
+    root.usual_mounts().mount("/data", "overlay", option, "nodev", "ro", "dirsync")
+    names, words = root.set_up(probe)
+    assert names == ["file0", "file1", "file2", "file3"]
+    assert {"nodev", "ro"} <= set(words)
+
+
+def test_options_that_even_mount_finds_too_long(root: Root) -> None:
+    with pytest.raises(NajaError, match="E2BIG") as caught:
+        root.mount("/data", "overlay", "lowerdir=" + "/x" * 4096).set_up(table)
+    assert caught.value.origin == "/mounts/0"
 
 
 def test_symlinks_as_sources(root: Root, tmp_path: Path) -> None:
