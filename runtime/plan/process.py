@@ -75,8 +75,9 @@ _IPC_SYSCTLS = (
 
 def prepare(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
     """Return what the runtime does first: refuse what cannot be, build the seccomp filter."""
+    # For a process that is added these were checked long ago, and the paths may be gone.
+    operations = [] if process else _host_namespace_checks(request)
     process = process or request.config.get("process") or {}
-    operations = _host_namespace_checks(request)
     if process.get("apparmorProfile"):
         operations.append(RequireSecurityModule("AppArmor", origin=f"{origin}/apparmorProfile"))
     if process.get("selinuxLabel"):

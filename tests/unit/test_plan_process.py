@@ -309,6 +309,7 @@ def test_joined_namespaces_that_change_must_not_be_the_hosts() -> None:
         RefuseHostNamespace("uts", "/u", origin="/hostname"),
         RefuseHostNamespace("network", "/n", origin="/linux/sysctl/net.x"),
     ]
+    assert plan.prepare(request(linux=linux, hostname="h"), process()) == []
 
 
 # The process
