@@ -8,7 +8,7 @@ from __future__ import annotations
 from runtime.cgroups.devices import exceptions, rules
 from runtime.cgroups.resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
 from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup import AllowDevices, CheckMemoryUsage, WriteFirstPresent
+from runtime.operations.cgroup_limits import AllowDevices, CheckMemoryUsage, WriteFirstPresent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import math
 from runtime.cgroups.devices import rules
 from runtime.cgroups.resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
 from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup import CheckMemoryUsage, FilterDevices, WriteFirstPresent, WriteLimits
+from runtime.operations.cgroup_limits import CheckMemoryUsage, FilterDevices, WriteFirstPresent, WriteLimits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup import WriteLimits
+from runtime.operations.cgroup_limits import WriteLimits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
