@@ -70,9 +70,8 @@ class Machine:
         """
         with tempfile.TemporaryDirectory(prefix="naja-vm-") as share:
             shutil.copytree(GUEST, os.path.join(share, "guest"))
-            variables = {"NAJA_VM": self.variant, "TMPDIR": "/naja/tmp", "HOME": "/root"} | (
-                environment or {}
-            )
+            variables = {"NAJA_VM": self.variant, "TMPDIR": "/naja/tmp", "HOME": "/root"}
+            variables |= {"PATH": os.environ.get("PATH", os.defpath)} | (environment or {})
             with open(os.path.join(share, "command"), "w") as command:
                 command.write(f"cd {shlex.quote(directory or os.getcwd())}\n")
                 command.writelines(

@@ -1,6 +1,7 @@
 """Run the tests of tests/vm, or any command, in a virtual machine of each kind.
 
-    python tests/vm/run.py                               all tests on v2, hybrid and systemd, with naja
+    python tests/vm/run.py                               the tests on v2, hybrid and systemd, with naja
+    python tests/vm/run.py --all                         and all of tests/integration, which takes long
     python tests/vm/run.py --runtime crun --variant v2   one kind of host, another runtime
     python tests/vm/run.py --variant hybrid -- cat /proc/self/cgroup
 
@@ -21,7 +22,12 @@ if not __package__:
 from tests.vm.machine import VARIANTS, Machine, MachineError  # noqa: E402
 
 TESTED = ("v2", "hybrid", "systemd")
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+#: What else depends on the kind of cgroups.
+INTEGRATION = (
+    *("test_cgroup_v1.py", "test_cgroup_v2.py", "test_cgroup_systemd.py", "test_cgroup_rootless.py"),
+    "test_properties_resources.py",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -31,10 +37,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--runtime", default="", help="the runtime to test, naja by default: runc, crun, a path"
     )
-    parser.add_argument("--timeout", type=float, default=900, help="seconds that a machine may live")
+    parser.add_argument("--all", action="store_true", help="test what has nothing to do with cgroups too")
+    parser.add_argument("--timeout", type=float, default=1800, help="seconds that a machine may live")
     parser.add_argument("command", nargs="*", help="instead of the tests of tests/vm")
     options = parser.parse_args(argv)
-    command = options.command or [*PYTEST, os.path.join(ROOT, "tests", "vm")]
+    integration = [""] if options.all else INTEGRATION
+    command = options.command or [*PYTEST, "tests/vm", *(f"tests/integration/{name}" for name in integration)]
     failure = 0
     for variant in options.variant or TESTED:
         began = time.monotonic()
