@@ -66,7 +66,7 @@ class Sandbox:
                 *(*NAMESPACES, "--", "sh", "-c", FIRST, "sh", directory),
                 *(f"{name}={options}" for name, (_, options) in found.items()),
             ],
-            preexec_fn=lambda: enter(self._cgroups),
+            preexec_fn=lambda: enter(self._cgroups),  # noqa: PLW1509 - no threads here yet
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -130,7 +130,7 @@ class Sandbox:
             return [line.split(" ")[4] for line in mountinfo]
 
     def cgroups(self) -> list[str]:
-        """Return the cgroups that were made inside, by their path in each hierarchy."""
+        """Return the directories of all cgroups that were made inside, as seen from outside."""
         return [
             os.path.join(directory, name)
             for cgroup in self._cgroups
@@ -139,20 +139,17 @@ class Sandbox:
         ]
 
     def processes(self) -> dict[int, str]:
-        """Return the command lines of all processes inside by (outside) pid, but for the first's own."""
-        found = {}
-        pids = set()
-        for path in [
-            *self._cgroups[:1],
-            *(path for path in self.cgroups() if path.startswith(self._cgroups[0])),
-        ]:
-            with open(os.path.join(path, "cgroup.procs")) as file:
+        """Return the command lines of all processes inside, by pid as seen from outside."""
+        pids: set[int] = set()
+        for directory, _, _ in os.walk(self._cgroups[0]):
+            with open(os.path.join(directory, "cgroup.procs")) as file:
                 pids |= {int(line) for line in file}
+        found = {}
         for pid in pids:
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     found[pid] = file.read().replace(b"\0", b" ").decode(errors="replace")
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue
         return found
 
