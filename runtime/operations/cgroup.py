@@ -23,7 +23,7 @@ def write(path: str, value: str) -> None:
     """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
     descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, value.encode())
+        os.write(descriptor, os.fsencode(value))
     finally:
         os.close(descriptor)
 
@@ -37,7 +37,7 @@ def read(path: str) -> str:
             text += chunk
     finally:
         os.close(descriptor)
-    return text.decode().rstrip("\n")
+    return os.fsdecode(text).rstrip("\n")
 
 
 def skipped(context: Context) -> list[str]:

@@ -188,6 +188,17 @@ def test_a_relative_path_is_below_the_callers_own(tag: str) -> None:
             os.rmdir(os.path.dirname(path))
 
 
+def test_names_need_not_be_utf8(tag: str) -> None:
+    made = Container(f"/{tag}-\udcff x", resources={"pids": {"limit": 5}}).make()
+    try:
+        child = made.start("time.sleep(60)")
+        assert restored(made).processes() == [child.pid]
+        assert made.read("pids", "pids.max") == "5"
+    finally:
+        made.clean()
+    assert not made.manager.exists()
+
+
 def test_a_cgroup_with_somebody_in_it_is_refused_and_left_alone(container: Callable[..., Container]) -> None:
     first = container().make()
     child = first.start("time.sleep(60)")
