@@ -1,0 +1,126 @@
+"""The matrix of engines: what works behind each of them with naja, and with runc and crun.
+
+    python -m conformance.engines [--runtime NAME=PROGRAM ...] [--engine NAME ...] [--scenario NAME ...]
+
+Prints a Markdown table, scenario by engine and runtime, and the reason of each failure below it; needs
+root, and Debian's containerd, docker.io, podman, buildah, containernetworking-plugins and
+busybox-static. Ends with 1 where the first runtime fails in what another one passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+
+from tests.engines.catalogue import CATALOGUE, Engines
+from tests.support.command import runtime_command
+
+PASSED, FAILED, LEFT, UNUSABLE = "✓", "✗", "traces", "–"
+
+#: The outcome of a cell: one of the above, and why.
+Outcome = tuple[str, str]
+#: By engine, scenario and runtime.
+Outcomes = dict[tuple[str, str, str], Outcome]
+
+
+def play(engines: Engines, engine: str, scenario: str) -> Outcome:
+    """Play a scenario; a failure is an outcome."""
+    try:
+        left = engines.play(engine, scenario)
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        return FAILED, f"{type(error).__name__}: {error}"
+    return (LEFT, "left behind: " + "; ".join(left)) if left else (PASSED, "")
+
+
+def measure(runtimes: dict[str, str], chosen: list[str], scenarios: list[str]) -> Outcomes:
+    """Play everything with each runtime, in a sandbox for each."""
+    outcomes: Outcomes = {}
+    for runtime, program in runtimes.items():
+        with Engines(program) as engines:
+            for name in chosen:
+                try:
+                    engines.engine(name)
+                except (AssertionError, OSError, subprocess.SubprocessError) as error:
+                    print(f"{name} does not start with {runtime}: {error}", file=sys.stderr)
+                    continue
+                for scenario in CATALOGUE[name].scenarios:
+                    if scenarios and scenario not in scenarios:
+                        continue
+                    outcome = play(engines, name, scenario)
+                    outcomes[name, scenario, runtime] = outcome
+                    print(f"{runtime:8} {name:22} {scenario:36} {outcome[0]}", file=sys.stderr, flush=True)
+    return outcomes
+
+
+def table(outcomes: Outcomes, chosen: list[str], runtimes: list[str]) -> str:
+    """Return the matrix as a Markdown table; an empty cell is a thing that the engine does not have."""
+    columns = [(engine, runtime) for engine in chosen for runtime in runtimes]
+    scenarios = list(dict.fromkeys(scenario for _, scenario, _ in outcomes))
+    lines = [
+        "| | " + " | ".join(f"{engine}: {runtime}" for engine, runtime in columns) + " |",
+        "|---|" + ":---:|" * len(columns),
+    ]
+    for scenario in scenarios:
+        cells = [outcomes.get((engine, scenario, runtime), ("", ""))[0] for engine, runtime in columns]
+        lines.append(f"| {scenario} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def reasons(outcomes: Outcomes) -> list[str]:
+    """Return a line of Markdown for each failure."""
+    lines = []
+    for (engine, scenario, runtime), (verdict, why) in outcomes.items():
+        if verdict != PASSED:
+            lines.append(f"- {engine}, {scenario}, {runtime}: {' '.join(why.split())[-400:]}")
+    return lines
+
+
+def worse(outcomes: Outcomes, first: str) -> list[str]:
+    """Return what the first runtime fails in and some other one passes."""
+    return [
+        f"{engine}: {scenario}"
+        for (engine, scenario, runtime), (verdict, _) in outcomes.items()
+        if runtime == first and verdict != PASSED
+        if any(key[:2] == (engine, scenario) and outcome[0] == PASSED for key, outcome in outcomes.items())
+    ]
+
+
+def programs(words: list[str]) -> dict[str, str]:
+    """Return the paths of NAME=PROGRAM words, of naja, runc and crun where none are given."""
+    found = {}
+    for word in words or [f"naja={runtime_command()[0]}", "runc=runc", "crun=crun"]:
+        name, _, program = word.partition("=")
+        path = shutil.which(program or name)
+        if path is None:
+            print(f"{name} is left out: {program or name} is not there", file=sys.stderr)
+        else:
+            found[name] = path
+    return found
+
+
+def main() -> int:
+    """Play, print, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="engines", description="Play scenarios behind real engines.")
+    parser.add_argument("--runtime", action="append", default=[], metavar="NAME=PROGRAM", help="repeatable")
+    parser.add_argument("--engine", action="append", default=[], choices=list(CATALOGUE), help="repeatable")
+    parser.add_argument("--scenario", action="append", default=[], metavar="NAME", help="repeatable")
+    options = parser.parse_args()
+    runtimes = programs(options.runtime)
+    chosen = []
+    for name in options.engine or CATALOGUE:
+        if missing := CATALOGUE[name].missing():
+            print(f"{name} is left out: it needs {', '.join(missing)}", file=sys.stderr)
+        else:
+            chosen.append(name)
+    if not runtimes or not chosen:
+        return 1
+    outcomes = measure(runtimes, chosen, options.scenario)
+    print(table(outcomes, chosen, list(runtimes)))
+    print("", *reasons(outcomes), sep="\n")
+    return 1 if worse(outcomes, next(iter(runtimes))) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
