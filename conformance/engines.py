@@ -17,7 +17,7 @@ import sys
 from tests.engines.catalogue import CATALOGUE, Engines
 from tests.support.command import runtime_command
 
-PASSED, FAILED, LEFT, UNUSABLE = "✓", "✗", "traces", "–"
+PASSED, FAILED, LEFT = "✓", "✗", "traces"
 
 #: The outcome of a cell: one of the above, and why.
 Outcome = tuple[str, str]

@@ -342,7 +342,7 @@ def pods(engine: Docklike) -> None:
         engine("run", "--detach", "--pod", "group", "--name", "box", BUSYBOX, *SERVER)
         assert engine.output("exec", "box", "hostname") == "group"
     finally:
-        engine("pod", "rm", "--force", "group")
+        engine("pod", "rm", "--force", "--time", "0", "group")
 
 
 def docker_user_namespace(engine: Docklike) -> None:

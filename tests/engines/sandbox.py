@@ -58,7 +58,7 @@ class Sandbox:
         for name in ("etc", "work"):
             os.makedirs(os.path.join(directory, name))
         found = hierarchies()
-        name = f"naja-engines-{os.getpid()}-{os.path.basename(directory)}"
+        name = os.path.basename(directory)
         self._cgroups = [make_cgroup(os.path.join(point, name)) for point, _ in found.values()]
         self._holder = subprocess.Popen(
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ DOCKER_STATE = "docker*/exec/runtime-*/*/*"
 #: compiled seccomp filters of naja, the cgroup of all conmons.
 KEPT = ("/netns/default", "/storage/overlay", "/libpod_parent/conmon")
 KEPT_STATE = "/seccomp,"
+#: Podman 4.3 forgets the cgroup of a pod in the hierarchy name=systemd.
+FORGOTTEN = re.compile(r"cgroup .*/systemd/.*/libpod_parent/[0-9a-f]{64}")
 
 
 class Traces:
@@ -42,4 +45,4 @@ class Traces:
         patterns = [f"/proc/{sandbox.first}/root{pattern}" for pattern in STATE]
         for pattern in (*patterns, f"{sandbox.directory}/{DOCKER_STATE}"):
             found |= {f"state {path}" for path in glob.glob(pattern) if KEPT_STATE not in path}
-        return {line for line in found if not line.endswith(KEPT)}
+        return {line for line in found if not line.endswith(KEPT) and not FORGOTTEN.fullmatch(line)}
