@@ -153,6 +153,8 @@ def create_file_in_root(rootfd: int, path: str, mode: int = 0o644) -> int:
             return open_in_root(rootfd, path, os.O_PATH)
         except FileNotFoundError:
             head, name = os.path.split(path.rstrip("/"))
+        if name in (".", ".."):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         directory = mkdir_in_root(rootfd, head or "/")
         try:
             os.mknod(encode(name), stat.S_IFREG | mode, dir_fd=directory)

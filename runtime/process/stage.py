@@ -10,11 +10,20 @@ import gc
 import os
 import sys
 
-# Whatever an operation may need is loaded while the host's files are in sight, and while the
+# What nearly every plan needs is loaded while the host's files are in sight, and while the
 # runtime is still reading the config: see close_imports.
+import runtime.operations.binds
+import runtime.operations.devices
+import runtime.operations.execution
+import runtime.operations.gate
 import runtime.operations.identity
+import runtime.operations.kernel
+import runtime.operations.limits
+import runtime.operations.masks
 import runtime.operations.mounts
-import runtime.operations.namespaces  # noqa: F401
+import runtime.operations.namespaces
+import runtime.operations.privileges
+import runtime.operations.rootfs  # noqa: F401
 from runtime import precompiled
 from runtime.errors import NajaError
 from runtime.linux import process

@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.linux import files
@@ -132,6 +132,7 @@ targets = st.lists(st.sampled_from(["a", "b", "c", "..", "", "/"]), max_size=4).
 
 
 @settings(max_examples=200, deadline=None)
+@example({"a": "b/.."}, ["a"], True)
 @given(st.dictionaries(names, targets.filter(bool)), st.lists(names, min_size=1, max_size=4), st.booleans())
 def test_whatever_links_there_are_nothing_is_made_outside(
     links: dict[str, str], path: list[str], file: bool
