@@ -150,7 +150,8 @@ class StateDirectory:
         """Write a file beside the record. Raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(name, flags, 0o600, dir_fd=self._descriptor), "wb", buffering=0) as file:
-            file.write(content)
+            while content:  # A disk that fills up takes a part of it first.
+                content = content[file.write(content) :]
 
     def read_file(self, name: str) -> bytes:
         """Return the content of a file beside the record. Raises OSError."""

@@ -74,6 +74,27 @@ def test_a_broken_record_is_an_error(tmp_path: Path, content: str) -> None:
     assert ids(str(tmp_path)) == []
 
 
+def test_files_and_sockets_beside_the_record(tmp_path: Path) -> None:
+    root = tmp_path / ("long" * 40)
+    directory = StateDirectory.create(str(root), "c")
+    directory.write_file("config.json", b"first, and longer")
+    directory.write_file("config.json", b"second")
+    assert directory.read_file("config.json") == b"second"
+    listener = directory.listen("gate")
+    assert not os.get_inheritable(listener)
+    directory.connect("gate").close()
+    os.close(listener)
+    with pytest.raises(ConnectionRefusedError):
+        directory.connect("gate")
+    (root / "c" / "link").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic links"):
+        directory.read_file("link")
+    with pytest.raises(OSError, match="symbolic links"):
+        directory.write_file("link", b"")
+    directory.remove()
+    assert ids(str(root)) == []
+
+
 def test_remove_follows_no_link(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
