@@ -52,8 +52,8 @@ KNOWN = (
     Known(
         r"^linux_ns_itype$",
         r"cannot run validation tests",
-        "The test asks for no mount namespace and for mounts. They would be made in the host's, and stay there: "
-        "naja refuses.",
+        "The test asks for no mount namespace and for mounts. They would be made in the host's, and stay "
+        "there: naja refuses.",
     ),
     Known(
         r"^linux_mount_label$",
