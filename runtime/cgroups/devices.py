@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ANY = -1
 _ACCESS = "rwm"
+_LAST_NUMBER = 0xFFFFFFFF
 _ORIGIN = "/linux/resources/devices"
 
 #: What every container may use, whatever its rules say: the devices that config-linux.md (Default
@@ -72,7 +73,8 @@ def _without_idle(allow_all: bool, kept: list[Rule]) -> list[Rule]:
 def _parse(entry: dict[str, Any], index: int) -> list[Rule]:
     """Return a configured rule as ours; none where it speaks of no access at all."""
     kind = entry.get("type") or "a"
-    access = entry.get("access") or ""
+    # A rule about all devices needs no access to be about all of it, in the kernel and in runc.
+    access = entry.get("access") or ("rwm" if kind == "a" else "")
     origin = f"{_ORIGIN}/{index}"
     if kind not in ("a", "b", "c"):
         raise NajaError(f"device type {kind!r}", why="it is none of a, b, c", origin=f"{origin}/type")
@@ -82,6 +84,10 @@ def _parse(entry: dict[str, Any], index: int) -> list[Rule]:
     for name in ("major", "minor"):
         number = entry.get(name)
         number = ANY if number is None or number < 0 else number
+        if number > _LAST_NUMBER:
+            raise NajaError(
+                f"device number {number}", why="there are none as large", origin=f"{origin}/{name}"
+            )
         if kind == "a" and number != ANY:
             raise NajaError(
                 f"device rule of type a with a {name} number",

@@ -35,14 +35,8 @@ def limits(resources: dict[str, Any], directory: str) -> tuple[list[Operation], 
     _memory(build, Section(resources, "memory"))
     _io(build, Section(resources, "blockIO"))
     _cpu(build, Section(resources, "cpu"))
-    for key, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
-        cpu = Section(resources, "cpu")
-        if (value := cpu.get(key)) is not None:
-            build.write("cpuset", [(file, value, cpu.origin(key))])
-    for size, limit, origin in page_limits(resources):
-        build.write("hugetlb", [(f"hugetlb.{size}.max", limit, origin)])
-        reserved = [(f"hugetlb.{size}.rsvd.max", str(limit))]
-        build.operations.append(WriteFirstPresent(directory, reserved, origin, required=False))
+    _cpuset(build, Section(resources, "cpu"))
+    _huge_pages(build, resources)
     for rdma in rdma_limits(resources):
         build.write("rdma", [rdma])
     network = Section(resources, "network")
@@ -158,6 +152,21 @@ def _cpu(build: Builder, cpu: Section) -> None:
     if burst is not None:
         bandwidth.append(("cpu.max.burst", burst, cpu.origin("burst")))
     build.write("cpu", bandwidth)
+
+
+def _cpuset(build: Builder, cpu: Section) -> None:
+    for key, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
+        if (value := cpu.get(key)) is not None:
+            build.write("cpuset", [(file, value, cpu.origin(key))])
+
+
+def _huge_pages(build: Builder, resources: dict[str, Any]) -> None:
+    for size, limit, origin in page_limits(resources):
+        build.write("hugetlb", [(f"hugetlb.{size}.max", limit, origin)])
+        # Reservations count as well, where the kernel can (since Linux 5.7).
+        reserved = [(f"hugetlb.{size}.rsvd.max", str(limit))]
+        place = build.place("hugetlb", origin)
+        build.operations.append(WriteFirstPresent(place, reserved, origin, required=False))
 
 
 def cpu_weight(shares: int) -> int:

@@ -56,6 +56,12 @@ def test_a_rule_for_both_kinds_with_some_access() -> None:
     ]
 
 
+def test_a_rule_without_access() -> None:
+    """Of all devices it is about all access, of some about none; so does runc."""
+    assert rules([ALLOW_ALL, {"allow": False}]) == (False, DEFAULTS)
+    assert rules([{"allow": True, "type": "c", "major": 1, "minor": 11}]) == (False, DEFAULTS)
+
+
 def test_negative_numbers_and_none_are_any() -> None:
     assert (True, "c", 10, ANY, "rw") in rules([rule(True, "c", 10, -1, "wr")])[1]
     assert (True, "c", ANY, 3, "r") in rules([rule(True, "c", None, 3, "r")])[1]
@@ -67,6 +73,7 @@ def test_negative_numbers_and_none_are_any() -> None:
         (rule(True, "x", 1, 1, "r"), "/linux/resources/devices/0/type"),
         (rule(True, "c", 1, 1, "rx"), "/linux/resources/devices/0/access"),
         (rule(True, "a", 1, None, "r"), "/linux/resources/devices/0/major"),
+        (rule(True, "c", 1, 2**32 + 1, "r"), "/linux/resources/devices/0/minor"),
     ],
 )
 def test_rules_that_make_no_sense(wrong: dict[str, Any], origin: str) -> None:
