@@ -4,7 +4,8 @@ It gets namespaces of its own (mount, pid, cgroup, uts, ipc), a private /run and
 (tmpfs), and a cgroup of its own in every v1 hierarchy, mounted as if it were the root. When it ends,
 or its time is over, all processes in it are killed with its PID 1, the mounts go with their
 namespace, and the cgroups are removed. A v2 tree beside v1 hierarchies is hidden, for every runtime
-alike: runtime-tools reads v1 only, and crun 1.8 refuses hybrid trees that hold few controllers.
+alike: runtime-tools reads v1 only, and crun 1.8 refuses hybrid trees that hold few controllers. Where
+there is v2 alone, the cgroup of its own is there.
 """
 
 from __future__ import annotations
@@ -15,29 +16,53 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-#: ``sh -c ENTER sh CGROUP... -- COMMAND...``: enter the cgroups, then become the command.
+#: ``sh -c ENTER sh CGROUP... -- COMMAND...``: enter the cgroups, make them the root, go on.
 ENTER = """
 set -e
 while [ "$1" != -- ]; do
     echo 0 > "$1/cgroup.procs"
-    shift
+    cgroup=$1; shift
 done
 shift
+exec unshare --cgroup sh -c "$DELEGATE" sh "$cgroup" "$@"
+"""
+
+#: ``sh -c DELEGATE sh CGROUP COMMAND...``: on v2, empty the cgroup, for only then may what is made
+#: in it have controllers ("no internal processes", cgroups(7)).
+DELEGATE = """
+set -e
+cgroup=$1; shift
+if [ -e "$cgroup/cgroup.controllers" ]; then
+    mkdir "$cgroup/program"
+    echo 0 > "$cgroup/program/cgroup.procs"
+    for controller in $(cat "$cgroup/cgroup.controllers"); do
+        echo "+$controller" > "$cgroup/cgroup.subtree_control"
+    done
+fi
 exec "$@"
 """
 
 #: Run by PID 1 of the namespaces, as ``sh -c SETUP sh SCRATCH CGROUP-MOUNTS -- PROGRAM...``; a
-#: cgroup mount is NAME=OPTIONS. The shell stays as PID 1, for it reaps what the program orphans.
+#: cgroup mount is NAME=OPTIONS, and none means v2. Of a v1 hierarchy with several controllers each
+#: is found by its own name too. The shell stays as PID 1, for it reaps what the program orphans.
 SETUP = """
 set -e
 scratch=$1; shift
 mount -t tmpfs scratch "$scratch"
 mount -t tmpfs run /run
 umount --recursive --lazy /sys/fs/cgroup
-mount -t tmpfs cgroup /sys/fs/cgroup
+if [ "$1" = -- ]; then
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+else
+    mount -t tmpfs cgroup /sys/fs/cgroup
+fi
 while [ "$1" != -- ]; do
-    mkdir "/sys/fs/cgroup/${1%%=*}"
-    mount -t cgroup -o "${1#*=}" cgroup "/sys/fs/cgroup/${1%%=*}"
+    name=${1%%=*}
+    mkdir "/sys/fs/cgroup/$name"
+    mount -t cgroup -o "${1#*=}" cgroup "/sys/fs/cgroup/$name"
+    for controller in $(echo "$name" | tr , ' '); do
+        [ -e "/sys/fs/cgroup/$controller" ] || ln -s "$name" "/sys/fs/cgroup/$controller"
+    done
     shift
 done
 shift
@@ -47,9 +72,11 @@ exit $?
 """
 
 NAMESPACES = (
-    *("--mount", "--propagation", "private", "--cgroup", "--uts", "--ipc"),
+    *("--mount", "--propagation", "private", "--uts", "--ipc"),
     *("--pid", "--fork", "--kill-child", "--mount-proc"),
 )
+#: Words among a cgroup's mount options that do not name it.
+FLAGS = ("rw", "ro", "xattr", "clone_children")
 
 
 @dataclass
@@ -71,7 +98,7 @@ def hierarchies() -> dict[str, tuple[str, str]]:
             kind, _, options = filesystem.split(" ")[:3]
             point = mount.split(" ")[4]
             if kind == "cgroup" and point.startswith("/sys/fs/cgroup/"):
-                own = [word for word in options.split(",") if word not in ("rw", "ro", "xattr")]
+                own = [word for word in options.split(",") if word not in FLAGS and "agent=" not in word]
                 if own[0].startswith("name="):
                     own.insert(0, "none")
                 found[os.path.basename(point)] = (point, ",".join(own))
@@ -83,13 +110,14 @@ def run(argv: list[str], directory: str, environment: dict[str, str], timeout: f
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="runtime-tools-") as scratch:
         mounts = hierarchies()
-        cgroups = [_make_cgroup(point, os.path.basename(scratch)) for point, _ in mounts.values()]
+        points = [point for point, _ in mounts.values()] or ["/sys/fs/cgroup"]
+        cgroups = [_make_cgroup(point, os.path.basename(scratch)) for point in points]
         options = [f"{name}={options}" for name, (_, options) in mounts.items()]
         setup = ["sh", "-c", SETUP, "sh", scratch, *options, "--", *argv]
         process = subprocess.Popen(
             ["sh", "-c", ENTER, "sh", *cgroups, "--", "unshare", *NAMESPACES, "--", *setup],
             cwd=directory,
-            env=os.environ | environment | {"TMPDIR": scratch},
+            env=os.environ | environment | {"TMPDIR": scratch, "DELEGATE": DELEGATE},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
