@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime import cgroups
+from runtime.cgroups.warmup import warm_up
 from runtime.errors import NajaError, Unsupported
 from runtime.operations.base import RUNTIME, Context
 from runtime.plan import cgroup as plan
 from runtime.plan.request import Request
 from tests.support.needs import requires_command
+from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,6 +188,17 @@ def test_a_relative_path_is_below_the_callers_own(tag: str) -> None:
         made.clean()
         for path in made.manager.places.values():
             os.rmdir(os.path.dirname(path))
+
+
+def test_warming_up_moves_nobody() -> None:
+    with open("/proc/self/cgroup") as file:
+        before = file.read()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    warm_up(HIERARCHIES)
+    time.sleep(0.02)
+    with open("/proc/self/cgroup") as file:
+        assert file.read() == before
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) == descriptors)
 
 
 def test_names_need_not_be_utf8(tag: str) -> None:
