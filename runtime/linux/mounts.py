@@ -62,7 +62,7 @@ _OLD_FLAGS = {
     MOUNT_ATTR_NOSYMFOLLOW: 1 << 8,
 }
 #: Options that mount(2) takes as flags only.
-_OLD_WORDS = {"ro": 1, "sync": 16, "mand": 64, "dirsync": 128, "lazytime": 1 << 25}
+_OLD_WORDS = {"ro": 1, "sync": 16, "mand": 64, "dirsync": 128, "iversion": 1 << 23, "lazytime": 1 << 25}
 #: The most that mount(2) copies of the others.
 _PAGE = 4096
 

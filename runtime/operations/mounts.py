@@ -117,7 +117,7 @@ class MountFilesystem(Operation):
         parameters = self.parameters + self._kept_mode(root)
         ordinary = self.kind in ("proc", "sysfs")
         target = open_directory(root, self.destination, self.origin, ordinary=ordinary)
-        if _too_long(self.source, parameters) and not self.copy_up:
+        if _takes_mount2(self.source, parameters) and not self.copy_up:
             options = [_written(name, value) for name, value, _ in parameters]
             mounts.mount_old(self.source, target, self.kind, self.attributes[0], options)
             mount = files.open_in_root(root, self.destination, os.O_PATH)
@@ -162,9 +162,11 @@ class MountFilesystem(Operation):
         return mount
 
 
-def _too_long(source: str, parameters: list[Parameter]) -> bool:
+def _takes_mount2(source: str, parameters: list[Parameter]) -> bool:
+    """Tell whether there is something that mount(2) can do and fsconfig(2) cannot: a long value, iversion."""
     values = [source, *(value for _, value, _ in parameters if value)]
-    return any(len(files.encode(value)) > mounts.LONGEST_VALUE for value in values)
+    too_long = any(len(files.encode(value)) > mounts.LONGEST_VALUE for value in values)
+    return too_long or any(name == "iversion" for name, _, _ in parameters)
 
 
 def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: int, origin: str) -> int:

@@ -53,9 +53,9 @@ PROPAGATION = {
 }
 
 #: Flags of the whole file system; a bind mount shares its source's.
-_FILESYSTEM_FLAGS = ("sync", "dirsync", "lazytime", "mand")
+_FILESYSTEM_FLAGS = ("sync", "dirsync", "iversion", "lazytime", "mand")
 #: Words that take one of these back; by themselves they say what is so anyway.
-_OPPOSITES = {"async": "sync", "nolazytime": "lazytime", "nomand": "mand"}
+_OPPOSITES = {"async": "sync", "noiversion": "iversion", "nolazytime": "lazytime", "nomand": "mand"}
 #: What is so anyway. "silent" and "loud" are about the kernel's log.
 _DEFAULTS = ("defaults", "silent", "loud")
 #: Words about how naja mounts, by the attribute of MountOptions that they make true.

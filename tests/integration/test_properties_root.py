@@ -117,6 +117,16 @@ def test_mounts_options_that_take_others_back(
     assert option not in words
 
 
+#: Words that change nothing which could be seen on a tmpfs.
+UNSEEN = ["defaults", "loud", "silent", "iversion", "noiversion", "norelatime", "nostrictatime", "nomand"]
+
+
+@pytest.mark.parametrize("option", UNSEEN)
+def test_mounts_options_that_are_accepted(naja: Runtime, bundle: Bundle, option: str) -> None:
+    bundle.mount("/mnt", "tmpfs", "tmpfs", option, "size=1m")
+    assert "size=1024k" in shown(naja, bundle, "grep ' /mnt ' /proc/self/mountinfo")
+
+
 @pytest.mark.parametrize("option", ["rro", "rnosuid", "rnodev", "rnoexec", "rnosymfollow", "rnoatime"])
 def test_mounts_options_that_are_recursive(
     naja: Runtime, bundle: Bundle, option: str, tmp_path: os.PathLike[str]

@@ -28,6 +28,7 @@ OFFICIAL = os.environ.get("NAJA_OCI_SCHEMA") or os.path.join(REPOSITORY, "../sha
 #: What config.md's table of Linux mount options says MUST or SHOULD of.
 MOUNT_OPTIONS = {
     *("async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "lazytime"),
+    *("iversion", "noiversion"),
     *("loud", "noatime", "nodev", "nodiratime", "noexec", "nolazytime", "norelatime"),
     *("nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime"),
     *("relatime", "remount", "rexec", "rnoatime", "rnodiratime", "rnoexec", "rnorelatime"),
@@ -36,8 +37,8 @@ MOUNT_OPTIONS = {
     *("silent", "slave", "strictatime", "suid", "symfollow", "sync", "unbindable", "idmap", "ridmap"),
 }
 
-#: fsconfig(2) takes these for any file system; the kernel, not the file system, sees to them.
-FOR_ANY_FILE_SYSTEM = {"sync", "dirsync", "lazytime", "mand"}
+#: These are for any file system, and the kernel sees to them.
+FOR_ANY_FILE_SYSTEM = {"sync", "dirsync", "iversion", "lazytime", "mand"}
 
 
 def accepted(**changes: Any) -> None:
