@@ -195,12 +195,12 @@ def pivot_root(new_root: str, put_old: str) -> None:
     call(_pivot_root, encode(new_root), encode(put_old))
 
 
-def mount_table() -> list[tuple[int, str, str]]:
-    """Return id, mount point and file system type of every mount in sight (proc_pid_mountinfo(5)).
+def mount_table(process: str = "self") -> list[tuple[int, str, str]]:
+    """Return id, mount point and file system type of every mount a process sees (proc_pid_mountinfo(5)).
 
     /proc must be the host's. Raises OSError.
     """
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.split(" ") for line in file]
     return [(int(line[0]), _unescape(line[4]), line[line.index("-") + 1]) for line in lines]
 
