@@ -174,6 +174,7 @@ _CHECKPOINT = (
 )
 _RESTORE = (
     *_CRIU,
+    Option("parent-path", "directory of the earlier image that this one builds on"),
     _BUNDLE,
     _CONSOLE,
     _PID_FILE,

@@ -1,0 +1,187 @@
+"""Checkpoint: a running container is saved to files, from which ``runtime.restore`` makes it again."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import cgroups
+from runtime.config import json
+from runtime.criu import messages, mounts, service
+from runtime.errors import NajaError
+from runtime.linux import namespaces
+from runtime.linux.mounts import mount_id, mount_table
+from runtime.plan import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.container import Container
+
+#: Where CRIU is configured further, for all containers or by an annotation for one, as with runc.
+_CONFIG_FILE, _CONFIG_ANNOTATION = "/etc/criu/runc.conf", "org.criu.config"
+
+#: Namespaces that a container may have got from others, by the names that runc gives them in images.
+#: A restored container is put into those that its own config.json names.
+FOREIGN = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
+
+#: The file in an image that tells what the saved process had as stdin, stdout and stderr.
+DESCRIPTORS = "descriptors.json"
+
+_ALL_MESSAGES = 4
+
+
+def checkpoint(
+    container: Container,
+    images: str,
+    *,
+    work: str = "",
+    parent: str = "",
+    page_server: tuple[str, int] | None = None,
+    pre_dump: bool = False,
+    leave_running: bool = False,
+    status_fd: int = -1,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Save a container into the directory ``images``; then it ends, unless it is to be left running.
+
+    ``work`` is where CRIU's log goes, else with the images. ``parent`` is an earlier image, relative
+    to this one. ``pre_dump`` saves no more than the memory. A zero byte is written to ``status_fd``
+    when ``page_server`` (address and port), or whoever restores with lazy pages, may come for them.
+    ``options`` are further ones of CRIU's, by their names in ``messages.OPTIONS``. Raises NajaError.
+    """
+    status = container.status()
+    if status not in ("running", "paused"):
+        raise NajaError(f"Container cannot be checkpointed in {status} state", why=container.id)
+    options = dict(options or {})
+    service.require_version()
+    for feature, wanted in (("mem_track", pre_dump or parent), ("lazy_pages", options.get("lazy_pages"))):
+        if wanted:
+            service.require_feature(feature)
+    if page_server:
+        options["ps"] = messages.encode(
+            messages.PAGE_SERVER, {"address": page_server[0], "port": page_server[1]}
+        )
+    if parent:
+        options["parent_img"] = parent
+        if not os.path.isdir(os.path.join(images, parent)):
+            raise NajaError(f"the parent image {parent} is not there, as seen from {images}")
+    with Directories(images, work) as directories:
+        options |= directories.options("dump.log") | _of_container(container)
+        options |= {"leave_running": leave_running, "track_mem": pre_dump or bool(parent)}
+        if not pre_dump:
+            options["external"] = _externals(container, images)
+        _dump(container.id, messages.PRE_DUMP if pre_dump else messages.DUMP, options, directories, status_fd)
+    if not (leave_running or pre_dump):
+        container.delete(force=True)
+
+
+class Directories:
+    """The directories of the images and of the logs, made where they are missing, and open."""
+
+    def __init__(self, images: str, work: str = "") -> None:
+        """Open them. Raises NajaError."""
+        self._log_directory = work or images
+        self.descriptors: list[int] = []
+        for path in filter(None, (images, work)):
+            try:
+                os.makedirs(path, 0o700, exist_ok=True)
+                self.descriptors.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            except OSError as error:
+                self.__exit__()
+                raise NajaError.from_os_error(f"open the directory {path}", error) from None
+
+    def __enter__(self) -> Directories:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def options(self, log: str) -> dict[str, Any]:
+        """Return CRIU's options for them and its log, of that name."""
+        self.log = os.path.join(self._log_directory, log)
+        return {
+            "images_dir_fd": self.descriptors[0],
+            "work_dir_fd": self.descriptors[-1],
+            "log_file": log,
+            "log_level": _ALL_MESSAGES,
+        }
+
+
+def common_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Return CRIU's options that do not depend on the caller, alike for a dump and a restore."""
+    options: dict[str, Any] = {"manage_cgroups": True, "notify_scripts": True, "orphan_pts_master": True}
+    file = (config.get("annotations") or {}).get(_CONFIG_ANNOTATION, "")
+    if file or os.path.exists(_CONFIG_FILE):
+        options["config_file"] = file or _CONFIG_FILE
+    return options
+
+
+def _of_container(container: Container) -> dict[str, Any]:
+    """Return CRIU's options that follow from which container it is."""
+    options = {**common_options(container.config), "pid": container.pid}
+    manager = container.cgroup
+    freezer = manager.paths.get("" if manager.kind == "v2" else "freezer")
+    if freezer:
+        options["freeze_cgroup"] = freezer
+    return options
+
+
+def _externals(container: Container, images: str) -> list[str]:
+    """Return what CRIU is not to save, as it is not the container's own; take note of its stdio."""
+    pid, config = container.pid, container.config
+    request = Request(
+        config,
+        id=container.id,
+        bundle=container.record["bundle"],
+        rootless=container.record["rootless"],
+        **cgroups.describe(container.cgroup, cgroups.detect()),
+    )
+    found = mounts.saved(pid, request)
+    for kind, path in request.namespaces().items():
+        if path and kind in FOREIGN:
+            word, name = FOREIGN[kind]
+            inode = os.stat(f"/proc/{pid}/ns/{namespaces.file_name(kind)}").st_ino
+            found.append(f"{word}[{inode}]:{name}")
+    descriptors = _stdio(pid)
+    with open(os.path.join(images, DESCRIPTORS), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(json.dumps(descriptors))
+    return found + [text for text in dict.fromkeys(descriptors) if text.startswith("file[")]
+
+
+def _stdio(pid: int) -> list[str]:
+    """Return what a process has as stdin, stdout and stderr: "pipe:[INODE]", or a path, as in /proc.
+
+    A file that is not the container's, but the caller's, is "file[MOUNT:INODE]", as CRIU calls it.
+    """
+    own = {number for number, _, _ in mount_table(str(pid))}
+    found = []
+    for number in range(3):
+        try:
+            text = os.readlink(f"/proc/{pid}/fd/{number}")
+        except FileNotFoundError:
+            text = ""  # Closed.
+        if text.startswith("/"):
+            file = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
+            mount, inode = mount_id(file), os.fstat(file).st_ino
+            os.close(file)
+            if mount not in own:
+                text = f"file[{mount:x}:{inode:x}]"
+        found.append(text)
+    return found
+
+
+def _dump(id: str, kind: int, options: dict[str, Any], directories: Directories, status_fd: int) -> None:
+    """Let CRIU do it. Raises NajaError with what its log says."""
+
+    def listen(event: str, pid: int, descriptors: list[int]) -> None:
+        if event == "status-ready" and status_fd >= 0:
+            os.write(status_fd, b"\0")
+            os.close(status_fd)
+
+    with service.Service(keep=directories.descriptors) as criu:
+        criu.begin()
+        answer = criu.request(kind, listen, opts=messages.encode(messages.OPTIONS, options))
+    if not answer["success"]:
+        raise NajaError(f"checkpoint container {id}", why=service.last_errors(directories.log))

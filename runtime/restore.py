@@ -1,0 +1,222 @@
+"""Restore: a container is made from its bundle and from what ``runtime.checkpoint`` saved of it."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import cgroups, config, hooks, state
+from runtime.checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options
+from runtime.config import json
+from runtime.container import Container
+from runtime.creation import Creation
+from runtime.criu import messages, mounts, service
+from runtime.errors import NajaError, Unsupported
+from runtime.linux import namespaces, process
+from runtime.operations.base import RUNTIME, Context, apply_all
+from runtime.operations.terminal import send_descriptor
+from runtime.plan import cgroup, hook_state
+from runtime.process.attached import Attached
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: The directory of a container's state that its mounts are laid out in for CRIU.
+_STAGING = "criu"
+
+
+def restore(
+    id: str,
+    bundle: str,
+    images: str,
+    *,
+    root: str | None = None,
+    work: str = "",
+    parent: str = "",
+    detach: bool = False,
+    no_subreaper: bool = False,
+    options: dict[str, Any] | None = None,
+    warn: Callable[[str], None],
+    **making: Any,
+) -> int:
+    """Make a container from its bundle and the directory ``images``. Returns its exit code, or 0.
+
+    ``work`` is where CRIU's log goes, else with the images; ``parent`` the earlier image that they
+    build on, relative to them. ``options`` are further ones of CRIU's, by their names in
+    ``messages.OPTIONS``; ``making`` those of ``Creation``. Otherwise as ``runtime.container.run``.
+    Raises NajaError; then nothing of the container is left.
+    """
+    root = root or state.default_root()
+    attached = None if detach else Attached()
+    if attached and not no_subreaper:
+        process.set_child_subreaper(True)
+    try:
+        restoration = Restoration(id, bundle, root=root, warn=warn, gate=False, detached=detach, **making)
+        restoration.make_from(images, work, parent, options or {})
+        restoration.directory.unlock()
+        if attached is None:
+            return 0
+        if restoration.console >= 0:
+            attached.relay(restoration.console)
+        code = attached.wait(restoration.init)
+    finally:
+        if attached:
+            attached.close()
+    Container(restoration.directory, restoration.record, warn).delete(force=True)
+    return code
+
+
+class Restoration(Creation):
+    """A container in the making from its images; CRIU takes the place of the stage and the init."""
+
+    def make_from(self, images: str, work: str, parent: str, options: dict[str, Any]) -> None:
+        """Make the container. Raises NajaError; then nothing of it is left."""
+        service.require_version()
+        descriptors = _read_descriptors(images)
+        _check_parent(images, parent)
+        hierarchies = cgroups.detect()
+        self._config, content = config.read(self.bundle)
+        self._compile(hierarchies)
+        self.directory = state.StateDirectory.create(self.root, self.id)
+        try:
+            self.directory.lock()
+            self._staging = self.directory.make_subdirectory(_STAGING)
+            self._manager.intend()
+            self._write_record("creating", os.getpid())
+            self.directory.write_file("config.json", content)
+            mounts.make_mount_points(self._request)
+            with Directories(images, work) as directories:
+                self._restore(directories, descriptors, options)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _restore(self, directories: Directories, descriptors: list[str], options: dict[str, Any]) -> None:
+        foreign, joined = self._namespaces()
+        keep = [*directories.descriptors, *(descriptor for _, descriptor in foreign)]
+        inherited = [*((key, number) for number, key in enumerate(descriptors) if _is_foreign(key)), *foreign]
+        options = {
+            **options,
+            **common_options(self._config),
+            **directories.options("restore.log"),
+            "root": os.path.join(self.bundle, self._config["root"]["path"]),
+            "rst_sibling": True,
+            "external": mounts.restored(self._request, self._staging),
+            "inherit_fd": [
+                messages.encode(messages.INHERITED, {"key": key, "fd": descriptor})
+                for key, descriptor in inherited
+            ],
+            "join_ns": joined,
+        }
+        with service.Service(
+            keep=keep, prepare=lambda: mounts.stage(self._request, self._staging, self.warn)
+        ) as criu:
+            self._enter_cgroup(criu.pid)
+            options["cg_root"] = self._cgroup_roots(criu.pid)
+            criu.begin()
+            answer = criu.request(
+                messages.RESTORE, self._listen, opts=messages.encode(messages.OPTIONS, options)
+            )
+        for _, descriptor in foreign:
+            os.close(descriptor)
+        if not answer["success"]:
+            raise NajaError(f"restore container {self.id}", why=service.last_errors(directories.log))
+
+    def _enter_cgroup(self, pid: int) -> None:
+        """Make the container's cgroup, and have CRIU be in it: so will be what it restores."""
+        context = Context(RUNTIME, self.warn)
+        context.pid = context.values["stage"] = pid
+        self._manager.follow(context)
+        apply_all(cgroup.prepare(self._request) + cgroup.enter(self._request), context)
+
+    def _cgroup_roots(self, pid: int) -> list[bytes]:
+        """Say where the saved cgroups are now: where CRIU is, in each hierarchy."""
+        roots = []
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                _, names, path = line.rstrip("\n").split(":", 2)
+                roots += [
+                    messages.encode(messages.CGROUP_ROOT, {"ctrl": name, "path": path})
+                    for name in names.split(",")
+                ]
+        return roots
+
+    def _namespaces(self) -> tuple[list[tuple[str, int]], list[bytes]]:
+        """Return the namespaces that the config names by path, as CRIU wants them.
+
+        Some are descriptors with the name that the image has for them, the others are joined by path.
+        """
+        foreign: list[tuple[str, int]] = []
+        joined: list[bytes] = []
+        for index, entry in enumerate(self._config["linux"]["namespaces"]):
+            kind, path, origin = entry["type"], entry.get("path", ""), f"/linux/namespaces/{index}/path"
+            if not path:
+                continue
+            if kind in FOREIGN:
+                try:
+                    foreign.append((FOREIGN[kind][1], os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+                except OSError as error:
+                    raise NajaError.from_os_error(f"open namespace {path}", error, origin=origin) from None
+            elif kind in ("cgroup", "time", "mount"):
+                raise Unsupported(f"restore into an existing {kind} namespace", origin=origin)
+            else:
+                name = namespaces.file_name(kind)
+                joined.append(messages.encode(messages.JOINED, {"ns": name, "ns_file": path}))
+        return foreign, joined
+
+    def _listen(self, event: str, pid: int, descriptors: list[int]) -> None:
+        """Do what is due at a stage of the restore. Raises NajaError; then CRIU gives up."""
+        if event == "setup-namespaces":
+            self._born(pid)
+            for kind in ("prestart", "createRuntime"):
+                document = {**hook_state(self._request, kind), "pid": pid}
+                entries = (self._config.get("hooks") or {}).get(kind) or []
+                hooks.run_hooks(kind, entries, json.dumps(document))
+        elif event == "orphan-pts-master":
+            self._take_console(descriptors[0])
+        elif event == "post-restore":
+            self.init = pid
+            self._ready()
+
+    def _take_console(self, master: int) -> None:
+        socket, _ = self._terminal
+        if not socket:
+            self.console = master
+            return
+        try:
+            send_descriptor(socket, master, b"/dev/ptmx")
+        except OSError as error:
+            raise NajaError.from_os_error(f"send the terminal to {socket}", error) from None
+        finally:
+            os.close(master)
+
+
+def _is_foreign(descriptor: str) -> bool:
+    """Tell whether a saved descriptor comes from the caller, and so is to be the caller's again."""
+    return descriptor.startswith(("pipe:", "file["))
+
+
+def _read_descriptors(images: str) -> list[str]:
+    """Return what the saved process had as stdio. Raises NajaError where there is no image."""
+    path = os.path.join(images, DESCRIPTORS)
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read(), path)
+    except OSError as error:
+        raise NajaError.from_os_error(f"open {path}", error) from None
+    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+        raise NajaError(f"{path} is not a list of strings")
+    return found
+
+
+def _check_parent(images: str, parent: str) -> None:
+    """Images name the earlier one that they build on themselves; it has to be the one given."""
+    if not parent:
+        return
+    try:
+        if os.path.samefile(os.path.join(images, "parent"), os.path.join(images, parent)):
+            return
+    except OSError as error:
+        raise NajaError.from_os_error(f"open the parent image {parent} of {images}", error) from None
+    raise NajaError(f"the images in {images} do not build on {parent}")
