@@ -149,7 +149,7 @@ def find() -> str:
 
 def require_version() -> None:
     """Refuse a CRIU that is too old. Raises Unsupported."""
-    with Service() as criu:
+    with Service(prepare=_be_quiet) as criu:
         criu.begin()
         answer = criu.request(messages.VERSION)
     version = messages.decode(messages.VERSION_ANSWER, answer["version"])
@@ -161,7 +161,7 @@ def require_version() -> None:
 
 def require_feature(name: str) -> None:
     """Refuse where CRIU and the kernel lack one of ``messages.FEATURES``. Raises Unsupported."""
-    with Service() as criu:
+    with Service(prepare=_be_quiet) as criu:
         criu.begin()
         asked = messages.encode(messages.FEATURES, {name: True})
         answer = criu.request(messages.FEATURE_CHECK, features=asked)
