@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.cli import help as cli_help
@@ -183,6 +183,7 @@ def _comparable(options: tuple[Option, ...], values: dict[str, Any]) -> dict[str
     return {name: values[name] if name in values else values[parameter] for name, parameter in names.items()}
 
 
+@settings(deadline=None)
 @given(_command_lines())
 def test_the_help_is_true(line: tuple[list[str], str, list[str]]) -> None:
     before, name, after = line
@@ -224,6 +225,7 @@ _WORDS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_WORDS, max_size=6))
 def test_any_words_are_read_or_refused(words: list[str]) -> None:
     try:
