@@ -91,7 +91,10 @@ def test_order_and_state(naja: Runtime, bundle: Bundle, recorder: Recorder) -> N
         assert state["ociVersion"]
         assert state["status"] == STATUS[kind], name
         assert state["annotations"] == {"org.example.key": "value"}
-        if kind not in ("startContainer", "poststop"):  # a pid in the container's namespace; none
+        # runtime.md, state: the pid as it is seen in the namespace that the hook runs in; none in the end.
+        if kind in ("createContainer", "startContainer"):
+            assert state["pid"] == 1, name
+        elif kind != "poststop":
             assert state["pid"] == pid, name
 
 

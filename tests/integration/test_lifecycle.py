@@ -185,8 +185,10 @@ def test_pid_file(naja: Runtime, bundle: Bundle, tmp_path: Path, verb: str) -> N
 
 def test_the_process_becomes_the_callers_child(naja: Runtime, bundle: Bundle) -> None:
     """Engines are subreapers and wait(2) for the container; this process is one, too (conftest)."""
-    naja.run_detached(bundle.shell("sleep 0.2; exit 9"))
-    _, status = os.waitpid(naja.state(bundle)["pid"], 0)
+    naja.create(bundle.shell("exit 9"))
+    pid = naja.state(bundle)["pid"]
+    naja.start(bundle)
+    _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 9
     assert naja.status(bundle) == "stopped"
     naja.delete(bundle)
