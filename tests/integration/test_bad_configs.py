@@ -34,7 +34,7 @@ MUTATIONS: dict[str, list[Any]] = {
     "/process/user/umask": [-1, "022"],
     "/process/user/additionalGids": [[-1], ["wheel"], 5],
     "/process/consoleSize": [{"height": 1}, {"height": -1, "width": 1}],
-    "/process/capabilities/bounding": [["CAP_NO_SUCH"], "CAP_KILL", [1]],
+    "/process/capabilities/bounding": ["CAP_KILL", [1]],
     "/process/rlimits/0/type": ["RLIMIT_NO_SUCH", MISSING],
     "/process/rlimits/0/soft": [-1, "1024", MISSING],
     "/process/noNewPrivileges": ["true", 0],
@@ -81,7 +81,11 @@ MUTATIONS: dict[str, list[Any]] = {
     "/linux/resources/blockIO": [{"weight": "heavy"}, {"weight": -1}],
     "/linux/resources/hugepageLimits": [{}, [{"pageSize": "2MB"}], [{"pageSize": 2, "limit": 1}]],
     "/linux/seccomp": [{}, {"defaultAction": "SCMP_ACT_BANANA"}],
-    "/linux/seccomp/syscalls": [[{"action": "SCMP_ACT_ALLOW", "names": []}], [{"names": ["read"]}]],
+    "/linux/seccomp": [
+        {"syscalls": []},
+        {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_ALLOW", "names": []}]},
+        {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"]}]},
+    ],
     "/linux/intelRdt": [{"closID": 5}],
 }
 
