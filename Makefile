@@ -71,13 +71,13 @@ format: $(VENV)/.tools
 	$(BIN)/ruff format
 
 bench: $(VENV)/.tools packages
-	$(BIN)/python conformance/bench.py
+	$(BIN)/python -m conformance.bench
 
 conformance: $(VENV)/.tools packages
 	$(BIN)/python conformance/runtime_tools.py
 
 engines: $(VENV)/.tools packages
-	$(BIN)/python conformance/engines.py
+	$(BIN)/python -m conformance.engines
 
 test-vm: $(VENV)/.tools packages
 	$(BIN)/python tests/vm/run.py
