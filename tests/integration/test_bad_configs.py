@@ -80,8 +80,9 @@ MUTATIONS: dict[str, list[Any]] = {
     "/linux/resources/pids": [{"limit": "many"}],
     "/linux/resources/blockIO": [{"weight": "heavy"}, {"weight": -1}],
     "/linux/resources/hugepageLimits": [{}, [{"pageSize": "2MB"}], [{"pageSize": 2, "limit": 1}]],
-    "/linux/seccomp": [{}, {"defaultAction": "SCMP_ACT_BANANA"}],
     "/linux/seccomp": [
+        {},
+        {"defaultAction": "SCMP_ACT_BANANA"},
         {"syscalls": []},
         {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_ALLOW", "names": []}]},
         {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"]}]},
