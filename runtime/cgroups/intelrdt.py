@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.errors import NajaError
 from runtime.operations.intelrdt import EnterClassOfService, MakeClassOfService
 
 TYPE_CHECKING = False
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def prepare(settings: dict[str, Any], id: str, *, root: str = "") -> list[Operation]:
-    """Return the operations that make the container's class of service.
+    """Return the operations that make the container's class of service. Raises NajaError.
 
     ``root`` is where resctrl is mounted, "" to find out when they are applied.
     """
@@ -23,6 +24,8 @@ def prepare(settings: dict[str, Any], id: str, *, root: str = "") -> list[Operat
             schemata,
             # A class that is named but not described is one that an administrator has made.
             must_exist=bool(settings.get("closID")) and not schemata,
+            # One with a name of its own may be shared, and outlives the container that asked for it first.
+            lasting=bool(settings.get("closID")),
             monitored=id if settings.get("enableMonitoring") else "",
             root=root,
         )
@@ -43,8 +46,11 @@ def _directory(settings: dict[str, Any], id: str) -> str:
 
 
 def _schemata(settings: dict[str, Any]) -> list[str]:
-    """Return the lines for the schemata file: the new form of the setting, or the two old ones."""
-    lines = list(settings.get("schemata") or ())
+    """Return the lines for the schemata file: first the two old settings, then those that can say all."""
+    for index, line in enumerate(settings.get("schemata") or ()):
+        if "\n" in line:
+            raise NajaError(f"{line!r} is more than one line", origin=f"/linux/intelRdt/schemata/{index}")
+    lines: list[str] = []
     caches, bandwidth = settings.get("l3CacheSchema"), settings.get("memBwSchema")
     if caches:
         # Bandwidth has a setting of its own, which wins.
@@ -52,4 +58,4 @@ def _schemata(settings: dict[str, Any]) -> list[str]:
         lines += [line for line in old if line.strip() and not (bandwidth and line.startswith("MB:"))]
     if bandwidth:
         lines.append(bandwidth)
-    return lines
+    return lines + list(settings.get("schemata") or ())

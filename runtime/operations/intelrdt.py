@@ -35,10 +35,17 @@ def mount_point() -> str:
 class MakeClassOfService(Operation):
     """Make a class of service, or use one that is there."""
 
-    __slots__ = ("monitored", "must_exist", "name", "root", "schemata")
+    __slots__ = ("lasting", "monitored", "must_exist", "name", "root", "schemata")
 
     def __init__(
-        self, name: str, schemata: list[str], *, must_exist: bool, monitored: str = "", root: str = ""
+        self,
+        name: str,
+        schemata: list[str],
+        *,
+        must_exist: bool,
+        lasting: bool,
+        monitored: str = "",
+        root: str = "",
     ) -> None:
         #: The name of its directory, "" for the one that everything is in by default.
         self.name = name
@@ -46,6 +53,8 @@ class MakeClassOfService(Operation):
         self.schemata = schemata
         #: True where the config names a class, but not what it may use.
         self.must_exist = must_exist
+        #: True where it is to stay when the container is deleted.
+        self.lasting = lasting
         #: The name of a monitoring group to make below it, "" for none.
         self.monitored = monitored
         #: Where resctrl is mounted, "" to find out.
@@ -68,21 +77,33 @@ class MakeClassOfService(Operation):
                 f"resctrl class of service {self.name}", why="it does not exist", origin=f"{_ORIGIN}/closID"
             )
         else:
-            self._make(context, directory)
+            self._make_class(context, root, directory)
+        if self.monitored:
+            _make(f"{directory}/mon_groups/{self.monitored}")
+            groups_made(context).append(f"{directory}/mon_groups/{self.monitored}")
+
+    def _make_class(self, context: Context, root: str, directory: str) -> None:
+        _make(directory)
+        if not self.lasting:
+            groups_made(context).append(directory)
+        try:
             for line in self.schemata:
                 _write_line(root, directory, line)
-        if self.monitored:
-            self._make(context, f"{directory}/mon_groups/{self.monitored}")
+        except NajaError:
+            if self.lasting:
+                os.rmdir(os.fsencode(directory))
+            raise
 
-    def _make(self, context: Context, directory: str) -> None:
-        try:
-            os.mkdir(os.fsencode(directory))
-        except OSError as error:
-            why = "no class is left" if error.errno == errno.ENOSPC else ""
-            raise NajaError.from_os_error(
-                f"make resctrl group {directory}", error, why=why, origin=_ORIGIN
-            ) from None
-        groups_made(context).append(directory)
+
+def _make(directory: str) -> None:
+    """Make a class of service or a monitoring group. Raises NajaError."""
+    try:
+        os.mkdir(os.fsencode(directory))
+    except OSError as error:
+        why = "no class is left" if error.errno == errno.ENOSPC else ""
+        raise NajaError.from_os_error(
+            f"make resctrl group {directory}", error, why=why, origin=_ORIGIN
+        ) from None
 
 
 def _write_line(root: str, directory: str, line: str) -> None:

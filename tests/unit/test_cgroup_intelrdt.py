@@ -79,6 +79,10 @@ def test_a_class_of_its_own(tree: Tree) -> None:
         ({"schemata": ["L2:0=f", "MB:0=20"]}, ["L2:0=f", "MB:0=20"]),
         ({"l3CacheSchema": "L3:0=f\nMB:0=70", "memBwSchema": "MB:0=20"}, ["L3:0=f", "MB:0=20"]),
         ({"l3CacheSchema": "L3:0=f\nMB:0=70"}, ["L3:0=f", "MB:0=70"]),
+        (
+            {"schemata": ["L2:0=f"], "memBwSchema": "MB:0=20", "l3CacheSchema": "L3:0=f"},
+            ["L3:0=f", "MB:0=20", "L2:0=f"],
+        ),
         ({"closID": "guaranteed"}, []),
     ],
 )
@@ -101,6 +105,19 @@ def test_a_named_class_with_something_else_in_it_is_refused(tree: Tree) -> None:
     tree.fill("guaranteed", "L3:0=00ff0;1=0001f\n")
     with pytest.raises(NajaError, match="exists and has 1f there"):
         tree.run(prepare({"closID": "guaranteed", "schemata": ["L3:1=f"]}, "ID", root=tree.root))
+
+
+def test_a_named_class_that_is_made_outlives_the_container(tree: Tree) -> None:
+    settings = {"closID": "shared", "schemata": ["L3:0=ff0"], "enableMonitoring": True}
+    tree.run(prepare(settings, "ID", root=tree.root))
+    assert "L3:0=ff0\n" in tree.read("shared/schemata")
+    assert tree.context.values["resctrl groups made"] == [f"{tree.root}/shared/mon_groups/ID"]
+
+
+def test_a_line_break_is_refused() -> None:
+    with pytest.raises(NajaError) as caught:
+        prepare({"schemata": ["L3:0=f", "MB:0=20\nMB:1=20"]}, "ID")
+    assert caught.value.origin == "/linux/intelRdt/schemata/1"
 
 
 def test_a_class_that_is_only_named_must_exist(tree: Tree) -> None:
