@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EBADF
 
 from runtime import errors
 from runtime.errors import NajaError
@@ -132,13 +133,19 @@ def inherited(preserve_fds: int) -> tuple[int, ...]:
 
     Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) come first, ``preserve_fds`` more follow.
     """
-    numbers = tuple(range(3, 3 + int(os.environ.get("LISTEN_FDS") or 0) + preserve_fds))
+    activated = os.environ.get("LISTEN_FDS") or "0"
+    if not activated.isdecimal():
+        raise NajaError(f"LISTEN_FDS={activated} in naja's environment is not a number")
+    numbers = tuple(range(3, 3 + int(activated) + preserve_fds))
     for number in numbers:
+        what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
         try:
-            os.fstat(number)
+            own = not os.get_inheritable(number)
         except OSError as error:
-            what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
             raise NajaError.from_os_error(what, error) from None
+        if own:
+            # The caller left the number free, and naja has opened something there meanwhile.
+            raise NajaError(what, errno=EBADF)
     return numbers
 
 

@@ -1,0 +1,131 @@
+"""Descriptors that a container inherits: --preserve-fds, LISTEN_FDS, and no others."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.bundle import Bundle
+    from tests.support.command import Result, Runtime
+
+#: Lists the shell's descriptors: the glob is expanded before anything is opened.
+_LIST = "for fd in /proc/self/fd/*; do echo -n ${fd##*/}' '; done; echo"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[list[int]]:
+    """Three open files, "content 3" to "content 5", named after the numbers that they are to have."""
+    numbers = []
+    for number in (3, 4, 5):
+        path = tmp_path / f"file{number}"
+        path.write_text(f"content {number}\n")
+        numbers.append(os.open(path, os.O_RDONLY))
+    yield numbers
+    for number in numbers:
+        os.close(number)
+
+
+def called(
+    naja: Runtime, argv: list[str], descriptors: list[int], environment: dict[str, str] | None = None
+) -> Result:
+    """Run a verb with these descriptors as 3, 4, and so on."""
+    # A shell puts them in their places; at this process's own numbers there is something else.
+    moves = " ".join(f"{3 + index}<&{fd}" for index, fd in enumerate(descriptors))
+    shell = ["bash", "-c", f'exec "$@" {moves}', "bash", *argv]
+    done = subprocess.run(
+        shell,
+        pass_fds=descriptors,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    from tests.support.command import Result
+
+    return naja.judge(Result(shell, done.returncode, done.stdout, done.stderr), check=False)
+
+
+def run(naja: Runtime, bundle: Bundle, descriptors: list[int], *flags: str, **environment: str) -> Result:
+    argv = naja.command("run", "--bundle", bundle.path, *flags, bundle.id)
+    return called(naja, argv, descriptors, environment)
+
+
+def test_preserved_and_no_others(naja: Runtime, bundle: Bundle, files: list[int]) -> None:
+    bundle.shell(f"cat <&3; cat <&4; {_LIST}")
+    result = run(naja, bundle, files, "--preserve-fds", "2")
+    assert result.stdout.splitlines() == ["content 3", "content 4", result.stdout.splitlines()[-1]]
+    # The shell itself opens the directory for its glob.
+    assert result.stdout.splitlines()[-1].split()[:5] == ["0", "1", "2", "3", "4"]
+    assert "content 5" not in run(naja, bundle.shell("cat <&5"), files, "--preserve-fds", "2").stdout
+
+
+def test_none_unless_asked(naja: Runtime, bundle: Bundle, files: list[int]) -> None:
+    result = run(naja, bundle.shell("cat <&3 || echo closed"), files)
+    assert result.stdout == "closed\n"
+
+
+def test_a_missing_one_is_an_error(naja: Runtime, bundle: Bundle, files: list[int]) -> None:
+    result = run(naja, bundle.args("/bin/true"), files, "--preserve-fds", "4")
+    assert result.status == 1
+    assert result.stderr == (
+        "naja: keep descriptor 6 (--preserve-fds, LISTEN_FDS): Bad file descriptor (EBADF)\n"
+    )
+    assert bundle.id not in naja.ids()
+
+
+def test_socket_activation(naja: Runtime, bundle: Bundle, files: list[int], tmp_path: Path) -> None:
+    """The sockets of a service manager come first; the program is told of them (sd_listen_fds(3))."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        bundle.shell("echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/self/fd/3; cat <&4; cat <&5 || echo no")
+        descriptors = [listener.fileno(), *files[:2]]
+        # LISTEN_PID names naja's process, not the container's.
+        result = run(naja, bundle, descriptors, "--preserve-fds", "1", LISTEN_FDS="1", LISTEN_PID="77")
+    words = result.stdout.splitlines()
+    assert words[0] == "1 1 1"
+    assert words[1].startswith("socket:[")
+    assert words[2:] == ["content 3", "no"]
+
+
+def test_not_activated(naja: Runtime, bundle: Bundle) -> None:
+    result = run(naja, bundle.shell("echo [$LISTEN_FDS$LISTEN_PID]"), [])
+    assert result.stdout == "[]\n"
+
+
+def test_listen_fds_that_is_no_number(naja: Runtime, bundle: Bundle) -> None:
+    result = run(naja, bundle.args("/bin/true"), [], LISTEN_FDS="many")
+    assert (result.status, result.stderr) == (
+        1,
+        "naja: LISTEN_FDS=many in naja's environment is not a number\n",
+    )
+
+
+def test_of_a_created_container(naja: Runtime, bundle: Bundle, files: list[int], tmp_path: Path) -> None:
+    """They wait at the gate with it."""
+    bundle.shell("cat <&3 > /out")
+    argv = naja.command("create", "--bundle", bundle.path, "--preserve-fds", "1", bundle.id)
+    moved = ["bash", "-c", f'exec "$@" 3<&{files[0]} > /dev/null 2>&1', "bash", *argv]
+    subprocess.run(moved, pass_fds=files, stdin=subprocess.DEVNULL, check=True, timeout=30)
+    naja.start(bundle)
+    out = os.path.join(bundle.rootfs, "out")
+    naja.wait_for(bundle, "stopped")
+    with open(out) as file:
+        assert file.read() == "content 3\n"
+
+
+def test_of_an_added_process(naja: Runtime, bundle: Bundle, files: list[int]) -> None:
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    script = "cat <&3; cat <&4 || echo closed"
+    argv = naja.command("exec", "--preserve-fds", "1", bundle.id, "/bin/sh", "-c", script)
+    assert called(naja, argv, files).stdout == "content 3\nclosed\n"
