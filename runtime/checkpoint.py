@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runtime.container import Container
 
 #: Where CRIU is configured further, for all containers or by an annotation for one, as with runc.
-_CONFIG_FILE, _CONFIG_ANNOTATION = "/etc/criu/runc.conf", "org.criu.config"
+_CONFIG_FILE, CONFIG_ANNOTATION = "/etc/criu/runc.conf", "org.criu.config"
 
 #: Namespaces that a container may have got from others, by the names that runc gives them in images.
 #: A restored container is put into those that its own config.json names.
@@ -112,7 +112,7 @@ class Directories:
 def common_options(config: dict[str, Any]) -> dict[str, Any]:
     """Return CRIU's options that do not depend on the caller, alike for a dump and a restore."""
     options: dict[str, Any] = {"manage_cgroups": True, "notify_scripts": True, "orphan_pts_master": True}
-    file = (config.get("annotations") or {}).get(_CONFIG_ANNOTATION, "")
+    file = (config.get("annotations") or {}).get(CONFIG_ANNOTATION, "")
     if file or os.path.exists(_CONFIG_FILE):
         options["config_file"] = file or _CONFIG_FILE
     return options

@@ -1,9 +1,14 @@
-"""The features document: what this naja can do, whatever the kernel below it can (features.md)."""
+"""The features document: what this naja can do, whatever the kernel below it can (features.md).
+
+But for checkpoints: those are the work of another program, which is there and works, or does not.
+"""
 
 from __future__ import annotations
 
 from runtime import hooks
+from runtime.checkpoint import CONFIG_ANNOTATION
 from runtime.cli.version import SPECIFICATION
+from runtime.criu import service
 from runtime.linux import capabilities, libseccomp, namespaces, scheduling, seccomp
 from runtime.plan import mount_options
 
@@ -15,7 +20,10 @@ if TYPE_CHECKING:
 _OLDEST = "1.0.0"
 
 #: Annotations by which a config changes more than its own container ("." at the end: a prefix).
-UNSAFE_ANNOTATIONS = ("org.systemd.property.",)
+UNSAFE_ANNOTATIONS = ("org.systemd.property.", CONFIG_ANNOTATION)
+
+#: By this name runc tells engines that it can checkpoint.
+_CHECKPOINT = "org.opencontainers.runc.checkpoint.enabled"
 
 
 def features() -> dict[str, Any]:
@@ -29,7 +37,7 @@ def features() -> dict[str, Any]:
         "hooks": list(hooks.KINDS),
         "mountOptions": sorted(mount_options.KNOWN),
         "linux": _linux(),
-        "annotations": {},
+        "annotations": {_CHECKPOINT: "true"} if service.works() else {},
         "potentiallyUnsafeConfigAnnotations": list(UNSAFE_ANNOTATIONS),
     }
 
