@@ -37,7 +37,7 @@ def prepare(request: Request) -> list[Operation]:
         operations = start_unit(request, make)
     else:
         operations = make + limit
-    if settings := (request.config.get("linux") or {}).get("intelRdt"):
+    if (settings := (request.config.get("linux") or {}).get("intelRdt")) is not None:
         from runtime.cgroups import intelrdt
 
         operations += intelrdt.prepare(settings, request.id)
@@ -56,7 +56,7 @@ def enter(request: Request, *, beside: int = 0) -> list[Operation]:
         operations += limit_unit(request, _operations(request)[1])
     if places := list(directories(request.cgroup_mounts, request.cgroup_paths).values()):
         operations.append(EnterCgroup(places, optional=_optional(request), beside=beside))
-    if settings := (request.config.get("linux") or {}).get("intelRdt"):
+    if (settings := (request.config.get("linux") or {}).get("intelRdt")) is not None:
         from runtime.cgroups import intelrdt
 
         operations += intelrdt.enter(settings, request.id)

@@ -11,7 +11,9 @@ from runtime import cgroups
 from runtime.cgroups.intelrdt import enter, prepare
 from runtime.errors import NajaError, Unsupported
 from runtime.operations.base import RUNTIME, Context
-from runtime.operations.intelrdt import MakeClassOfService
+from runtime.operations.intelrdt import EnterClassOfService, MakeClassOfService
+from runtime.plan import cgroup as plan
+from runtime.plan.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +92,15 @@ def test_lines_of_schemata(settings: dict[str, Any], lines: list[str]) -> None:
     (make,) = prepare(settings, "ID")
     assert isinstance(make, MakeClassOfService)
     assert (make.schemata, make.must_exist) == (lines, not lines)
+
+
+@pytest.mark.parametrize(("linux", "expected"), [({}, 0), ({"intelRdt": {}}, 2)])
+def test_only_who_asks_for_it_gets_a_class(linux: dict[str, Any], expected: int) -> None:
+    request = Request({"linux": linux}, id="ID", rootless=True, cgroup_mounts={"": "/v2"}, cgroup_kind="v2")
+    request.cgroup_paths = {"": "/ID"}
+    operations = plan.prepare(request) + plan.enter(request)
+    kinds = (MakeClassOfService, EnterClassOfService)
+    assert sum(isinstance(operation, kinds) for operation in operations) == expected
 
 
 def test_a_named_class_that_exists_is_used_and_not_changed(tree: Tree) -> None:
