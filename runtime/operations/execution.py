@@ -41,6 +41,8 @@ class FindProgram(Operation):
             # runc's words, by which engines choose between the exit codes 126 and 127.
             seen = f"stat {self.name}: " if isinstance(error, FileNotFoundError) else ""
             reason = os.strerror(error.errno or 0).lower()
+            if isinstance(error, IsADirectoryError):
+                reason += ": permission denied"  # execve(2) says so, and both engines look for it
             raise NajaError(f"exec: {quote(self.name)}: {seen}{reason}") from None
         return self.name
 
