@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 # enum criu_req_type
-DUMP, RESTORE, CHECK, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 3, 4, 6, 9, 10
+DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 4, 6, 9, 10
 
 #: enum criu_cg_mode, by the words of --manage-cgroups-mode.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
 
 REQUEST = {"type": 1, "opts": 2, "notify_success": 3, "features": 5}
-RESPONSE = {"type": 1, "success": 2, "restore": 4, "notify": 5, "cr_errno": 7, "features": 8, "version": 10}
-RESTORED = {"pid": 1}
+RESPONSE = {"type": 1, "success": 2, "notify": 5, "cr_errno": 7, "features": 8, "version": 10}
 NOTIFICATION = {"script": 1, "pid": 2}
 FEATURES = {"mem_track": 1, "lazy_pages": 2}
 VERSION_ANSWER = {"major_number": 1, "minor_number": 2, "sublevel": 4}
