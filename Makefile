@@ -65,6 +65,7 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	MYPYPATH=hooks $(BIN)/mypy hooks/bridge.py hooks/lxcfs.py
 
 format: $(VENV)/.tools
 	$(BIN)/ruff check --fix

@@ -45,9 +45,10 @@ def root_path(state: dict[str, Any]) -> str:
     """Return the path of the container's root file system. Raises HookError."""
     try:
         with open(os.path.join(state["bundle"], "config.json"), "rb") as file:
-            return os.path.join(state["bundle"], json.load(file)["root"]["path"])
+            path: str = json.load(file)["root"]["path"]
     except (KeyError, ValueError) as error:
         raise HookError(f"the container's config.json says nothing of its root: {error}") from None
+    return os.path.join(state["bundle"], path)
 
 
 def offered(directory: str) -> Iterator[str]:
