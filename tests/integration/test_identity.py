@@ -333,7 +333,7 @@ def test_programs_are_found(busybox_rootfs: str) -> None:
         ("x", "/bin", 'exec: "x": executable file not found in $PATH'),
         ("sh", "", 'exec: "sh": executable file not found in $PATH'),
         ("", "/bin", 'exec: "": executable file not found in $PATH'),
-        ("/etc", "", 'exec: "/etc": is a directory'),
+        ("/etc", "", 'exec: "/etc": is a directory: permission denied'),
         ("/etc/passwd", "", 'exec: "/etc/passwd": permission denied'),
         ("/no/such", "", 'exec: "/no/such": stat /no/such: no such file or directory'),
         ("/etc/passwd/x", "", 'exec: "/etc/passwd/x": not a directory'),
