@@ -199,6 +199,9 @@ def main() -> int:
     if not working:
         print("bench: nothing to measure", file=sys.stderr)
         return 1
+    load = os.getloadavg()[0]
+    if load > (os.cpu_count() or 1):
+        print(f"bench: the load is {load:.1f}, the machine has other things to do", file=sys.stderr)
     layout = "cgroup v1 (the v2 tree of the hybrid layout hidden)" if hybrid else "as the host is"
     print(f"{options.runs} rounds, {os.cpu_count()} cores, Linux {os.uname().release}, {layout}\n")
     print(table(working))
