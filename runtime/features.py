@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OLDEST = "1.0.0"
 
 #: Annotations by which a config changes more than its own container ("." at the end: a prefix).
-UNSAFE_ANNOTATIONS = ("org.systemd.property.", CONFIG_ANNOTATION)
+UNSAFE_ANNOTATIONS = ("org.systemd.property.", CONFIG_ANNOTATION, "run.oci.keep_original_groups")
 
 #: By this name runc tells engines that it can checkpoint.
 _CHECKPOINT = "org.opencontainers.runc.checkpoint.enabled"

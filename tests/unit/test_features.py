@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import jsonschema
@@ -85,6 +86,18 @@ def test_nothing_is_left_out() -> None:
 @pytest.mark.parametrize("version", ["ociVersionMin", "ociVersionMax"])
 def test_versions_are_accepted(version: str) -> None:
     config.check({**DEFAULT_CONFIG, "ociVersion": DOCUMENT[version]})
+
+
+def test_annotations_that_naja_honours_are_told() -> None:
+    """Whatever the code looks up in a config's annotations changes what it does."""
+    found = set()
+    for directory, _, names in os.walk(os.path.join(REPOSITORY, "runtime")):
+        for name in names:
+            if name.endswith(".py"):
+                with open(os.path.join(directory, name)) as file:
+                    found |= set(re.findall(r"annotations(?:\.get\(|\[)\"([^\"]+)\"", file.read()))
+    assert found
+    assert found <= set(DOCUMENT["potentiallyUnsafeConfigAnnotations"])
 
 
 @pytest.mark.parametrize("name", DOCUMENT["hooks"])
