@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--timeout", type=float, default=1800, help="seconds that a machine may live")
     parser.add_argument("command", nargs="*", help="instead of the tests of tests/vm")
     options = parser.parse_args(argv)
+    # As an exception, so that the machine and its directory go with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     integration = [""] if options.all else INTEGRATION
     command = options.command or [*PYTEST, "tests/vm", *(f"tests/integration/{name}" for name in integration)]
     failure = 0
