@@ -79,17 +79,19 @@ class Network:
 
     def connect(self, id: str, pid: int) -> None:
         """Connect a container. Raises HookError; then nothing has changed."""
-        self.forget_the_dead()
+        rules_are_stale = self.forget_the_dead()
         veth = "naja" + hashlib.sha256(os.fsencode(id)).hexdigest()[:8]
         if self.host.link_lookup(ifname=veth):
             raise HookError(f"container {id} is connected to {self.leases.bridge} already")
         for port in self.options.publish:
             self.leases.check_port(port)
-        lease = Lease(id, self.leases.free_address(self.options.address), veth, self.options.publish)
+        address = self.leases.free_address(self.options.address)
+        lease = Lease(id, address, veth, self.options.publish, self.options.masquerade)
         self.leases.all.append(lease)
         try:
             self.plug_in(lease, self.make_bridge(), f"/proc/{pid}/ns/net")
-            self.update_firewall()
+            if lease.has_rules or rules_are_stale:
+                self.update_firewall()
         except BaseException:
             self.disconnect(id)
             raise
@@ -110,11 +112,17 @@ class Network:
                     self.host.link("del", index=index)
             self.leases.made = False
         self.leases.save()
-        self.update_firewall()
+        if lease.has_rules:
+            self.update_firewall()
 
-    def forget_the_dead(self) -> None:
-        """Drop the leases of containers that went without poststop: their cable is gone."""
-        self.leases.all = [lease for lease in self.leases.all if self.host.link_lookup(ifname=lease.veth)]
+    def forget_the_dead(self) -> bool:
+        """Drop the leases of containers that went without poststop: their cable is gone.
+
+        Returns whether any of them had rules.
+        """
+        dead = [lease for lease in self.leases.all if not self.host.link_lookup(ifname=lease.veth)]
+        self.leases.all = [lease for lease in self.leases.all if lease not in dead]
+        return any(lease.has_rules for lease in dead)
 
     def make_bridge(self) -> int:
         """Return the index of the bridge; make it where it does not exist."""
@@ -158,17 +166,14 @@ class Network:
         return {"mtu": self.options.mtu} if self.options.mtu else {}
 
     def update_firewall(self) -> None:
-        """Make the packet filter's rules those of the leases."""
-        masquerade = self.options.masquerade
-        if not (masquerade or any(lease.ports for lease in self.leases.all) or self.options.publish):
-            return
+        """Make the packet filter's rules those of the leases; without any lease there are none."""
         name = firewall.find(self.options.firewall)
         if not self.leases.all:
             firewall.remove(name, self.leases.bridge)
             return
         with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
             file.write("1")
-        firewall.apply(name, self.leases, masquerade=masquerade)
+        firewall.apply(name, self.leases)
 
 
 @contextlib.contextmanager

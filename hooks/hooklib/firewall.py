@@ -34,12 +34,12 @@ def find(name: str) -> str:
     )
 
 
-def apply(name: str, leases: Leases, *, masquerade: bool) -> None:
+def apply(name: str, leases: Leases) -> None:
     """Make the rules those of the leases. Raises HookError."""
     if name == "nft":
-        _run("nft", "-f", "-", text=nft_rules(leases, masquerade=masquerade))
+        _run("nft", "-f", "-", text=nft_rules(leases))
         return
-    _run("iptables-restore", "--noflush", "--wait", text=iptables_rules(leases, masquerade=masquerade))
+    _run("iptables-restore", "--noflush", "--wait", text=iptables_rules(leases))
     for table, chain, *rest in _jumps(leases.bridge):
         if not _succeeds("iptables", "--wait", "-t", table, "-C", chain, *rest):
             _run("iptables", "--wait", "-t", table, "-I", chain, *rest)
@@ -59,17 +59,17 @@ def remove(name: str, bridge: str) -> None:
             _run("iptables", "--wait", "-t", table, "-X", _chain(chain, bridge))
 
 
-def iptables_rules(leases: Leases, *, masquerade: bool) -> str:
+def iptables_rules(leases: Leases) -> str:
     """Return the bridge's own chains as iptables-restore(8) reads them; naming a chain empties it."""
     bridge = leases.bridge
     post, pre, forward = (_chain(name, bridge) for name in ("POST", "PRE", "FWD"))
     nat = ["*nat", f":{post} - [0:0]", f":{pre} - [0:0]"]
     filter = ["*filter", f":{forward} - [0:0]"]
-    if masquerade:
-        nat.append(f"-A {post} -s {leases.subnet} ! -o {bridge} -j MASQUERADE")
     filter.append(f"-A {forward} -i {bridge} -j ACCEPT")
     filter.append(f"-A {forward} -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     for lease in leases.all:
+        if lease.masquerade:
+            nat.append(f"-A {post} -s {lease.address} ! -o {bridge} -j MASQUERADE")
         for port in lease.ports:
             listen = f"-d {port.listen} " if port.listen else ""
             nat.append(
@@ -83,11 +83,13 @@ def iptables_rules(leases: Leases, *, masquerade: bool) -> str:
     return "\n".join([*nat, "COMMIT", *filter, "COMMIT", ""])
 
 
-def nft_rules(leases: Leases, *, masquerade: bool) -> str:
+def nft_rules(leases: Leases) -> str:
     """Return the bridge's own table as nft(8) reads it: emptied and filled in one transaction."""
     table = _table(leases.bridge)
-    forwards = []
+    masquerades, forwards = [], []
     for lease in leases.all:
+        if lease.masquerade:
+            masquerades.append(f'  ip saddr {lease.address} oifname != "{leases.bridge}" masquerade')
         for port in lease.ports:
             listen = f"ip daddr {port.listen} " if port.listen else ""
             target = f"{lease.address}:{port.container}"
@@ -100,7 +102,7 @@ def nft_rules(leases: Leases, *, masquerade: bool) -> str:
         f"table ip {table} {{",
         " chain postrouting {",
         "  type nat hook postrouting priority 100;",
-        *([f'  ip saddr {leases.subnet} oifname != "{leases.bridge}" masquerade'] if masquerade else []),
+        *masquerades,
         " }",
         " chain prerouting {",
         "  type nat hook prerouting priority -100;",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import ipaddress
 import json
@@ -28,14 +29,18 @@ class Port:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read "[ADDRESS:]HOST:CONTAINER[/PROTOCOL]". Raises ValueError."""
+        """Read "[ADDRESS:]HOST:CONTAINER[/PROTOCOL]". Raises argparse.ArgumentTypeError."""
         ports, _, protocol = text.partition("/")
-        listen, _, pair = ports.rpartition(":")[0].rpartition(":")
-        numbers = int(pair), int(ports.rpartition(":")[2])
+        first, _, container = ports.rpartition(":")
+        listen, _, host = first.rpartition(":")
+        try:
+            numbers = int(host), int(container)
+            if listen:
+                ipaddress.IPv4Address(listen)
+        except ValueError:
+            numbers = 0, 0
         if protocol not in ("", "tcp", "udp") or not all(0 < number < 1 << 16 for number in numbers):
-            raise ValueError(text)
-        if listen:
-            ipaddress.IPv4Address(listen)
+            raise argparse.ArgumentTypeError(f"{text!r} is not [ADDRESS:]HOST:CONTAINER[/tcp|udp]")
         return cls(*numbers, protocol or "tcp", listen)
 
 
@@ -48,6 +53,13 @@ class Lease:
     #: Name of the host's end of the veth pair; it goes when the container's network namespace goes.
     veth: str
     ports: list[Port] = field(default_factory=list)
+    #: Whether it reaches the world under the host's address.
+    masquerade: bool = False
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether the packet filter has to know of it."""
+        return self.masquerade or bool(self.ports)
 
 
 class Leases:
@@ -85,7 +97,7 @@ class Leases:
     def _read(self, document: dict[str, Any]) -> None:
         self.made = document["made"]
         self.all = [
-            Lease(entry["id"], entry["address"], entry["veth"], [Port(**port) for port in entry["ports"]])
+            Lease(**{**entry, "ports": [Port(**port) for port in entry["ports"]]})
             for entry in document["leases"]
         ]
         subnet = ipaddress.IPv4Network(document["subnet"])

@@ -180,6 +180,17 @@ def test_the_world_is_reached_under_the_host_s_address(
     assert container.ask("192.0.2.2", 80) == "hello"
 
 
+def test_each_container_decides_for_itself(
+    bridge: Bridge, stranger: Callable[[], Stranger], world: Stranger, firewall: str
+) -> None:
+    first, second = stranger(), stranger()
+    bridge.connect("first", first, "--firewall", firewall)
+    bridge.connect("second", second, "--firewall", firewall, "--no-masquerade")
+    world.serve(80, "hello")
+    assert first.ask("192.0.2.2", 80) == "hello"
+    assert second.ask("192.0.2.2", 80) == ""
+
+
 def test_published_ports(
     bridge: Bridge, stranger: Callable[[], Stranger], world: Stranger, firewall: str
 ) -> None:
@@ -248,6 +259,23 @@ def test_the_dead_lose_their_lease(bridge: Bridge, stranger: Callable[[], Strang
     wait_until(lambda: veth not in ip("-o", "link"), what="the kernel to remove the cable")
     bridge.connect("next", stranger(), "--no-masquerade")
     assert [(lease["id"], lease["address"]) for lease in bridge.leases()] == [("next", "10.90.0.2")]
+
+
+def test_the_dead_lose_their_ports(bridge: Bridge, stranger: Callable[[], Stranger], firewall: str) -> None:
+    lost = stranger()
+    bridge.connect("lost", lost, "--publish", "8080:80", "--firewall", firewall)
+    veth = bridge.leases()[0]["veth"]
+    lost.end()
+    wait_until(lambda: veth not in ip("-o", "link"), what="the kernel to remove the cable")
+    bridge.connect("next", stranger(), "--no-masquerade", "--firewall", firewall)
+    assert "8080" not in rules()
+
+
+@pytest.mark.parametrize("text", ["80", "80:", "0:80", "80:65536", "80:80/sctp", "host:80:80", "a:b"])
+def test_ports_that_are_none(bridge: Bridge, text: str) -> None:
+    done = bridge.call("stopped", "one", 0, "--publish", text)
+    assert done.returncode == 2
+    assert done.stderr == f"bridge: argument --publish: {text!r} is not [ADDRESS:]HOST:CONTAINER[/tcp|udp]\n"
 
 
 def test_options_of_address_interface_and_mtu(bridge: Bridge, stranger: Callable[[], Stranger]) -> None:
