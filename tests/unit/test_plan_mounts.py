@@ -156,7 +156,7 @@ def test_later_options_win() -> None:
 @given(st.lists(st.sampled_from(KNOWN)))
 def test_any_mix_of_known_options_is_fit_for_the_kernel(words: list[str]) -> None:
     options = MountOptions(words, "/o")
-    assert {name for name, _, _ in options.parameters} <= {"sync", "dirsync", "lazytime", "mand"}
+    assert {name for name, _, _ in options.parameters} <= {"sync", "dirsync", "iversion", "lazytime", "mand"}
     for added, cleared in (options.attributes, options.recursive_attributes):
         # What mount_setattr(2) demands of its arguments.
         assert not added & cleared & ~kernel.MOUNT_ATTR_ATIME or cleared & kernel.MOUNT_ATTR_ATIME
