@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -342,6 +346,43 @@ def test_linux_seccomp_flags(naja: Runtime, bundle: Bundle) -> None:
     assert shown(naja, bundle, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
     bundle.linux["seccomp"]["flags"] = ["SECCOMP_FILTER_FLAG_FUN"]
     assert "/linux/seccomp/flags/0" in refused(naja, bundle)
+
+
+def test_linux_seccomp_listener(naja: Runtime, bundle: Bundle, tmp_path: os.PathLike[str]) -> None:
+    """One state on one connection, which is closed then (config-linux.md, Container process state)."""
+    path = os.path.join(tmp_path, "agent")
+    rules = [rule("mkdir", "SCMP_ACT_NOTIFY"), rule("mkdirat", "SCMP_ACT_NOTIFY")]
+    bundle.linux["seccomp"] = filtered(syscalls=rules, listenerPath=path, listenerMetadata="some words")
+    bundle.config["annotations"] = {"com.example.key": "value"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+        agent.bind(path)
+        agent.listen()
+        naja.run_detached(bundle.shell("mkdir /made 2> /said"))
+        connection, _ = agent.accept()
+    with connection:
+        content, descriptors, _, _ = socket.recv_fds(connection, 65536, 8)
+        assert connection.recv(1) == b""
+    (listener,) = descriptors
+    state = json.loads(content)
+    assert (state["fds"], state["metadata"]) == (["seccompFd"], "some words")
+    assert (state["state"]["id"], state["state"]["bundle"]) == (bundle.id, bundle.path)
+    assert state["state"]["annotations"] == {"com.example.key": "value"}
+    assert state["pid"] == state["state"]["pid"] == naja.state(bundle)["pid"]
+    # struct seccomp_notif has 80 bytes, struct seccomp_notif_resp 24 (seccomp_unotify(2)).
+    notification = bytearray(80)
+    fcntl.ioctl(listener, 0xC0502100, notification)
+    (identifier,) = struct.unpack_from("=Q", notification)
+    fcntl.ioctl(listener, 0xC0182101, struct.pack("=QqiI", identifier, 0, -errno.EMLINK, 0))
+    os.close(listener)
+    naja.wait_for(bundle, "stopped")
+    with open(os.path.join(bundle.rootfs, "said")) as file:
+        assert "Too many links" in file.read()
+
+
+def test_linux_seccomp_listener_that_nobody_hears(naja: Runtime, bundle: Bundle) -> None:
+    rules = [rule("mkdir", "SCMP_ACT_NOTIFY")]
+    bundle.linux["seccomp"] = filtered(syscalls=rules, listenerPath=os.path.join(bundle.path, "nobody"))
+    assert "/linux/seccomp/listenerPath" in refused(naja, bundle)
 
 
 def test_linux_intel_rdt_without_resctrl(naja: Runtime, bundle: Bundle) -> None:
