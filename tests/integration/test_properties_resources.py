@@ -63,7 +63,12 @@ LIMITS: dict[str, tuple[dict[str, Any], Expected, Expected]] = {
         {},
     ),
     "memory.swappiness": ({"memory": {"swappiness": 7}}, {"memory.swappiness": "7"}, {}),
-    "memory.useHierarchy": ({"memory": {"useHierarchy": True}}, {"memory.use_hierarchy": "1"}, {}),
+    # A v2 tree is never otherwise.
+    "memory.useHierarchy": (
+        {"memory": {"useHierarchy": True}},
+        {"memory.use_hierarchy": "1"},
+        {"memory.max": "max"},
+    ),
     "memory.checkBeforeUpdate": (
         {"memory": {"limit": 64 * MIB, "checkBeforeUpdate": True}},
         {"memory.limit_in_bytes": "67108864"},
