@@ -81,12 +81,12 @@ class Directories:
 
     def __init__(self, images: str, work: str = "") -> None:
         """Open them. Raises NajaError."""
-        self._log_directory = work or images
+        self._paths = [os.path.abspath(path) for path in (images, work) if path]
         self.descriptors: list[int] = []
-        for path in filter(None, (images, work)):
+        for path in self._paths:
             try:
                 os.makedirs(path, 0o700, exist_ok=True)
-                self.descriptors.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                self.descriptors.append(_open_directory(path))
             except OSError as error:
                 self.__exit__()
                 raise NajaError.from_os_error(f"open the directory {path}", error) from None
@@ -98,15 +98,29 @@ class Directories:
         for descriptor in self.descriptors:
             os.close(descriptor)
 
+    def reopen(self) -> None:
+        """Open them again, under the same numbers, in a new mount namespace. Raises OSError.
+
+        CRIU mounts on what is below them, which only works in the namespace that they belong to.
+        """
+        for path, descriptor in zip(self._paths, self.descriptors, strict=True):
+            here = _open_directory(path)
+            os.dup2(here, descriptor)
+            os.close(here)
+
     def options(self, log: str) -> dict[str, Any]:
         """Return CRIU's options for them and its log, of that name."""
-        self.log = os.path.join(self._log_directory, log)
+        self.log = os.path.join(self._paths[-1], log)
         return {
             "images_dir_fd": self.descriptors[0],
             "work_dir_fd": self.descriptors[-1],
             "log_file": log,
             "log_level": _ALL_MESSAGES,
         }
+
+
+def _open_directory(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def common_options(config: dict[str, Any]) -> dict[str, Any]:

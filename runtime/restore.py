@@ -109,9 +109,12 @@ class Restoration(Creation):
             ],
             "join_ns": joined,
         }
-        with service.Service(
-            keep=keep, prepare=lambda: mounts.stage(self._request, self._staging, self.warn)
-        ) as criu:
+
+        def prepare() -> None:
+            mounts.stage(self._request, self._staging, self.warn)
+            directories.reopen()
+
+        with service.Service(keep=keep, prepare=prepare) as criu:
             self._enter_cgroup(criu.pid)
             options["cg_root"] = self._cgroup_roots(criu.pid)
             criu.begin()

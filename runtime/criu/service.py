@@ -43,12 +43,11 @@ class Service:
         ``prepare`` is done in it before it becomes CRIU. Raises Unsupported where CRIU is missing.
         """
         program = find()
-        self._socket, socket = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._socket: _socket.socket | None = None
         self._channel, channel = Channel.pair()
         self.pid = os.fork()
         if self.pid == 0:
-            _become_criu(program, socket, channel, keep, prepare)
-        socket.close()
+            _become_criu(program, channel, keep, prepare)
         channel.close()
 
     def __enter__(self) -> Self:
@@ -56,18 +55,22 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self._channel.close()
-        self._socket.close()  # CRIU gives up without it.
+        if self._socket:
+            self._socket.close()  # CRIU gives up without it.
         os.waitpid(self.pid, 0)
 
     def begin(self) -> None:
         """Let the process become CRIU. Raises NajaError where it cannot."""
         self._channel.send("begin")
         try:
-            kind, *failure = self._channel.receive()[0]
+            while True:
+                message, descriptors = self._channel.receive()
+                if message:
+                    kind, what, errno, why, origin = message
+                    raise getattr(errors, kind)(what, errno=errno, why=why, origin=origin)
+                self._socket = _socket.socket(fileno=descriptors[0])
         except ChannelClosed:
             return  # By execve.
-        what, errno, why, origin = failure
-        raise getattr(errors, kind)(what, errno=errno, why=why, origin=origin)
 
     def request(self, kind: int, listener: Listener | None = None, **fields: bytes) -> dict[str, Any]:
         """Ask for something and return the answer; meanwhile ``listener`` is told what happens.
@@ -93,12 +96,14 @@ class Service:
         return answer
 
     def _send(self, request: dict[str, Any]) -> None:
+        assert self._socket, "begin comes first"
         try:
             self._socket.send(messages.encode(messages.REQUEST, request), _socket.MSG_NOSIGNAL)
         except OSError as error:
             raise NajaError.from_os_error("speak to CRIU", error) from None
 
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        assert self._socket, "begin comes first"
         room = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_LONGEST_MESSAGE, room, _socket.MSG_CMSG_CLOEXEC)
@@ -112,7 +117,6 @@ class Service:
 
 def _become_criu(
     program: str,
-    socket: _socket.socket,
     channel: Channel,
     keep: Sequence[int],
     prepare: Callable[[], None] | None,
@@ -122,6 +126,10 @@ def _become_criu(
         channel.receive()
         if prepare:
             prepare()
+        # CRIU opens the directories that it is told of through /proc, with the pid of whoever made the
+        # socket (SO_PEERCRED): that has to be this process, whose mount namespace they belong to.
+        socket, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        channel.send((), [theirs.fileno()])
         for descriptor in (socket.fileno(), *keep):
             os.set_inheritable(descriptor, True)
         arguments = [program, "swrk", str(socket.fileno())]

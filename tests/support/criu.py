@@ -13,11 +13,17 @@ import pytest
 from runtime.criu import service
 from tests.support.command import REPOSITORY
 
-#: What CRIU looks for in the kernel, beside what the guests of tests/vm load for themselves.
+#: What CRIU looks for in the kernel, beside what the guests of tests/vm load for themselves, each after
+#: what it needs. (Looking for them in the guest would take a minute.)
 _MODULES = (
-    *("crc32c_generic", "unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag"),
-    *("af_packet_diag", "tun", "nf_tables", "nft_compat", "xt_mark", "nf_conntrack_netlink"),
-    *("ip_tables", "iptable_filter", "ip6_tables", "ip6table_filter"),
+    *("crypto/crc32c_generic", "lib/libcrc32c", "net/unix/unix_diag", "net/ipv4/inet_diag"),
+    *("net/ipv4/tcp_diag", "net/ipv4/udp_diag", "net/ipv4/raw_diag", "net/netlink/netlink_diag"),
+    *("net/packet/af_packet_diag", "drivers/net/tun", "net/netfilter/nfnetlink"),
+    *("net/netfilter/nf_tables", "net/netfilter/x_tables", "net/netfilter/nft_compat"),
+    *("net/netfilter/xt_mark", "net/ipv4/netfilter/nf_defrag_ipv4", "net/ipv6/netfilter/nf_defrag_ipv6"),
+    *("net/netfilter/nf_conntrack", "net/netfilter/nf_conntrack_netlink"),
+    *("net/ipv4/netfilter/ip_tables", "net/ipv4/netfilter/iptable_filter"),
+    *("net/ipv6/netfilter/ip6_tables", "net/ipv6/netfilter/ip6table_filter"),
 )
 
 
@@ -43,9 +49,8 @@ def complaint() -> str:
 
 def _load_modules() -> None:
     """Load the modules from the package that the guest was booted from; it has no other."""
-    from tests.vm.kernel import module_files
-
-    for directory in glob.glob(f"{REPOSITORY}/build/vm/kernel/package/lib/modules/*"):
-        for path in module_files(directory, _MODULES):
+    for directory in glob.glob(f"{REPOSITORY}/build/vm/kernel/package/lib/modules/*/kernel"):
+        for name in _MODULES:
             # What is loaded already is refused, and what is missing CRIU tells.
+            path = f"{directory}/{name}.ko"
             subprocess.run(["busybox", "insmod", path], capture_output=True, check=False)
