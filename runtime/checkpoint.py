@@ -186,6 +186,11 @@ def _stdio(pid: int) -> list[str]:
     return found
 
 
+def is_foreign(descriptor: str) -> bool:
+    """Tell whether a saved descriptor is one that whoever restores has to have in its place."""
+    return descriptor.startswith(("pipe:", "file["))
+
+
 def _dump(id: str, kind: int, options: dict[str, Any], directories: Directories, status_fd: int) -> None:
     """Let CRIU do it. Raises NajaError with what its log says."""
 

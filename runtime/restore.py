@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime import cgroups, config, hooks, state
-from runtime.checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options
+from runtime.checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options, is_foreign
 from runtime.config import json
 from runtime.container import Container
 from runtime.creation import Creation
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: The directory of a container's state that its mounts are laid out in for CRIU.
 _STAGING = "criu"
+
+#: Namespaces that CRIU can make, but not join.
+_NOT_JOINED = ("cgroup", "time", "mount")
 
 
 def restore(
@@ -73,7 +76,7 @@ class Restoration(Creation):
     def make_from(self, images: str, work: str, parent: str, options: dict[str, Any]) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
         service.require_version()
-        descriptors = _read_descriptors(images)
+        stdio = _read_descriptors(images)
         _check_parent(images, parent)
         hierarchies = cgroups.detect()
         self._config, content = config.read(self.bundle)
@@ -87,15 +90,15 @@ class Restoration(Creation):
             self.directory.write_file("config.json", content)
             mounts.make_mount_points(self._request)
             with Directories(images, work) as directories:
-                self._restore(directories, descriptors, options)
+                self._restore(directories, stdio, options)
         except BaseException:
             self._undo()
             raise
 
-    def _restore(self, directories: Directories, descriptors: list[str], options: dict[str, Any]) -> None:
+    def _restore(self, directories: Directories, stdio: list[str], options: dict[str, Any]) -> None:
         foreign, joined = self._namespaces()
-        keep = [*directories.descriptors, *(descriptor for _, descriptor in foreign)]
-        inherited = [*((key, number) for number, key in enumerate(descriptors) if _is_foreign(key)), *foreign]
+        # Where stdout and stderr were one pipe, they become the caller's stdout: the first one counts.
+        inherited = {key: number for number, key in reversed([*enumerate(stdio)]) if is_foreign(key)}
         options = {
             **options,
             **common_options(self._config),
@@ -105,7 +108,7 @@ class Restoration(Creation):
             "external": mounts.restored(self._request, self._staging),
             "inherit_fd": [
                 messages.encode(messages.INHERITED, {"key": key, "fd": descriptor})
-                for key, descriptor in inherited
+                for key, descriptor in (inherited | foreign).items()
             ],
             "join_ns": joined,
         }
@@ -114,14 +117,13 @@ class Restoration(Creation):
             mounts.stage(self._request, self._staging, self.warn)
             directories.reopen()
 
-        with service.Service(keep=keep, prepare=prepare) as criu:
+        with service.Service(keep=[*directories.descriptors, *foreign.values()], prepare=prepare) as criu:
             self._enter_cgroup(criu.pid)
-            options["cg_root"] = self._cgroup_roots(criu.pid)
+            options["cg_root"] = _cgroup_roots(criu.pid)
             criu.begin()
-            answer = criu.request(
-                messages.RESTORE, self._listen, opts=messages.encode(messages.OPTIONS, options)
-            )
-        for _, descriptor in foreign:
+            encoded = messages.encode(messages.OPTIONS, options)
+            answer = criu.request(messages.RESTORE, self._listen, opts=encoded)
+        for descriptor in foreign.values():
             os.close(descriptor)
         if not answer["success"]:
             raise NajaError(f"restore container {self.id}", why=service.last_errors(directories.log))
@@ -133,24 +135,12 @@ class Restoration(Creation):
         self._manager.follow(context)
         apply_all(cgroup.prepare(self._request) + cgroup.enter(self._request), context)
 
-    def _cgroup_roots(self, pid: int) -> list[bytes]:
-        """Say where the saved cgroups are now: where CRIU is, in each hierarchy."""
-        roots = []
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                _, names, path = line.rstrip("\n").split(":", 2)
-                roots += [
-                    messages.encode(messages.CGROUP_ROOT, {"ctrl": name, "path": path})
-                    for name in names.split(",")
-                ]
-        return roots
+    def _namespaces(self) -> tuple[dict[str, int], list[bytes]]:
+        """Return the namespaces that the config names by path, as CRIU wants them. Raises NajaError.
 
-    def _namespaces(self) -> tuple[list[tuple[str, int]], list[bytes]]:
-        """Return the namespaces that the config names by path, as CRIU wants them.
-
-        Some are descriptors with the name that the image has for them, the others are joined by path.
+        Some are descriptors by the names that the image has for them, the others are joined by path.
         """
-        foreign: list[tuple[str, int]] = []
+        foreign: dict[str, int] = {}
         joined: list[bytes] = []
         for index, entry in enumerate(self._config["linux"]["namespaces"]):
             kind, path, origin = entry["type"], entry.get("path", ""), f"/linux/namespaces/{index}/path"
@@ -158,10 +148,10 @@ class Restoration(Creation):
                 continue
             if kind in FOREIGN:
                 try:
-                    foreign.append((FOREIGN[kind][1], os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+                    foreign[FOREIGN[kind][1]] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 except OSError as error:
                     raise NajaError.from_os_error(f"open namespace {path}", error, origin=origin) from None
-            elif kind in ("cgroup", "time", "mount"):
+            elif kind in _NOT_JOINED:
                 raise Unsupported(f"restore into an existing {kind} namespace", origin=origin)
             else:
                 name = namespaces.file_name(kind)
@@ -180,6 +170,8 @@ class Restoration(Creation):
             self._take_console(descriptors[0])
         elif event == "post-restore":
             self.init = pid
+            if self._config["root"].get("readonly"):
+                mounts.make_root_readonly(pid)
             self._ready()
 
     def _take_console(self, master: int) -> None:
@@ -195,9 +187,17 @@ class Restoration(Creation):
             os.close(master)
 
 
-def _is_foreign(descriptor: str) -> bool:
-    """Tell whether a saved descriptor comes from the caller, and so is to be the caller's again."""
-    return descriptor.startswith(("pipe:", "file["))
+def _cgroup_roots(pid: int) -> list[bytes]:
+    """Say where the saved cgroups are now: where CRIU is, in each hierarchy."""
+    roots = []
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            _, names, path = line.rstrip("\n").split(":", 2)
+            roots += [
+                messages.encode(messages.CGROUP_ROOT, {"ctrl": name, "path": path})
+                for name in names.split(",")
+            ]
+    return roots
 
 
 def _read_descriptors(images: str) -> list[str]:

@@ -164,3 +164,28 @@ def make_mount_points(request: Request) -> None:
             above.append(mount.destination)
     finally:
         os.close(root)
+
+
+def make_root_readonly(pid: int) -> None:
+    """Make the root of a restored container read-only; of all mounts CRIU forgets that one's flags.
+
+    Its processes are there, but do not run yet. Raises NajaError.
+    """
+    what, origin = "make the root file system read-only", "/root/readonly"
+    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        code = 255
+        try:
+            namespaces.setns(namespace, namespaces.CLONE_NEWNS)
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            mounts.mount_setattr(root, set=mounts.MOUNT_ATTR_RDONLY)
+            code = 0
+        except OSError as error:
+            code = error.errno or code
+        finally:
+            os._exit(code)
+    os.close(namespace)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise NajaError(what, errno=max(code, 0), origin=origin)

@@ -197,6 +197,38 @@ def test_another_name_and_cgroup(naja: Runtime, bundle: Bundle, images: str, vol
         naja.run("delete", "--force", other)
 
 
+@pytest.mark.usefixtures("criu")
+def test_in_a_user_namespace_on_a_readonly_root(
+    naja: Runtime, bundle: Bundle, images: str, volume: Path
+) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.config["root"]["readonly"] = True
+    naja.run_detached(counting(bundle))
+    count_past(volume, 1)
+    checkpoint(naja, bundle, images)
+    saved = number(volume)
+    restore_detached(naja, bundle, images)
+    count_past(volume, saved)
+    script = "echo text > /dev/null; touch /x; readlink /proc/1/ns/user; readlink /proc/self/ns/user"
+    result = naja.exec(bundle, "/bin/sh", "-c", script)
+    assert "/x: Read-only file system" in result.stderr
+    first, second = result.stdout.split()
+    assert first == second != os.readlink("/proc/self/ns/user")
+
+
+@pytest.mark.usefixtures("criu")
+def test_paused_and_left_so(naja: Runtime, bundle: Bundle, images: str, volume: Path) -> None:
+    naja.run_detached(counting(bundle))
+    count_past(volume, 1)
+    naja.run("pause", bundle.id)
+    checkpoint(naja, bundle, images, "--leave-running")
+    assert naja.status(bundle) == "paused"
+    naja.run("resume", bundle.id)
+    count_past(volume, number(volume))
+
+
 @pytest.fixture
 def network(tag: str) -> Iterator[str]:
     """A network namespace with a name, as engines make one for a pod."""
