@@ -4,14 +4,20 @@ The script that pip makes cannot pass options to Python, and so loads ``site`` (
 one has ``#!/path/of/python3 -IS`` as its first line and names the directories of naja and of its
 dependencies itself. It calls the interpreter by its real path: through a virtual environment's
 link, Python would look for that environment first.
+
+Where there is a C compiler, the command is a small program (native/launcher.c) that seals Python
+before it starts; then one interpreter does what takes two without it.
 """
 
 from __future__ import annotations
 
 import compileall
 import os
+import shutil
+import subprocess
 import sys
 import sysconfig
+import tempfile
 
 from runtime import precompiled
 
@@ -22,8 +28,7 @@ _LONGEST_LINE = 255
 
 # `import runtime` finds the package by the first directory of sys.path; with it loaded, the
 # directory goes to the end, so that nothing beside naja can pass for a module of Python's own.
-_SCRIPT = """\
-#!{python} -IS
+_BODY = """\
 import sys
 sys.path.insert(0, {home!r})
 import runtime
@@ -43,21 +48,55 @@ def script(python: str, home: str, packages: str) -> str:
     """
     if len(python) > _LONGEST_LINE - 6 or any(character.isspace() for character in python):
         raise ValueError(f"the path of Python cannot be the interpreter of a script: {python!r}")
-    return _SCRIPT.format(python=python, home=home, packages=packages)
+    return f"#!{python} -IS\n" + _BODY.format(home=home, packages=packages)
 
 
-def write(path: str) -> None:
-    """Write the command, and compile naja, which a user without privileges could not do later.
+def program(python: str, home: str, packages: str) -> bytes | None:
+    """Return the compiled native/launcher.c, that does the same; None where it cannot be compiled."""
+    compiler = shutil.which("cc")
+    if compiler is None or ":" in python or "\\" in python:
+        return None
+    # What follows -c in Python's arguments is naja's own command line, its name first.
+    body = "import sys\ndel sys.argv[0]\n" + _BODY.format(home=home, packages=packages)
+    directory, name = os.path.split(python)
+    definitions = {
+        "PYTHON": python,
+        "DIRECTORY": directory,
+        "NAME": name,
+        "LOWER": os.path.join(home, "runtime", "native"),
+        "BODY": body,
+    }
+    source = os.path.join(home, "runtime", "native", "launcher.c")
+    with tempfile.TemporaryDirectory() as scratch:
+        output = os.path.join(scratch, "naja")
+        command = [compiler, "-O2", "-Wall", "-o", output, source]
+        command += [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]
+        for linking in (["-static"], []):
+            if subprocess.run([*command, *linking], check=False, capture_output=True).returncode == 0:
+                with open(output, "rb") as file:
+                    return file.read()
+    return None
 
-    Raises OSError, or ValueError as ``script`` does.
+
+def _quoted(text: str) -> str:
+    """Return a C string literal."""
+    return '"' + "".join(f"\\{byte:03o}" for byte in os.fsencode(text)) + '"'
+
+
+def write(path: str, *, native: bool = True) -> None:
+    """Write the command; as a script where ``native`` is false, or no C compiler is there.
+
+    naja is compiled as well, which a user without privileges could not do later. Raises OSError, or
+    ValueError as ``script`` does.
     """
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    text = script(os.path.realpath(sys.executable), home, sysconfig.get_path("purelib"))
+    where = (os.path.realpath(sys.executable), home, sysconfig.get_path("purelib"))
+    content = (program(*where) if native else None) or os.fsencode(script(*where))
     compileall.compile_dir(os.path.join(home, "runtime"), quiet=1)
     precompiled.build()
     temporary = path + ".new"
-    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(content)
     os.chmod(temporary, 0o755)
     os.rename(temporary, path)
 

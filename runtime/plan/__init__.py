@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
+    from runtime.operations.base import Frozen, Operation
     from runtime.operations.namespaces import Mapping
 
 __all__ = ["Phase", "Plan", "Request", "compile_exec", "compile_plan"]
@@ -55,6 +55,10 @@ class Phase:
         self.waits = waits
         #: The phase ends in execve.
         self.executes = executes
+
+    def freeze(self) -> list[Frozen]:
+        """Return the operations as the channel carries them; the runtime keeps its own."""
+        return [] if self.actor == RUNTIME else [operation.freeze() for operation in self.operations]
 
 
 class Plan:

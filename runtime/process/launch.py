@@ -8,9 +8,9 @@ from errno import EBADF
 from runtime import errors
 from runtime.errors import NajaError
 from runtime.linux import process
-from runtime.linux.channel import ChannelClosed
+from runtime.linux.channel import Channel, ChannelClosed
 from runtime.operations.base import RUNTIME, Context, apply_all
-from runtime.process.seal import spawn_stage
+from runtime.process.seal import is_sealed, spawn_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +32,15 @@ class Launch:
 
     def __init__(self, preserve_fds: int = 0) -> None:
         """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
-        keep = inherited(preserve_fds)
+        self._inherited = inherited(preserve_fds)
+        self.stage = self.init = 0
+        self._sealed = is_sealed()
+        if self._sealed:
+            return  # Then the stage need not boot: it is forked when the plan is there.
         try:
-            self.stage, self.channel = spawn_stage(keep)
+            self.stage, self.channel = spawn_stage(self._inherited)
         except OSError as error:
             raise NajaError.from_os_error("start the sealed interpreter", error) from None
-        self.init = 0
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +62,20 @@ class Launch:
         ``born`` is told the init's pid once it is known; ``ready`` is called when only the last phase
         is left. Raises NajaError for a failed operation.
         """
-        context.values["stage"] = self.stage
         try:
-            frozen = [
-                (phase.actor, [] if phase.actor == RUNTIME else [op.freeze() for op in phase.operations])
-                for phase in plan.phases
-            ]
-            self.channel.send(frozen)
+            if self._sealed:
+                self._fork(plan)
+            else:
+                self.channel.send(
+                    [
+                        (
+                            phase.actor,
+                            [] if phase.actor == RUNTIME else [op.freeze() for op in phase.operations],
+                        )
+                        for phase in plan.phases
+                    ]
+                )
+            context.values["stage"] = self.stage
             for index, phase in enumerate(plan.phases):
                 if phase.actor == RUNTIME:
                     apply_all(phase.operations, context)
@@ -81,6 +91,17 @@ class Launch:
         except ChannelClosed:
             raise NajaError(f"the container's process died: {self._fate()}") from None
         self.channel.close()
+
+    def _fork(self, plan: Plan) -> None:
+        from runtime.process.stage import be_born
+
+        self.channel, theirs = Channel.pair()
+        # Not clone3: libc has to know that threads of the runtime (cgroups/warmup.py) are not born with it.
+        self.stage = os.fork()
+        if not self.stage:
+            phases = [(phase.actor, phase.operations) for phase in plan.phases]
+            be_born(theirs, phases, len(self._inherited))
+        theirs.close()
 
     def _hand_over(self, index: int, phase: Phase, context: Context) -> None:
         names, context.handover = context.handover, []
@@ -120,6 +141,8 @@ class Launch:
 
     def abandon(self) -> None:
         """End the stage and the init, and reap them."""
+        if self._sealed and not (self.stage or self.init):
+            return  # There was nothing yet.
         self.channel.close()
         for pid in filter(None, (self.stage, self.init)):
             process.pidfd_send_signal(descriptor := process.pidfd_open(pid), _SIGKILL)

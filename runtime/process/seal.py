@@ -9,6 +9,7 @@ memfd.
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import os
 import sys
@@ -31,6 +32,12 @@ precompiled.install()
 from runtime.process.stage import main
 main({fd})
 """
+
+
+def is_sealed() -> bool:
+    """Tell whether this very process runs from a sealed file, as native/launcher.c starts it."""
+    own = os.stat("/proc/self/exe")
+    return os.stat(os.path.realpath(sys.executable)).st_dev != own.st_dev
 
 
 def sealed_interpreter() -> tuple[str, int]:
@@ -58,7 +65,8 @@ def _through_overlay(path: str) -> int:
     try:
         return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=mount)
     finally:
-        os.close(mount)
+        # Whoever closes a detached mount waits for an RCU grace period; that need not be this thread.
+        _thread.start_new_thread(os.close, (mount,))
 
 
 def _in_memory(path: str) -> int:

@@ -32,22 +32,45 @@ from runtime.operations.base import INIT, STAGE, Context, apply_all, thaw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+    from typing import NoReturn
 
     from runtime.operations.base import Operation
+
+    Phases = list[tuple[str, list[Operation]]]
 
 _SIGKILL = 9
 
 
 def main(descriptor: int) -> None:
-    """Serve the channel behind ``descriptor``; never returns."""
+    """Be the stage, in an interpreter of its own: a plan comes over the channel. Never returns."""
     gc.disable()
+    channel = Channel.from_descriptor(descriptor)
+    _live(channel, lambda: _receive_phases(channel))
+
+
+def be_born(channel: Channel, phases: Phases, keep: int) -> None:
+    """Be the stage, forked from a sealed runtime that has the plan already. Never returns.
+
+    Of the runtime's descriptors only the first three, ``keep`` more and the channel stay open: a lock
+    and directories of the host are among them.
+    """
+    close_imports()
+    own = channel.fileno()
+    if own > 3 + keep:
+        process.close_range(3 + keep, own - 1)
+    process.close_range(own + 1)
+    _live(channel, lambda: phases)
+
+
+def _live(channel: Channel, phases: Callable[[], Phases]) -> NoReturn:
     status = 1
     try:
         # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
         process.set_dumpable(False)
         process.set_parent_death_signal(_SIGKILL)
-        serve(Channel.from_descriptor(descriptor))
+        serve(channel, phases())
         status = 0
     except ChannelClosed:
         pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
@@ -55,13 +78,15 @@ def main(descriptor: int) -> None:
         os._exit(status)
 
 
-def serve(channel: Channel) -> None:
-    """Receive a plan's phases and apply each when its turn comes. Raises ChannelClosed."""
+def _receive_phases(channel: Channel) -> Phases:
     frozen, _ = channel.receive()
-    phases: list[tuple[str, list[Operation]]] = [
-        (actor, [thaw(operation) for operation in operations]) for actor, operations in frozen
-    ]
+    phases = [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
     close_imports()
+    return phases
+
+
+def serve(channel: Channel, phases: Phases) -> None:
+    """Apply each phase when its turn comes. Raises ChannelClosed."""
     gc.freeze()
     context = Context(STAGE, lambda text: channel.send(("warning", text)))
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 from runtime import launcher
 
 
-@pytest.fixture(scope="module")
-def naja(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[True, False], ids=["program", "script"])
+def naja(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param and shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
     path = tmp_path_factory.mktemp("bin") / "naja"
-    launcher.write(str(path))
+    launcher.write(str(path), native=request.param)
     return path
 
 
@@ -46,7 +49,9 @@ def test_it_does_not_listen_to_the_environment(naja: Path, tmp_path: Path) -> No
     assert (result.stdout, result.stderr) == (b"", b"")
 
 
-def test_the_first_line_fits(naja: Path) -> None:
+def test_the_first_line_fits(tmp_path: Path) -> None:
+    naja = tmp_path / "naja"
+    launcher.write(str(naja), native=False)
     first = naja.read_text().splitlines()[0]
     assert first.startswith("#!/")
     assert first.endswith(" -IS")
@@ -63,7 +68,7 @@ def test_a_path_that_linux_would_not_take(python: str) -> None:
 def test_a_path_with_quotes_is_no_code() -> None:
     text = launcher.script("/usr/bin/python3", '/it\'s "here"', "/p\n")
     compile(text, "naja", "exec")
-    assert len(text.splitlines()) == len(launcher._SCRIPT.splitlines())
+    assert len(text.splitlines()) == 1 + len(launcher._BODY.splitlines())
 
 
 def test_no_file_of_naja_passes_for_a_standard_stream(naja: Path) -> None:
