@@ -105,6 +105,9 @@ class Restoration(Creation):
             **directories.options("restore.log"),
             "root": os.path.join(self.bundle, self._config["root"]["path"]),
             "rst_sibling": True,
+            # The newer way to restore mounts takes the sharing of all that come from one file system from
+            # a single mount, which has to show all of it: ours show the sources only.
+            "mntns_compat_mode": True,
             "external": mounts.restored(self._request, self._staging),
             "inherit_fd": [
                 messages.encode(messages.INHERITED, {"key": key, "fd": descriptor})

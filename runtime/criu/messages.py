@@ -62,6 +62,7 @@ OPTIONS = {
     "tcp_close": 52,
     "lsm_profile": 53,
     "lsm_mount_context": 63,
+    "mntns_compat_mode": 65,
 }
 PAGE_SERVER = {"address": 1, "port": 2}
 CGROUP_ROOT = {"ctrl": 1, "path": 2}
