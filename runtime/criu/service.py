@@ -205,8 +205,8 @@ def last_errors(log: str) -> str:
     """Return what CRIU's log file says of a failure, and where it is, in a line."""
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
-            # "(00.012345) Error (criu/file.c:123): text", where the number is the time.
-            lines = [line.partition("): ")[2].strip() for line in file if ") Error (" in line]
+            # "(00.012345)      1: Error (criu/file.c:123): text", with the time, and the pid if it matters.
+            lines = [line.partition("): ")[2].strip() for line in file if " Error (" in line]
     except OSError as error:
         return f"CRIU wrote no log file {log}: {error.strerror}"
     telling = [line for line in lines if not any(general in line for general in _GENERAL_ERRORS)]

@@ -92,7 +92,7 @@ def test_errors_of_a_log(tmp_path_factory: pytest.TempPathFactory) -> None:
     log = tmp_path_factory.mktemp("work") / "dump.log"
     log.write_text(
         "(00.000001) Found mmap_min_addr 0x10000\n"
-        "(00.000002) Error (criu/mount.c:1088): mnt: Mount 7 ./x is strange\n"
+        "(00.000002)      1: Error (criu/mount.c:1088): mnt: Mount 7 ./x is strange\n"
         "(00.000003) Error (criu/util.c:642): exited, status=1\n"
         "(00.000004) Error (criu/cr-dump.c:1780): Dumping FAILED.\n"
     )
