@@ -137,9 +137,19 @@ def _make_and_enter(directory: int, name: str, mode: int) -> int | str:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-        return os.fsdecode(os.readlink(encode(name), dir_fd=directory))
+        return _read_link(name, directory)
     finally:
         os.close(directory)
+
+
+def _read_link(name: str, directory: int) -> str:
+    try:
+        return os.fsdecode(os.readlink(encode(name), dir_fd=directory))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # It was one a moment ago: somebody is playing games.
+        raise OSError(errno.EAGAIN, "a symbolic link was replaced under the lookup", name) from None
 
 
 def create_file_in_root(rootfd: int, path: str, mode: int = 0o644) -> int:
@@ -161,7 +171,7 @@ def create_file_in_root(rootfd: int, path: str, mode: int = 0o644) -> int:
             return openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_BENEATH)
         except FileExistsError:
             # A symbolic link to nowhere: make the file that it names, below the root.
-            path = os.path.join(head, os.fsdecode(os.readlink(encode(name), dir_fd=directory)))
+            path = os.path.join(head, _read_link(name, directory))
         finally:
             os.close(directory)
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
