@@ -29,7 +29,8 @@ _LONGEST_LINE = 255
 # `import runtime` finds the package by the first directory of sys.path; with it loaded, the
 # directory goes to the end, so that nothing beside naja can pass for a module of Python's own.
 _BODY = """\
-import sys
+import gc, sys
+gc.disable()
 sys.path.insert(0, {home!r})
 import runtime
 sys.path.append(sys.path.pop(0))

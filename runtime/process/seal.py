@@ -25,7 +25,8 @@ _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _BOOT = """\
-import sys
+import gc, sys
+gc.disable()
 sys.path.insert(0, {path!r})
 from runtime import precompiled
 precompiled.install()

@@ -45,7 +45,6 @@ _SIGKILL = 9
 
 def main(descriptor: int) -> None:
     """Be the stage, in an interpreter of its own: a plan comes over the channel. Never returns."""
-    gc.disable()
     channel = Channel.from_descriptor(descriptor)
     _live(channel, lambda: _receive_phases(channel))
 
