@@ -6,6 +6,7 @@ phase, hand control back. The stage ends when it has given birth; the init ends 
 
 from __future__ import annotations
 
+import _signal
 import gc
 import os
 import sys
@@ -56,11 +57,20 @@ def be_born(channel: Channel, phases: Phases, keep: int) -> None:
     and directories of the host are among them.
     """
     close_imports()
+    _forget_signals()
     own = channel.fileno()
     if own > 3 + keep:
         process.close_range(3 + keep, own - 1)
     process.close_range(own + 1)
     _live(channel, lambda: phases)
+
+
+def _forget_signals() -> None:
+    """Take back what a runtime in the foreground has arranged for its own sake (process/attached.py)."""
+    _signal.set_wakeup_fd(-1)
+    for number in _signal.valid_signals():
+        if callable(_signal.getsignal(number)):
+            _signal.signal(number, _signal.SIG_DFL)
 
 
 def _live(channel: Channel, phases: Callable[[], Phases]) -> NoReturn:
