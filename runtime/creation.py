@@ -76,7 +76,8 @@ class Creation:
     def make(self, launch: Launch) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
         hierarchies = cgroups.detect()
-        warm_up(hierarchies)
+        if not launch.sealed:  # The launcher has done it.
+            warm_up(hierarchies)
         self._config, content = config.read(self.bundle)
         plan = self._compile(hierarchies)
         self.directory = state.StateDirectory.create(self.root, self.id)

@@ -34,9 +34,10 @@ class Launch:
         """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
         self._inherited = inherited(preserve_fds)
         self.stage = self.init = 0
-        self._sealed = is_sealed()
-        if self._sealed:
-            return  # Then the stage need not boot: it is forked when the plan is there.
+        #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan.
+        self.sealed = is_sealed()
+        if self.sealed:
+            return
         try:
             self.stage, self.channel = spawn_stage(self._inherited)
         except OSError as error:
@@ -63,7 +64,7 @@ class Launch:
         is left. Raises NajaError for a failed operation.
         """
         try:
-            if self._sealed:
+            if self.sealed:
                 self._fork(plan)
             else:
                 self.channel.send(
@@ -91,6 +92,7 @@ class Launch:
         except ChannelClosed:
             raise NajaError(f"the container's process died: {self._fate()}") from None
         self.channel.close()
+        self._reap_stage()
 
     def _fork(self, plan: Plan) -> None:
         from runtime.process.stage import be_born
@@ -127,21 +129,26 @@ class Launch:
 
     def _meet(self, context: Context, born: Callable[[int], None] | None) -> None:
         self.init = context.pid = context.values["init"]
-        os.waitpid(self.stage, 0)
-        self.stage = 0
         if born:
             born(self.init)
 
     def _fate(self) -> str:
         """Say how the process that should have answered ended."""
+        if self.init:
+            self._reap_stage()
         pid = self.init or self.stage
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         self.init = self.stage = 0
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 
+    def _reap_stage(self) -> None:
+        """Take leave of a stage that has given birth; not sooner than needed, for it may still be ending."""
+        os.waitpid(self.stage, 0)
+        self.stage = 0
+
     def abandon(self) -> None:
         """End the stage and the init, and reap them."""
-        if self._sealed and not (self.stage or self.init):
+        if self.sealed and not (self.stage or self.init):
             return  # There was nothing yet.
         self.channel.close()
         for pid in filter(None, (self.stage, self.init)):
