@@ -152,7 +152,7 @@ class Manager:
 
     def kill(self, signal: int) -> None:
         """Send a signal to all processes of the container, if there are any. Raises NajaError, OSError."""
-        if not self.exists():
+        if not self.processes():
             return
         if not self._can_freeze():
             self._signal(signal)
