@@ -50,7 +50,7 @@ class JoinSessionKeyring(Operation):
 
 
 class RequireSecurityModule(Operation):
-    """Refuse a label or profile where the kernel has no such security module (done by the runtime)."""
+    """Refuse a label or profile where the kernel has no such security module."""
 
     __slots__ = ("module",)
 

@@ -97,22 +97,6 @@ class OpenRoot(Operation):
         context.descriptors["rootfs"] = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-class RequireSelinux(Operation):
-    """Refuse a label for mounts where nothing would enforce it."""
-
-    __slots__ = ()
-
-    def __init__(self, *, origin: str) -> None:
-        self.origin = origin
-
-    def describe(self) -> str:
-        return "make sure that SELinux is there, for the label of the mounts"
-
-    def apply(self, context: Context) -> None:
-        if not os.path.exists("/sys/fs/selinux/enforce"):
-            raise Unsupported("label mounts", why="this kernel runs without SELinux", origin=self.origin)
-
-
 class SetHostPropagation(Operation):
     """Keep the mounts to come from reaching the host (mount_namespaces(7))."""
 

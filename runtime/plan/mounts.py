@@ -14,6 +14,7 @@ from runtime.operations.base import Warn
 from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import ReopenNull
+from runtime.operations.identity import RequireSecurityModule
 from runtime.operations.masks import MakePathReadonly, MaskPath
 from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
@@ -25,7 +26,6 @@ from runtime.operations.rootfs import (
     OpenRoot,
     PivotRoot,
     RequireKernel,
-    RequireSelinux,
     SetHostPropagation,
     SetRootPropagation,
     UseUmask,
@@ -143,7 +143,7 @@ def before_hooks(request: Request) -> list[Operation]:
     """Return what the init does to build the root file system, up to the hooks. Raises NajaError."""
     operations: list[Operation] = [RequireKernel(), UseUmask(), OpenProc()]
     if _linux(request).get("mountLabel"):
-        operations.append(RequireSelinux(origin="/linux/mountLabel"))
+        operations.append(RequireSecurityModule("SELinux", origin="/linux/mountLabel"))
     of_host, _ = _propagation(request)
     if of_host:
         operations.append(SetHostPropagation(of_host, origin=_propagation_origin(request)))

@@ -15,6 +15,7 @@ from runtime.operations.base import Operation, Warn, thaw
 from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
+from runtime.operations.identity import RequireSecurityModule
 from runtime.operations.masks import MakePathReadonly, MaskPath
 from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
@@ -26,7 +27,6 @@ from runtime.operations.rootfs import (
     OpenRoot,
     PivotRoot,
     RequireKernel,
-    RequireSelinux,
     SetHostPropagation,
     SetRootPropagation,
     UseUmask,
@@ -305,7 +305,7 @@ def test_a_mount_label_is_an_option_of_file_systems_that_take_it() -> None:
     linux = {"mountLabel": "system_u:object_r:container_file_t:s0"}
     asked = request(entry("/proc", "proc"), entry("/run", "tmpfs"), linux=linux)
     operations = mounts.before_hooks(asked)
-    assert RequireSelinux(origin="/linux/mountLabel") in operations
+    assert RequireSecurityModule("SELinux", origin="/linux/mountLabel") in operations
     proc, run = (op for op in operations if isinstance(op, MountFilesystem))
     assert proc.parameters == []
     assert run.parameters == [("context", linux["mountLabel"], "/linux/mountLabel")]
