@@ -40,7 +40,8 @@ _SECRETS = (
 )
 
 _TOUR = r"""
-show() { printf '\n\033[1m%s\033[0m\n' "$1"; }
+if test -t 1; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); fi
+show() { printf '\n%s\n' "$bold$1$plain"; }
 show 'Who am I?';           id; hostname
 show 'What runs here?';     ps -eo pid,user,comm 2>/dev/null || ls -d /proc/[0-9]*
 show 'Namespaces';          ls -l /proc/self/ns | sed -n 's/.* \([a-z_]*\) -> \(.*\)/\1 \2/p'
