@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 MOUNT = "/sys/fs/cgroup"
+#: Instead of a file, where a runtime refuses the config.
+REFUSED = "(refused)"
 RUNTIMES = ("naja", "runc", "crun")
 DENY_ALL = {"allow": False, "access": "rwm"}
 #: The disk that the configs speak of: the first loop device.
@@ -90,8 +92,8 @@ for device in *; do
     (: >> $device) 2>&1 | grep -q permitted || allowed=${allowed}w
     mknod /tmp/$device ${device//-/ } 2>&1 | grep -q permitted || allowed=${allowed}m
     echo $device ${allowed:-none}
-done > /probed.new
-mv /probed.new /probed
+done > /probed
+echo end >> /probed
 exec sleep 1000
 """
 
@@ -99,7 +101,7 @@ exec sleep 1000
 def survey(names: list[str]) -> dict[str, dict[str, dict[str, str]]]:
     """Return the contents of the files by config, runtime, and path below the container's cgroup.
 
-    Where a runtime refuses the config, there is the one entry "error" with its last line instead.
+    Where a runtime refuses the config, there is only REFUSED with its last line.
     """
     with tempfile.TemporaryDirectory(prefix="naja-survey-") as directory:
         rootfs = os.path.join(directory, "rootfs")
@@ -108,6 +110,9 @@ def survey(names: list[str]) -> dict[str, dict[str, dict[str, str]]]:
         with open(disk, "wb") as file:
             file.truncate(4 * MIB)
         subprocess.run(["losetup", f"/dev/loop{DISK['minor']}", disk], check=True)
+        # The scheduler that knows weights of single disks.
+        with open(f"/sys/block/loop{DISK['minor']}/queue/scheduler", "w") as scheduler:
+            scheduler.write("bfq")
         try:
             bundle = Bundle(os.path.join(directory, "bundle"), "surveyed", rootfs)
             _make_devices(os.path.join(bundle.rootfs, "probe"))
@@ -149,12 +154,11 @@ def _of_container(runtime: Runtime, bundle: Bundle, probed: bool) -> dict[str, s
     try:
         done = runtime.run_detached(bundle, "--pid-file", pid_file, check=False)
         if done.status:
-            return {"error": (done.stderr.strip() or f"status {done.status}").splitlines()[-1]}
+            return {REFUSED: (done.stderr.strip() or f"status {done.status}").splitlines()[-1]}
         with open(pid_file) as file:
-            files = dict(_files(Cgroup(int(file.read()), bundle.id)))
-        if probed:
-            files |= _probed(os.path.join(bundle.rootfs, "probed"))
-        return files
+            cgroup = Cgroup(int(file.read()), bundle.id)
+        answers = _probed(os.path.join(bundle.rootfs, "probed")) if probed else {}
+        return dict(_files(cgroup)) | answers
     finally:
         runtime.delete(bundle, "--force", check=False)
 
@@ -184,13 +188,16 @@ def _content(path: str) -> str:
 
 
 def _probed(path: str) -> dict[str, str]:
-    wait_until(lambda: os.path.exists(path), timeout=30, what="the container's look at its devices")
-    with open(path) as file:
-        answers = dict(line.split() for line in file)
+    """Wait for what PROBE writes, and return it as if each device were a file."""
+    wait_until(lambda: os.path.exists(path) and _lines(path)[-1:] == ["end"], timeout=30, what="the probe")
+    answers = dict(line.split() for line in _lines(path)[:-1])
     os.remove(path)
-    return {
-        f"(device {device.replace('-', ' ', 1).replace('-', ':')})": answers[device] for device in DEVICES
-    }
+    return {f"device {device.replace('-', ' ', 1).replace('-', ':')}": answers[device] for device in DEVICES}
+
+
+def _lines(path: str) -> list[str]:
+    with open(path) as file:
+        return file.read().splitlines()
 
 
 if __name__ == "__main__":
