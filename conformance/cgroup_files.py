@@ -3,9 +3,10 @@
     python -m conformance.cgroup_files [--variant v2|hybrid|v1|systemd ...] [--config NAME ...] [--all]
 
 Boots one guest (tests/vm) for each variant, runs every config in it with every runtime, and prints
-Markdown: for the config "plain" all files, for the others those that differ from it. What the
-runtimes make differently is marked, and explained by conformance/cgroup_known.py. The exit status is
-1 where there is a difference that is not, and 2 where there is no guest.
+Markdown: for the config "plain" all files, for the others those that a runtime has left otherwise
+than with "plain". What the runtimes do differently is marked, and explained by
+conformance/cgroup_known.py. The exit status is 1 where a difference is not explained, and 2 where
+there is no guest.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Row(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the runtimes disagree."""
+        """Whether the runtimes disagree; a refusal in other words is no difference."""
+        if self.file == REFUSED:
+            return None in self.contents.values()
         return len(set(self.contents.values())) > 1
 
 
@@ -87,7 +90,7 @@ def report(variant: str, survey: dict[str, dict[str, dict[str, str]]], everythin
         shown = [
             row
             for row in rows(config, by_runtime)
-            if everything or config == "plain" or row.differs or _changed(row, plain.get(row.file))
+            if everything or config == "plain" or _changed(row, plain.get(row.file))
         ]
         lines += section(variant, config, shown)
         for row in shown:

@@ -154,7 +154,7 @@ def _of_container(runtime: Runtime, bundle: Bundle, probed: bool) -> dict[str, s
     try:
         done = runtime.run_detached(bundle, "--pid-file", pid_file, check=False)
         if done.status:
-            return {REFUSED: (done.stderr.strip() or f"status {done.status}").splitlines()[-1]}
+            return {REFUSED: _reason(done.stderr)}
         with open(pid_file) as file:
             cgroup = Cgroup(int(file.read()), bundle.id)
         answers = _probed(os.path.join(bundle.rootfs, "probed")) if probed else {}
@@ -163,17 +163,29 @@ def _of_container(runtime: Runtime, bundle: Bundle, probed: bool) -> dict[str, s
         runtime.delete(bundle, "--force", check=False)
 
 
+def _reason(stderr: str) -> str:
+    """Return the last line of a runtime's errors, without what runc's logger puts around it."""
+    last = (stderr.strip() or "no error message").splitlines()[-1]
+    return last.partition(' msg="')[2].rstrip('"').replace('\\"', '"') or last
+
+
 def _files(cgroup: Cgroup) -> Iterator[tuple[str, str]]:
-    """Read all that can be compared; the path of a v1 file begins with its hierarchy."""
+    """Read all that can be compared, with paths that start where the container's process is.
+
+    So the files of a scope above a runtime's sub-cgroup are "../NAME", and those of v1
+    "HIERARCHY/NAME".
+    """
     for top in cgroup.directories():
         hierarchy = "" if V2 else os.path.relpath(top, MOUNT).partition("/")[0]
-        for directory, _, names in os.walk(top):
-            for name in names:
+        tree = [directory for directory, _, _ in os.walk(top)]
+        own = next(directory for directory in tree if _content(f"{directory}/cgroup.procs") != "0")
+        for directory in tree:
+            for name in sorted(os.listdir(directory)):
                 path = os.path.join(directory, name)
-                shown = os.path.join(hierarchy, os.path.relpath(path, top))
-                readable = os.stat(path).st_mode & stat.S_IRUSR
-                if readable and not any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE):
-                    yield shown, _content(path)
+                mode = os.stat(path).st_mode
+                volatile = any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE)
+                if stat.S_ISREG(mode) and mode & stat.S_IRUSR and not volatile:
+                    yield os.path.join(hierarchy, os.path.relpath(path, own)), _content(path)
 
 
 def _content(path: str) -> str:

@@ -176,12 +176,14 @@ class Agent(threading.Thread):
 @pytest.mark.parametrize(
     "flags", [[], ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"]]
 )
-def test_an_agent_answers(busybox_rootfs: str, tmp_path: Path, flags: list[str]) -> None:
+def test_an_agent_answers(
+    busybox_rootfs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
     # Longer than a socket's address may be.
     directory = tmp_path / ("x" * 100)
     directory.mkdir()
     path = str(directory / "agent")
-    os.chdir(directory)
+    monkeypatch.chdir(directory)
     agent = Agent("agent", errno.EMLINK)
     agent.start()
     profile = {
