@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.bundle import Bundle, make_rootfs
 from tests.support.command import Runtime
@@ -25,6 +26,11 @@ _numbers = itertools.count()
 def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
         become_subreaper()
+
+
+# How long an example takes is the machine's affair.
+settings.register_profile("naja", deadline=None)
+settings.load_profile("naja")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
