@@ -1,12 +1,13 @@
 """What naja, runc and crun make of linux.resources: the files of a container's cgroup, side by side.
 
-    python -m conformance.cgroup_files [--variant v2|hybrid|v1|systemd ...] [--config NAME ...] [--all]
+    python -m conformance.cgroup_files [--variant v2|hybrid|v1|systemd ...] [--config NAME ...]
+                                       [--show changed|differences|all]
 
 Boots one guest (tests/vm) for each variant, runs every config in it with every runtime, and prints
 Markdown: for the config "plain" all files, for the others those that a runtime has left otherwise
-than with "plain". What the runtimes do differently is marked, and explained by
-conformance/cgroup_known.py. The exit status is 1 where a difference is not explained, and 2 where
-there is no guest.
+than with "plain" ("changed"); or of both only what the runtimes do differently; or all files of all.
+Differences are marked, and explained by conformance/cgroup_known.py. The exit status is 1 where one
+is not explained, and 2 where there is no guest.
 """
 
 from __future__ import annotations
@@ -19,9 +20,6 @@ from typing import NamedTuple
 from conformance.cgroup_known import KNOWN, Known
 from conformance.cgroup_survey import CONFIGS, REFUSED, RUNTIMES
 from tests.vm.machine import ROOT, VARIANTS, Machine, MachineError
-
-#: By file, then by runtime.
-Files = dict[str, dict[str, str]]
 
 
 class Row(NamedTuple):
@@ -60,8 +58,6 @@ def explanation(variant: str, row: Row) -> Known | None:
 def section(variant: str, config: str, shown: list[Row]) -> list[str]:
     """Return the lines of Markdown for one config."""
     lines = [f"### {variant}: {config}", "", f"`{json.dumps(CONFIGS[config])}`", ""]
-    if not shown:
-        return [*lines, "As plain, with every runtime.", ""]
     lines += [f"| file | {' | '.join(RUNTIMES)} | |", "|---|" + "---|" * (len(RUNTIMES) + 1)]
     for row in shown:
         cells = [_cell(row, runtime) for runtime in RUNTIMES]
@@ -82,28 +78,33 @@ def _cell(row: Row, runtime: str) -> str:
     return content.replace("|", "\\|") or "empty"
 
 
-def report(variant: str, survey: dict[str, dict[str, dict[str, str]]], everything: bool) -> tuple[str, int]:
+def report(variant: str, survey: dict[str, dict[str, dict[str, str]]], show: str) -> tuple[str, int]:
     """Return the tables of a variant, with the explanations that they need, and how many are missing."""
-    lines, used, missing = [f"## {variant}", ""], set(), 0
-    plain = {row.file: row.contents for row in rows("plain", survey["plain"])}
+    lines, same, different = [f"## {variant}", ""], [], []
+    plain = {row.file: row for row in rows("plain", survey["plain"])}
     for config, by_runtime in survey.items():
-        shown = [
-            row
-            for row in rows(config, by_runtime)
-            if everything or config == "plain" or _changed(row, plain.get(row.file))
-        ]
-        lines += section(variant, config, shown)
-        for row in shown:
-            if row.differs:
-                known = explanation(variant, row)
-                used.add(known)
-                missing += known is None
-    lines += [f"- **{known.key}**: {known.why}" for known in KNOWN if known in used]
-    return "\n".join([*lines, ""]), missing
+        found = rows(config, by_runtime)
+        if config != "plain" and show != "all":
+            found = [row for row in found if _changed(row, plain.get(row.file))]
+        different += [row for row in found if row.differs]
+        if show == "differences":
+            # What is above a sub-cgroup only the runtime has that makes one.
+            found = [row for row in found if row.differs and not row.file.startswith("../")]
+        if found:
+            lines += section(variant, config, found)
+        else:
+            same.append(config)
+    if same:
+        lines += [f"{'No difference' if show == 'differences' else 'As plain'}: {', '.join(same)}.", ""]
+    explained = [explanation(variant, row) for row in different]
+    lines += [f"- **{known.key}**: {known.why}" for known in KNOWN if known in explained]
+    return "\n".join([*lines, ""]), explained.count(None)
 
 
-def _changed(row: Row, plain: dict[str, str | None] | None) -> bool:
-    return plain is None or any(plain.get(runtime) != content for runtime, content in row.contents.items())
+def _changed(row: Row, plain: Row | None) -> bool:
+    if plain is None:
+        return True
+    return any(plain.contents.get(runtime) != content for runtime, content in row.contents.items())
 
 
 def take(variant: str, configs: list[str], timeout: float) -> dict[str, dict[str, dict[str, str]]]:
@@ -121,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="cgroup_files", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--variant", action="append", choices=VARIANTS, help="kind of host (default: v2)")
     parser.add_argument("--config", action="append", choices=CONFIGS, help="one config (default: all)")
-    parser.add_argument("--all", action="store_true", help="show files that are as in plain, too")
+    parser.add_argument("--show", choices=("changed", "differences", "all"), default="changed")
     parser.add_argument("--timeout", type=float, default=1200, help="seconds that a guest may live")
     options = parser.parse_args()
     configs = list(dict.fromkeys(["plain", *(options.config or CONFIGS)]))
@@ -132,7 +133,7 @@ def main() -> int:
         except MachineError as error:
             print(f"{variant}: {error}", file=sys.stderr)
             return 2
-        text, unexplained = report(variant, survey, options.all)
+        text, unexplained = report(variant, survey, options.show)
         print(text, flush=True)
         missing += unexplained
     return 1 if missing else 0
