@@ -104,6 +104,10 @@ def report(variant: str, survey: dict[str, dict[str, dict[str, str]]], show: str
 def _changed(row: Row, plain: Row | None) -> bool:
     if plain is None:
         return True
+    if row.file == REFUSED:
+        return any(
+            (plain.contents[runtime] is None) != (row.contents[runtime] is None) for runtime in RUNTIMES
+        )
     return any(plain.contents.get(runtime) != content for runtime, content in row.contents.items())
 
 

@@ -25,6 +25,14 @@ _V2 = "^(v2|systemd)$"
 
 KNOWN = (
     Known(
+        "hybrid",
+        r"^hybrid$",
+        r"^plain$",
+        r"refused",
+        "crun runs no container where a v2 tree beside v1 hierarchies has controllers, here hugetlb, "
+        "rdma and misc. With runc and naja the container is in that tree too, and without limits from it.",
+    ),
+    Known(
         "sub-cgroup",
         r"^systemd$",
         r"",
