@@ -71,7 +71,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 VOLATILE = (
     *("*.stat", "*.stat.local", "*numa_stat", "*.events", "*.events.local"),
     *("*.current", "*.peak", "*usage_in_bytes", "*failcnt", "memory.kmem.slabinfo"),
-    *("cpu.pressure", "memory.pressure", "io.pressure", "irq.pressure"),
+    *("cpu.pressure", "memory.pressure", "io.pressure", "irq.pressure", "cpuset.memory_pressure"),
     *("cpuacct.*", "blkio.throttle.io_*", "blkio.io_*", "blkio.bfq.io_*", "blkio.time*", "blkio.sectors*"),
     # The number of the cgroup, given by the kernel.
     "net_prio.prioidx",
@@ -156,7 +156,10 @@ def _of_container(runtime: Runtime, bundle: Bundle, probed: bool) -> dict[str, s
         if done.status:
             return {REFUSED: _reason(done.stderr)}
         with open(pid_file) as file:
-            cgroup = Cgroup(int(file.read()), bundle.id)
+            pid = int(file.read())
+        # A detached run may return while the process, with more threads, is still the runtime's.
+        wait_until(lambda: _lines(f"/proc/{pid}/comm")[0] in ("sleep", "sh"), what="the container's program")
+        cgroup = Cgroup(pid, bundle.id)
         answers = _probed(os.path.join(bundle.rootfs, "probed")) if probed else {}
         return dict(_files(cgroup)) | answers
     finally:
