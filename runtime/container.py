@@ -220,16 +220,19 @@ class Container:
         Raises NajaError: "container not running" (not so with ``all``).
         """
         status = self.status()
+        if status == "stopped" and not all:
+            raise NajaError("container not running", why=self.id)
+        # Asked before the signal: whoever waits for the container may remove it at once.
+        shares_pids = signal == _SIGKILL and not all and not self._has_own_pids()
         if all:
             self.cgroup.kill(signal)
-        elif status == "stopped" or not self._signal(signal):
+        elif not self._signal(signal):
             raise NajaError("container not running", why=self.id)
-        if signal == _SIGKILL:
-            if not all and not self._has_own_pids():
-                # Nothing else would end the other processes of a container without a pid namespace.
-                self.cgroup.kill(signal)
-            if status == "paused":
-                self.cgroup.thaw()
+        if shares_pids:
+            # Nothing else would end the other processes of a container without a pid namespace.
+            self.cgroup.kill(signal)
+        if signal == _SIGKILL and status == "paused":
+            self.cgroup.thaw()
 
     def _has_own_pids(self) -> bool:
         entries = self.config["linux"].get("namespaces") or ()
