@@ -88,8 +88,8 @@ KNOWN = (
         r"^systemd$",
         r"^pids-0$",
         r"refused",
-        "A defect of naja's: it hands the 0 to systemd, whose TasksMax begins at 1, and fails. runc since 1.4 "
-        "sets 1 there; the older peers take 0 for no limit.",
+        "A defect of naja's: it hands the 0 to systemd, whose TasksMax begins at 1, and fails. runc since "
+        "1.4 sets 1 there; the older peers take 0 for no limit.",
     ),
     Known(
         "reservations",
