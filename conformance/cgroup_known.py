@@ -84,14 +84,6 @@ KNOWN = (
         "older releases take it for none.",
     ),
     Known(
-        "pids 0 and systemd",
-        r"^systemd$",
-        r"^pids-0$",
-        r"refused",
-        "A defect of naja's: it hands the 0 to systemd, whose TasksMax begins at 1, and fails. runc since "
-        "1.4 sets 1 there; the older peers take 0 for no limit.",
-    ),
-    Known(
         "reservations",
         r"",
         r"^hugetlb$",

@@ -106,7 +106,7 @@ def limit_properties(resources: dict[str, Any], kind: str) -> list[Property]:
     if kind == "v1" and weight_io is not None:
         properties.append(("BlockIOWeight", "t", weight_io))
     if (limit := Section(resources, "pids").get("limit")) is not None:
-        properties.append(("TasksMax", "t", _or_infinity(limit)))
+        properties.append(("TasksMax", "t", _tasks(_or_infinity(limit))))
     for file, value in (resources.get("unified") or {}).items():
         properties += _unified(file, value.strip())
     return properties
@@ -114,6 +114,11 @@ def limit_properties(resources: dict[str, Any], kind: str) -> list[Property]:
 
 def _or_infinity(value: int) -> int:
     return _INFINITY if value < 0 else value
+
+
+def _tasks(limit: int) -> int:
+    """Return the least that systemd takes for a limit of no tasks; the cgroup's file says 0 afterwards."""
+    return limit or 1
 
 
 def _memory(memory: Section, kind: str) -> list[Property]:
@@ -156,13 +161,14 @@ _UNIFIED_SIZES = {
     "memory.high": "MemoryHigh",
     "memory.max": "MemoryMax",
     "memory.swap.max": "MemorySwapMax",
-    "pids.max": "TasksMax",
 }
 
 
 def _unified(file: str, value: str) -> list[Property]:
     """Return the property that stands for a v2 file, if there is one."""
     try:
+        if file == "pids.max":
+            return [("TasksMax", "t", _tasks(_size(value)))]
         if file in _UNIFIED_SIZES:
             return [(_UNIFIED_SIZES[file], "t", _size(value))]
         if file == "cpu.weight":

@@ -95,6 +95,11 @@ def test_processors(cpu: dict[str, Any], expected: dict[str, Any]) -> None:
     assert {name: value for name, _, value in units.limit_properties({"cpu": cpu}, "v2")} == expected
 
 
+@pytest.mark.parametrize("resources", [{"pids": {"limit": 0}}, {"unified": {"pids.max": "0"}}])
+def test_no_tasks_are_fewer_than_systemd_can_say(resources: dict[str, Any]) -> None:
+    assert units.limit_properties(resources, "v2") == [("TasksMax", "t", 1)]
+
+
 def test_unified_files_that_systemd_knows() -> None:
     files = {
         "memory.high": "5",
