@@ -67,15 +67,7 @@ class Launch:
             if self.sealed:
                 self._fork(plan)
             else:
-                self.channel.send(
-                    [
-                        (
-                            phase.actor,
-                            [] if phase.actor == RUNTIME else [op.freeze() for op in phase.operations],
-                        )
-                        for phase in plan.phases
-                    ]
-                )
+                self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
             context.values["stage"] = self.stage
             for index, phase in enumerate(plan.phases):
                 if phase.actor == RUNTIME:

@@ -31,7 +31,7 @@ sys.path.insert(0, {path!r})
 from runtime import precompiled
 precompiled.install()
 from runtime.process.stage import main
-main({fd})
+main({fd}, {keep})
 """
 
 
@@ -100,7 +100,7 @@ def spawn_stage(keep: tuple[int, ...] = ()) -> tuple[int, Channel]:
     ours, theirs = Channel.pair()
     # dup2 of a descriptor onto itself clears close-on-exec (posix_spawn(3)).
     actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (theirs.fileno(), *keep)]
-    code = _BOOT.format(path=_PACKAGES, fd=theirs.fileno())
+    code = _BOOT.format(path=_PACKAGES, fd=theirs.fileno(), keep=len(keep))
     try:
         pid = os.posix_spawn(
             f"/proc/self/fd/{interpreter}", [path, "-I", "-S", "-c", code], {}, file_actions=actions

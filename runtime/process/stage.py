@@ -44,25 +44,19 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 
-def main(descriptor: int) -> None:
-    """Be the stage, in an interpreter of its own: a plan comes over the channel. Never returns."""
+def main(descriptor: int, keep: int) -> None:
+    """Be the stage, in an interpreter of its own: a plan comes over the channel. Never returns.
+
+    ``keep`` is the number of descriptors from 3 on that the container inherits.
+    """
     channel = Channel.from_descriptor(descriptor)
-    _live(channel, lambda: _receive_phases(channel))
+    _live(channel, keep, lambda: _receive_phases(channel))
 
 
 def be_born(channel: Channel, phases: Phases, keep: int) -> None:
-    """Be the stage, forked from a sealed runtime that has the plan already. Never returns.
-
-    Of the runtime's descriptors only the first three, ``keep`` more and the channel stay open: a lock
-    and directories of the host are among them.
-    """
-    close_imports()
+    """Be the stage, forked from a sealed runtime that has the plan already. Never returns."""
     _forget_signals()
-    own = channel.fileno()
-    if own > 3 + keep:
-        process.close_range(3 + keep, own - 1)
-    process.close_range(own + 1)
-    _live(channel, lambda: phases)
+    _live(channel, keep, lambda: phases)
 
 
 def _forget_signals() -> None:
@@ -73,13 +67,28 @@ def _forget_signals() -> None:
             _signal.signal(number, _signal.SIG_DFL)
 
 
-def _live(channel: Channel, phases: Callable[[], Phases]) -> NoReturn:
+def _close_descriptors(channel: Channel, keep: int) -> None:
+    """Close all but the first three, ``keep`` more and the channel.
+
+    A forked stage has the runtime's lock and directories of the host among them, either kind what the
+    caller has left open.
+    """
+    own = channel.fileno()
+    if own > 3 + keep:
+        process.close_range(3 + keep, own - 1)
+    process.close_range(own + 1)
+
+
+def _live(channel: Channel, keep: int, get_phases: Callable[[], Phases]) -> NoReturn:
     status = 1
     try:
         # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
         process.set_dumpable(False)
         process.set_parent_death_signal(_SIGKILL)
-        serve(channel, phases())
+        phases = get_phases()
+        close_imports()
+        _close_descriptors(channel, keep)
+        serve(channel, phases)
         status = 0
     except ChannelClosed:
         pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
@@ -89,9 +98,7 @@ def _live(channel: Channel, phases: Callable[[], Phases]) -> NoReturn:
 
 def _receive_phases(channel: Channel) -> Phases:
     frozen, _ = channel.receive()
-    phases = [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
-    close_imports()
-    return phases
+    return [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
 
 
 def serve(channel: Channel, phases: Phases) -> None:

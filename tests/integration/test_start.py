@@ -54,3 +54,16 @@ def test_what_the_runtime_has_open_is_not_the_containers(started: Runtime, bundl
     targets = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
     assert not [target for target in targets if f"{target}/".startswith((f"{started.root}/", "/sys/"))]
     started.delete(bundle)
+
+
+def test_what_the_caller_has_open_is_not_the_containers(
+    started: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """CVE-2024-21626: a directory of the host that was left open is no way out, from the beginning on."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    started.create(bundle, pass_fds=(directory,))
+    os.close(directory)
+    pid = started.state(bundle)["pid"]
+    targets = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    assert str(tmp_path) not in targets
+    started.delete(bundle)
