@@ -34,6 +34,14 @@ def file_name(kind: str) -> str:
     return _FILES.get(kind, kind)
 
 
+def flags(kinds: list[str]) -> int:
+    """Return the CLONE_NEW* flags of namespace types together."""
+    together = 0
+    for kind in kinds:
+        together |= FLAGS[kind]
+    return together
+
+
 _unshare = libc.function("unshare")
 _setns = libc.function("setns")
 _sethostname = libc.function("sethostname")

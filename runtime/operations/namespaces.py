@@ -7,7 +7,7 @@ import os
 
 from runtime.errors import NajaError
 from runtime.linux import namespaces, process
-from runtime.operations.base import INIT, Context, Operation
+from runtime.operations.base import INIT, STAGE, Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,11 +96,8 @@ class JoinProcess(Operation):
         return f"join the {', '.join(self.kinds)} namespaces of process {self.pid}"
 
     def apply(self, context: Context) -> None:
-        flags = 0
-        for kind in self.kinds:
-            flags |= namespaces.FLAGS[kind]
         pidfd = context.take("container")
-        namespaces.setns(pidfd, flags)
+        namespaces.setns(pidfd, namespaces.flags(self.kinds))
         os.close(pidfd)
         if "user" in self.kinds:
             _become_root()
@@ -237,10 +234,7 @@ class Unshare(Operation):
         return f"make new {', '.join(self.kinds)} namespace{plural}"
 
     def apply(self, context: Context) -> None:
-        flags = 0
-        for kind in self.kinds:
-            flags |= namespaces.FLAGS[kind]
-        namespaces.unshare(flags)
+        namespaces.unshare(namespaces.flags(self.kinds))
 
 
 class SetTimeOffsets(Operation):
@@ -265,18 +259,24 @@ class SetTimeOffsets(Operation):
 
 
 class GiveBirth(Operation):
-    """Give birth to the init inside the namespaces; it becomes the runtime's own child."""
+    """Give birth to the init, as the runtime's own child and the first process of new namespaces (clone3(2))."""
 
-    __slots__ = ()
+    __slots__ = ("kinds",)
 
-    def __init__(self) -> None:
-        self.origin = ""
+    def __init__(self, kinds: list[str] | None = None) -> None:
+        self.origin = "/linux/namespaces" if kinds else ""
+        #: Namespaces that begin with the init; the caller stays in its own.
+        self.kinds = kinds or []
 
     def describe(self) -> str:
-        return "give birth to the container's first process, as a child of the runtime"
+        where = f", in a new {', '.join(self.kinds)} namespace" if self.kinds else ""
+        return f"give birth to the container's first process, as a child of the runtime{where}"
 
     def apply(self, context: Context) -> None:
-        pid = process.clone3(process.CLONE_PARENT)
+        flags = namespaces.flags(self.kinds)
+        if context.actor == STAGE:
+            flags |= process.CLONE_PARENT
+        pid = process.clone3(flags)
         if pid:
             context.values["init"] = pid
         else:

@@ -70,6 +70,12 @@ class Plan:
         #: Without those that have nothing to do.
         self.phases = [phase for phase in phases if phase.operations]
 
+    @property
+    def birth(self) -> Operation | None:
+        """The operation that gives birth to the init, where no stage need prepare it; else None."""
+        stage = [operation for phase in self.phases if phase.actor == STAGE for operation in phase.operations]
+        return stage[0] if len(stage) == 1 else None
+
     def text(self) -> str:
         """Return the plan for people: a heading for each phase, a numbered line for each operation."""
         lines: list[str] = []
@@ -109,6 +115,8 @@ def compile_plan(request: Request) -> Plan:
         raise NajaError("the container needs a mount namespace", origin="/linux/namespaces")
     enters_early = namespaces.get("cgroup") == ""
     enter = cgroup.enter(request)
+    to_birth, entering = _namespaces(request)
+    devices = _devices(request)
     return Plan(
         [
             Phase(
@@ -116,12 +124,15 @@ def compile_plan(request: Request) -> Plan:
                 "prepare",
                 cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request),
             ),
-            *_namespace_phases(request),
-            Phase(RUNTIME, "adopt", (enter if enters_early else []) + _devices(request)),
+            *to_birth,
+            # Devices move into a network namespace that is there; all else needs no hand-over in between.
+            Phase(INIT, "namespaces", entering if devices else []),
+            Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
             Phase(
                 INIT,
                 "root file system",
-                ([Unshare(["cgroup"])] if enters_early else [])
+                ([] if devices else entering)
+                + ([Unshare(["cgroup"])] if enters_early else [])
                 + mounts.before_hooks(request)
                 + process.kernel(request),
             ),
@@ -174,31 +185,45 @@ def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str
     )
 
 
-def _namespace_phases(request: Request) -> list[Phase]:
+def _namespaces(request: Request) -> tuple[list[Phase], list[Operation]]:
+    """Return the phases up to the birth of the init, and what the init does first."""
     namespaces = request.namespaces()
-    linux = request.config["linux"]
-    order = {entry["type"]: index for index, entry in enumerate(linux["namespaces"])}
-    joined = [
-        (kind, path, f"/linux/namespaces/{order[kind]}/path") for kind, path in namespaces.items() if path
-    ]
-    first = process.stage(request)
-    if joined:
-        first.append(JoinNamespaces(joined))
+    first = process.stage(request) + _joins(request)
     new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
+    # A user namespace comes before all others; those of pids and of time are for children only.
+    if not ("user" in namespaces or "time" in namespaces or namespaces.get("pid")):
+        inside = [kind for kind in new if kind != "pid"]
+        birth = GiveBirth(["pid"] if "pid" in new else [])
+        return [Phase(STAGE, "birth", [birth])], first + ([Unshare(inside)] if inside else [])
+    linux = request.config["linux"]
     last: list[Operation] = [Unshare(new)] if new else []
     if linux.get("timeOffsets") and "time" in new:
         last.append(SetTimeOffsets(linux["timeOffsets"]))
     last.append(GiveBirth())
     if namespaces.get("user") != "":
-        return [Phase(STAGE, "namespaces", first + last)]
+        return [Phase(STAGE, "namespaces", first + last)], []
     maps = MapIds(
         _mappings(linux.get("uidMappings")), _mappings(linux.get("gidMappings")), rootless=request.rootless
     )
     return [
-        Phase(STAGE, "user namespace", [*first, UnshareUser(origin=f"/linux/namespaces/{order['user']}")]),
+        Phase(STAGE, "user namespace", [*first, UnshareUser(origin=_origin(request, "user"))]),
         Phase(RUNTIME, "map ids", [maps]),
         Phase(STAGE, "namespaces", [BecomeRoot(), *last]),
+    ], []
+
+
+def _joins(request: Request) -> list[Operation]:
+    paths = [
+        (kind, path, f"{_origin(request, kind)}/path")
+        for kind, path in request.namespaces().items()
+        if path
     ]
+    return [JoinNamespaces(paths)] if paths else []
+
+
+def _origin(request: Request, kind: str) -> str:
+    kinds = [entry["type"] for entry in request.config["linux"]["namespaces"]]
+    return f"/linux/namespaces/{kinds.index(kind)}"
 
 
 def _mappings(entries: list[dict[str, int]] | None) -> list[Mapping]:

@@ -9,7 +9,7 @@ from runtime import errors
 from runtime.errors import NajaError
 from runtime.linux import process
 from runtime.linux.channel import Channel, ChannelClosed
-from runtime.operations.base import RUNTIME, Context, apply_all
+from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
 from runtime.process.seal import is_sealed, spawn_stage
 
 TYPE_CHECKING = False
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
+    from runtime.operations.base import Operation
     from runtime.plan import Phase, Plan
 
 _SIGKILL = 9
@@ -34,7 +35,8 @@ class Launch:
         """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
         self._inherited = inherited(preserve_fds)
         self.stage = self.init = 0
-        #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan.
+        #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan,
+        #: and where it would do nothing but give birth, there is none.
         self.sealed = is_sealed()
         if self.sealed:
             return
@@ -64,10 +66,12 @@ class Launch:
         is left. Raises NajaError for a failed operation.
         """
         try:
-            if self.sealed:
-                self._fork(plan)
-            else:
+            if not self.sealed:
                 self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
+            elif plan.birth:
+                self._give_birth(plan, plan.birth, context)
+            else:
+                self._fork(plan)
             context.values["stage"] = self.stage
             for index, phase in enumerate(plan.phases):
                 if phase.actor == RUNTIME:
@@ -75,26 +79,36 @@ class Launch:
                     continue
                 if ready and (phase.waits or phase.executes):
                     ready()
-                self._hand_over(index, phase, context)
-                if phase.waits:
-                    break
-                self._take_back(phase, context)
-                if not self.init and "init" in context.values:
+                if phase.actor != STAGE or self.stage:
+                    self._hand_over(index, phase, context)
+                    if phase.waits:
+                        break
+                    self._take_back(phase, context)
+                if not context.pid and "init" in context.values:
                     self._meet(context, born)
         except ChannelClosed:
             raise NajaError(f"the container's process died: {self._fate()}") from None
         self.channel.close()
         self._reap_stage()
 
+    def _give_birth(self, plan: Plan, birth: Operation, context: Context) -> None:
+        """Do the one thing that a stage would be for: the init is born from the runtime."""
+        from runtime.process.stage import be_born
+
+        self.channel, theirs = Channel.pair()
+        birth.apply(context)
+        if context.actor == INIT:
+            be_born(theirs, INIT, plan, len(self._inherited))
+        self.init = context.values["init"]
+        theirs.close()
+
     def _fork(self, plan: Plan) -> None:
         from runtime.process.stage import be_born
 
         self.channel, theirs = Channel.pair()
-        # Not clone3: libc has to know that threads of the runtime (cgroups/warmup.py) are not born with it.
         self.stage = os.fork()
         if not self.stage:
-            phases = [(phase.actor, phase.operations) for phase in plan.phases]
-            be_born(theirs, phases, len(self._inherited))
+            be_born(theirs, STAGE, plan, len(self._inherited))
         theirs.close()
 
     def _hand_over(self, index: int, phase: Phase, context: Context) -> None:
@@ -135,7 +149,8 @@ class Launch:
 
     def _reap_stage(self) -> None:
         """Take leave of a stage that has given birth; not sooner than needed, for it may still be ending."""
-        os.waitpid(self.stage, 0)
+        if self.stage:
+            os.waitpid(self.stage, 0)
         self.stage = 0
 
     def abandon(self) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from runtime.operations.base import Operation
+    from runtime.plan import Plan
 
     Phases = list[tuple[str, list[Operation]]]
 
@@ -50,13 +51,13 @@ def main(descriptor: int, keep: int) -> None:
     ``keep`` is the number of descriptors from 3 on that the container inherits.
     """
     channel = Channel.from_descriptor(descriptor)
-    _live(channel, keep, lambda: _receive_phases(channel))
+    _live(channel, STAGE, keep, lambda: _receive_phases(channel))
 
 
-def be_born(channel: Channel, phases: Phases, keep: int) -> None:
-    """Be the stage, forked from a sealed runtime that has the plan already. Never returns."""
+def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> None:
+    """Be the stage, or the init, forked from a sealed runtime that has the plan already. Never returns."""
     _forget_signals()
-    _live(channel, keep, lambda: phases)
+    _live(channel, actor, keep, lambda: [(phase.actor, phase.operations) for phase in plan.phases])
 
 
 def _forget_signals() -> None:
@@ -79,7 +80,7 @@ def _close_descriptors(channel: Channel, keep: int) -> None:
     process.close_range(own + 1)
 
 
-def _live(channel: Channel, keep: int, get_phases: Callable[[], Phases]) -> NoReturn:
+def _live(channel: Channel, actor: str, keep: int, get_phases: Callable[[], Phases]) -> NoReturn:
     status = 1
     try:
         # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
@@ -88,7 +89,7 @@ def _live(channel: Channel, keep: int, get_phases: Callable[[], Phases]) -> NoRe
         phases = get_phases()
         close_imports()
         _close_descriptors(channel, keep)
-        serve(channel, phases)
+        serve(channel, actor, phases)
         status = 0
     except ChannelClosed:
         pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
@@ -101,10 +102,10 @@ def _receive_phases(channel: Channel) -> Phases:
     return [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
 
 
-def serve(channel: Channel, phases: Phases) -> None:
-    """Apply each phase when its turn comes. Raises ChannelClosed."""
+def serve(channel: Channel, actor: str, phases: Phases) -> None:
+    """Apply each phase when its turn comes; ``actor`` is who this is at first. Raises ChannelClosed."""
     gc.freeze()
-    context = Context(STAGE, lambda text: channel.send(("warning", text)))
+    context = Context(actor, lambda text: channel.send(("warning", text)))
     while True:
         (index, names, values), descriptors = channel.receive()
         context.values = values
