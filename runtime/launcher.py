@@ -19,55 +19,50 @@ import sys
 import sysconfig
 import tempfile
 
-from runtime import precompiled
+from runtime import precompiled, strip
 
 __all__ = ["main", "script", "write"]
 
 #: Linux cuts longer first lines off (BINPRM_BUF_SIZE).
 _LONGEST_LINE = 255
 
-# `import runtime` finds the package by the first directory of sys.path; with it loaded, the
-# directory goes to the end, so that nothing beside naja can pass for a module of Python's own.
-_BODY = """\
-import gc, sys
-gc.disable()
-sys.path.insert(0, {home!r})
-import runtime
-sys.path.append(sys.path.pop(0))
+_MAIN = """\
 sys.path.append({packages!r})
-from runtime import precompiled
-precompiled.install()
 from runtime.cli.main import main
 main()
 """
 
 
-def script(python: str, home: str, packages: str) -> str:
-    """Return the script that runs naja from ``home`` with ``python``; dependencies are in ``packages``.
+def _body(packages: str) -> str:
+    return precompiled.boot() + _MAIN.format(packages=packages)
+
+
+def script(python: str, packages: str) -> str:
+    """Return the script that runs naja with ``python``; dependencies are in ``packages``.
 
     Raises ValueError where Linux could not start an interpreter with this path.
     """
     if len(python) > _LONGEST_LINE - 6 or any(character.isspace() for character in python):
         raise ValueError(f"the path of Python cannot be the interpreter of a script: {python!r}")
-    return f"#!{python} -IS\n" + _BODY.format(home=home, packages=packages)
+    return f"#!{python} -IS\n" + _body(packages)
 
 
-def program(python: str, home: str, packages: str) -> bytes | None:
+def program(python: str, packages: str) -> bytes | None:
     """Return the compiled native/launcher.c, that does the same; None where it cannot be compiled."""
     compiler = shutil.which("cc")
     if compiler is None or ":" in python or "\\" in python:
         return None
     # What follows -c in Python's arguments is naja's own command line, its name first.
-    body = "import sys\ndel sys.argv[0]\n" + _BODY.format(home=home, packages=packages)
+    body = "import sys\ndel sys.argv[0]\n" + _body(packages)
     directory, name = os.path.split(python)
     definitions = {
         "PYTHON": python,
         "DIRECTORY": directory,
         "NAME": name,
-        "LOWER": os.path.join(home, "runtime", "native"),
+        "LOWER": os.path.join(precompiled.PACKAGE, "native"),
         "BODY": body,
     }
-    source = os.path.join(home, "runtime", "native", "launcher.c")
+    source = os.path.join(precompiled.PACKAGE, "native", "launcher.c")
     with tempfile.TemporaryDirectory() as scratch:
         output = os.path.join(scratch, "naja")
         command = [compiler, "-O2", "-Wall", "-o", output, source]
@@ -90,11 +85,10 @@ def write(path: str, *, native: bool = True) -> None:
     naja is compiled as well, which a user without privileges could not do later. Raises OSError, or
     ValueError as ``script`` does.
     """
-    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    where = (os.path.realpath(sys.executable), home, sysconfig.get_path("purelib"))
+    where = (os.path.realpath(sys.executable), sysconfig.get_path("purelib"))
     content = (program(*where) if native else None) or os.fsencode(script(*where))
-    compileall.compile_dir(os.path.join(home, "runtime"), quiet=1)
-    precompiled.build()
+    compileall.compile_dir(precompiled.PACKAGE, quiet=1)
+    strip.build()
     temporary = path + ".new"
     with open(temporary, "wb") as file:
         file.write(content)

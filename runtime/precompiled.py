@@ -1,16 +1,19 @@
 """naja's own modules in one file, compiled ahead: half the time that importing them one by one takes.
 
 Most of what a short command costs is imports: for each module Python looks through directories,
-opens a file and unpacks docstrings and annotations that no one will read. ``build`` packs the
-modules without those into one file (``python -m runtime.launcher`` does); ``install`` puts it in
-front of the import system. A module whose source has changed since is imported the ordinary way, and
-without the file all are: nothing but time depends on it.
+opens a file and unpacks docstrings and annotations that no one will read. ``runtime.strip`` packs
+the modules without those into one file (``python -m runtime.launcher`` has it done), which ``use``
+puts in front of the import system. A module whose source has changed since is imported the ordinary
+way, and without the file all are: nothing but time depends on it.
+
+The file holds Python's magic number, the code of this module, the index, and the code of every module;
+and once more, together, the code of those that a verb loads (``preload``).
 """
 
 from __future__ import annotations
 
 import marshal
-import os
+import posix
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import MAGIC_NUMBER
@@ -19,108 +22,161 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, ModuleType
+    from typing import Any
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
-_FILE = f"{_PACKAGE}/__pycache__/precompiled.{sys.implementation.cache_tag}"
+    #: By module: path below the package, size and time of change (ns) of the source, place of the code.
+    Modules = dict[str, tuple[str, int, int, int, int]]
+    #: By what they are for: modules in the order in which they can be run, place of their codes.
+    Groups = dict[str, tuple[list[str], int, int]]
 
-#: Bytes that hold the length of the index, at the beginning of the file.
-_LENGTH = 8
+#: The directory of the package.
+PACKAGE = __file__.rpartition("/")[0]
+FILE = f"{PACKAGE}/__pycache__/precompiled.{sys.implementation.cache_tag}"
+
+#: Bytes that hold the length of what follows, and at most all before the first module's code.
+_LENGTH, _HEAD = 8, 1 << 16
 
 
 class Finder:
     """A meta path finder and loader (importlib) for the modules in the file."""
 
-    def __init__(self, descriptor: int, index: dict[str, tuple[str, int, int, int, int]], start: int) -> None:
+    def __init__(self, descriptor: int, modules: Modules, groups: Groups, start: int) -> None:
         self._descriptor = descriptor
-        self._index = index
+        self._modules = modules
+        self._groups = groups
         self._start = start
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: object = None
     ) -> ModuleSpec | None:
         """Return how to load a module, None where the file has not got it as it is now."""
-        entry = self._index.get(name)
-        if entry is None or self._descriptor < 0:
+        if name not in self._modules or self._descriptor < 0 or not self._is_current(name):
             return None
-        path, size, changed, _, _ = entry
-        path = f"{_PACKAGE}/{path}"
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        if (status.st_size, status.st_mtime_ns) != (size, changed):
-            return None
+        return self._spec(name)
+
+    def _spec(self, name: str) -> ModuleSpec:
+        path = f"{PACKAGE}/{self._modules[name][0]}"
         package = path.endswith("/__init__.py")
         spec = ModuleSpec(name, self, origin=path, is_package=package)  # type: ignore[arg-type]
         if package:
-            spec.submodule_search_locations = [os.path.dirname(path)]
+            spec.submodule_search_locations = [path.removesuffix("/__init__.py")]
         return spec
+
+    def _is_current(self, name: str) -> bool:
+        path, size, changed, _, _ = self._modules[name]
+        try:
+            status = posix.stat(f"{PACKAGE}/{path}")
+        except OSError:
+            return False
+        return status.st_size == size and status.st_mtime_ns == changed
 
     def create_module(self, _spec: ModuleSpec) -> None:
         """Let Python make the module object."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Run a module's code. Raises what that raises."""
-        path, _, _, offset, length = self._index[module.__name__]
-        module.__file__ = f"{_PACKAGE}/{path}"
-        code: CodeType = marshal.loads(os.pread(self._descriptor, length, self._start + offset))
-        exec(code, module.__dict__)
+        path, _, _, offset, length = self._modules[module.__name__]
+        module.__file__ = f"{PACKAGE}/{path}"
+        exec(self._read(offset, length), module.__dict__)
+
+    def _read(self, offset: int, length: int) -> Any:
+        return marshal.loads(posix.pread(self._descriptor, length, self._start + offset))
+
+    def preload(self, group: str) -> None:
+        """Load the modules of a group, where there is one and all are as they were; else each when needed.
+
+        That takes two thirds of the time: importlib looks for none of them, and what their codes have in
+        common is unpacked once.
+        """
+        if group not in self._groups:
+            return
+        names, offset, length = self._groups[group]
+        waiting = [name for name in names if name not in sys.modules]
+        if not all(self._is_current(name) for name in waiting):
+            return
+        codes = dict(zip(names, self._read(offset, length), strict=True))
+        # All are there before the first is run: a package is imported before its modules.
+        for name in waiting:
+            sys.modules[name] = self._new_module(name)
+        for name in waiting:
+            module = sys.modules[name]
+            exec(codes[name], module.__dict__)
+            package, _, own = name.rpartition(".")
+            if package:
+                setattr(sys.modules[package], own, module)
+
+    def _new_module(self, name: str) -> ModuleType:
+        module = type(sys)(name)
+        spec = module.__spec__ = self._spec(name)
+        module.__package__ = spec.parent
+        module.__file__ = spec.origin
+        if spec.submodule_search_locations:
+            module.__path__ = spec.submodule_search_locations
+        return module
 
     def close(self) -> None:
         """Find nothing from now on."""
-        os.close(self._descriptor)
+        posix.close(self._descriptor)
         self._descriptor = -1
 
 
-def install() -> None:
-    """Import naja's modules from the file from now on, where there is one for this Python."""
-    try:
-        descriptor = os.open(_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return
-    if descriptor < 3:
-        # The caller closed stdin, stdout or stderr, and this file must not pass for one of them.
-        os.close(descriptor)
-        return
-    length = int.from_bytes(os.pread(descriptor, _LENGTH, 0), "little")
-    magic, index = marshal.loads(os.pread(descriptor, length, _LENGTH))
-    if magic == MAGIC_NUMBER:
-        sys.meta_path.insert(0, Finder(descriptor, index, _LENGTH + length))
-    else:
-        os.close(descriptor)
+def use(descriptor: int, head: bytes) -> None:
+    """Import naja's modules from the open file from now on; ``head`` is what it begins with."""
+    end = len(MAGIC_NUMBER)
+    for _ in range(2):  # This module's code, and the index.
+        start = end + _LENGTH
+        end = start + int.from_bytes(head[end:start], "little")
+    modules, groups = marshal.loads(head[start:end])
+    sys.meta_path.insert(0, Finder(descriptor, modules, groups, end))
+    preload("command")
 
 
-def build() -> None:
-    """Write the file for the running Python. Raises OSError, SyntaxError."""
-    from runtime.strip import compiled
-
-    index: dict[str, tuple[str, int, int, int, int]] = {}
-    codes: list[bytes] = []
-    offset = 0
-    for path in sorted(_sources(_PACKAGE)):
-        name = "runtime." + path.removesuffix(".py").replace("/", ".")
-        name = name.removesuffix(".__init__")
-        if name in ("runtime.precompiled", "runtime.__init__"):
-            continue  # Loaded before this file is.
-        status = os.stat(f"{_PACKAGE}/{path}")
-        code = marshal.dumps(compiled(f"{_PACKAGE}/{path}"))
-        index[name] = (path, status.st_size, status.st_mtime_ns, offset, len(code))
-        codes.append(code)
-        offset += len(code)
-    head = marshal.dumps((MAGIC_NUMBER, index))
-    os.makedirs(os.path.dirname(_FILE), exist_ok=True)
-    temporary = f"{_FILE}.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        file.write(len(head).to_bytes(_LENGTH, "little") + head + b"".join(codes))
-    os.rename(temporary, _FILE)
+def preload(group: str) -> None:
+    """Load at once, where the file is used, what a verb needs ("create"), or every command does."""
+    finder = sys.meta_path[0] if sys.meta_path else None
+    if isinstance(finder, Finder):
+        finder.preload(group)
 
 
-def _sources(directory: str, below: str = "") -> list[str]:
-    paths: list[str] = []
-    with os.scandir(f"{directory}/{below}") as entries:
-        for entry in entries:
-            if entry.is_dir() and os.path.exists(f"{entry.path}/__init__.py"):
-                paths += _sources(directory, f"{below}{entry.name}/")
-            elif entry.name.endswith(".py"):
-                paths.append(below + entry.name)
-    return paths
+def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
+    """Return the beginning of the file. Raises ValueError where it would be too long."""
+    parts = (marshal.dumps(code), marshal.dumps((modules, groups)))
+    head = MAGIC_NUMBER + b"".join(len(part).to_bytes(_LENGTH, "little") + part for part in parts)
+    if len(head) > _HEAD:
+        raise ValueError(f"the index takes {len(head)} bytes, more than {_HEAD}")
+    return head
+
+
+def boot() -> str:
+    """Return the statements by which a bare Python (-I -S) begins: afterwards ``import runtime`` works."""
+    home = PACKAGE.rpartition("/")[0]
+    return _BOOT.format(file=FILE, head=_HEAD, code=len(MAGIC_NUMBER) + _LENGTH, own=__file__, home=home)
+
+
+# No descriptor of naja's may pass for a standard stream that the caller closed. Where the file cannot be
+# used, `import runtime` finds the package by the first directory of sys.path; with it loaded, the
+# directory goes to the end, so that nothing beside naja can pass for a module of Python's own.
+_BOOT = """\
+import gc, posix, sys
+from _frozen_importlib_external import MAGIC_NUMBER
+from marshal import loads
+gc.disable()
+try:
+    file = posix.open({file!r}, posix.O_RDONLY | posix.O_CLOEXEC)
+    head = posix.pread(file, {head}, 0)
+    if file < 3 or not head.startswith(MAGIC_NUMBER):
+        posix.close(file)
+        head = b""
+except OSError:
+    head = b""
+if head:
+    module = sys.modules["runtime.precompiled"] = type(sys)("runtime.precompiled")
+    module.__file__ = {own!r}
+    exec(loads(head[{code}:]), module.__dict__)
+    module.use(file, head)
+else:
+    sys.path.insert(0, {home!r})
+    import runtime
+    del sys.path[0]
+sys.path.append({home!r})
+"""

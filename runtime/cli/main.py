@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 
+from runtime import precompiled
 from runtime.cli.options import VERBS
 from runtime.cli.output import Log, ReaderGone, show
 from runtime.cli.parser import UsageError, parse_globals, parse_verb
@@ -75,6 +76,7 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     command = parse_verb(globals, rest)
     if command.options["help"]:
         return _show_help(program, rest[:1])
+    precompiled.preload(rest[0])
     if not command.verb.launches:
         return _perform(command, log)
     from runtime.process.launch import Launch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from runtime.linux.libc import syscall
+from runtime.linux.libc import buffer, call, libc, syscall
 from runtime.linux.numbers import number
 
 #: sched(7). SCHED_ISO has a number but no implementation in Linux: the kernel refuses it.
@@ -68,6 +68,19 @@ RLIMITS = {
 
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_SHIFT = 1, 13
 _LONG_BITS = 8 * struct.calcsize("@L")
+
+_prlimit = libc.function("prlimit")
+
+
+def prlimit(pid: int, name: str, limits: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Set the (soft, hard) limits of a process where given, 0 being the caller (prlimit(2)).
+
+    ``name`` is one of RLIMITS; "unlimited" is 2**64 - 1. Returns those before. Raises OSError.
+    """
+    before = buffer(16)
+    call(_prlimit, pid, RLIMITS[name], struct.pack("=2Q", *limits) if limits else None, before)
+    soft, hard = struct.unpack("=2Q", before.raw)
+    return soft, hard
 
 
 def sched_setattr(

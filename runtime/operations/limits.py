@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 
 from runtime.errors import NajaError
 from runtime.linux import process, scheduling
@@ -25,8 +24,8 @@ def _target(context: Context) -> int:
 class AdjustOomScore(Operation):
     """Set how likely the kernel kills the process where memory runs out (config.md, oomScoreAdj).
 
-    Done in the stage before it joins or makes a namespace: lowering the score takes a privilege on
-    the host, and the score is inherited.
+    Done before any namespace is joined: lowering the score takes a privilege on the host, and the
+    score is inherited.
     """
 
     __slots__ = ("score",)
@@ -68,7 +67,7 @@ class RaiseLimit(Operation):
 
     def apply(self, context: Context) -> None:
         # Inherited from the caller; those of a process that has become another user are not told.
-        soft, hard = _limits(0, self.name)
+        soft, hard = scheduling.prlimit(0, self.name)
         if hard < self.hard:
             _set_limits(context.pid, self.name, soft, self.hard)
 
@@ -91,31 +90,18 @@ class SetLimit(Operation):
         _set_limits(0, self.name, self.soft, self.hard)
 
 
-def _limits(pid: int, name: str) -> tuple[int, int]:
-    """Return the soft and hard limit of a process; "unlimited" is the largest number. Raises OSError."""
-    soft, hard = resource.prlimit(pid, scheduling.RLIMITS[name])
-    return soft & _INFINITY, hard & _INFINITY
-
-
 def _set_limits(pid: int, name: str, soft: int, hard: int) -> None:
-    """Set both limits of a process, 0 being the caller (prlimit(2)). Raises NajaError."""
+    """Set both limits of a process, 0 being the caller. Raises NajaError."""
     try:
-        resource.prlimit(pid, scheduling.RLIMITS[name], (_signed(soft), _signed(hard)))
+        scheduling.prlimit(pid, name, (soft, hard))
     except OSError as error:
         why = ""
-        if isinstance(error, PermissionError):
-            now = _amount(_limits(0, name)[1])
+        if error.errno == errno.EINVAL:
+            why = "the soft limit exceeds the hard one"
+        elif isinstance(error, PermissionError):
+            now = _amount(scheduling.prlimit(0, name)[1])
             why = f"the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE on the host"
         raise NajaError.from_os_error(f"set {name} to {_amount(hard)}", error, why=why) from None
-    except ValueError:  # What the module resource makes of EINVAL.
-        raise NajaError(
-            f"set {name} to {_amount(hard)}", errno=errno.EINVAL, why="the soft limit exceeds the hard one"
-        ) from None
-
-
-def _signed(value: int) -> int:
-    """Return a limit as the module resource takes it: a C long, -1 being "unlimited"."""
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _amount(value: int) -> str:

@@ -14,6 +14,7 @@ import fcntl
 import os
 import sys
 
+from runtime import precompiled
 from runtime.linux import mounts
 from runtime.linux.channel import Channel
 
@@ -21,15 +22,7 @@ _MFD_EXEC = 0x10
 _F_ADD_SEALS = 1033
 _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
 
-#: The directory that holds the package; the sealed interpreter finds its modules there.
-_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-_BOOT = """\
-import gc, sys
-gc.disable()
-sys.path.insert(0, {path!r})
-from runtime import precompiled
-precompiled.install()
+_MAIN = """\
 from runtime.process.stage import main
 main({fd}, {keep})
 """
@@ -38,7 +31,7 @@ main({fd}, {keep})
 def is_sealed() -> bool:
     """Tell whether this very process runs from a sealed file, as native/launcher.c starts it."""
     own = os.stat("/proc/self/exe")
-    return os.stat(os.path.realpath(sys.executable)).st_dev != own.st_dev
+    return os.stat(sys.executable).st_dev != own.st_dev
 
 
 def sealed_interpreter() -> tuple[str, int]:
@@ -100,7 +93,7 @@ def spawn_stage(keep: tuple[int, ...] = ()) -> tuple[int, Channel]:
     ours, theirs = Channel.pair()
     # dup2 of a descriptor onto itself clears close-on-exec (posix_spawn(3)).
     actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (theirs.fileno(), *keep)]
-    code = _BOOT.format(path=_PACKAGES, fd=theirs.fileno(), keep=len(keep))
+    code = precompiled.boot() + _MAIN.format(fd=theirs.fileno(), keep=len(keep))
     try:
         pid = os.posix_spawn(
             f"/proc/self/fd/{interpreter}", [path, "-I", "-S", "-c", code], {}, file_actions=actions

@@ -163,5 +163,4 @@ def close_imports() -> None:
             finder.close()
     sys.meta_path.clear()
     sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
     sys.path.clear()

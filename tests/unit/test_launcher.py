@@ -68,7 +68,7 @@ def test_a_path_that_linux_would_not_take(python: str) -> None:
 def test_a_path_with_quotes_is_no_code() -> None:
     text = launcher.script("/usr/bin/python3", '/it\'s "here"', "/p\n")
     compile(text, "naja", "exec")
-    assert len(text.splitlines()) == 1 + len(launcher._BODY.splitlines())
+    assert len(text.splitlines()) == 1 + len(launcher._body("").splitlines())
 
 
 def test_no_file_of_naja_passes_for_a_standard_stream(naja: Path) -> None:
