@@ -181,7 +181,7 @@ class Container:
     def _open_gate(self) -> None:
         from runtime.linux.channel import Channel, ChannelClosed
         from runtime.operations.gate import START
-        from runtime.process.launch import explain
+        from runtime.process.dialogue import explain
 
         try:
             connection = self._directory.connect("gate")

@@ -11,6 +11,7 @@ import marshal
 import os
 from collections.abc import Iterable
 from types import CodeType
+from typing import Any
 
 from runtime import precompiled
 from runtime.quick import os as quick_os
@@ -97,15 +98,14 @@ class _Quick(ast.NodeTransformer):
 
 
 def _attributes(tree: ast.AST, name: str) -> set[tuple[str, ...]]:
-    """Return what is used of a module: ("open",), ("path", "join")."""
-    found = set()
+    """Return what is used of a module: ("open",), ("path",), ("path", "join")."""
+    found: set[tuple[str, ...]] = set()
     for node in ast.walk(tree):
-        names: list[str] = []
-        while isinstance(node, ast.Attribute):
-            names.insert(0, node.attr)
-            node = node.value
-        if names and isinstance(node, ast.Name) and node.id == name:
-            found.add(tuple(names[: 2 if names[0] == "path" else 1]))
+        match node:
+            case ast.Attribute(ast.Name(module), attribute) if module == name:
+                found.add((attribute,))
+            case ast.Attribute(ast.Attribute(ast.Name(module), "path"), attribute) if module == name:
+                found.add(("path", attribute))
     return found
 
 
@@ -133,7 +133,8 @@ _GROUPS = {
     "command": ("runtime.cli.main",),
     "create": _CREATE,
     "run": (*_CREATE, "runtime.process.attached"),
-    **dict.fromkeys(("state", "start", "kill", "delete"), _CONTROL),
+    **dict.fromkeys(("state", "kill", "delete"), _CONTROL),
+    "start": (*_CONTROL, "runtime.operations.gate", "runtime.process.dialogue"),
 }
 
 
@@ -145,7 +146,7 @@ def build() -> None:
     codes = {name: _compile(tree, f"{home}/{sources[name]}") for name, tree in trees.items()}
     body = bytearray()
 
-    def add(content: object) -> tuple[int, int]:
+    def add(content: Any) -> tuple[int, int]:
         place, packed = len(body), marshal.dumps(content)
         body.extend(packed)
         return place, len(packed)

@@ -259,7 +259,7 @@ class SetTimeOffsets(Operation):
 
 
 class GiveBirth(Operation):
-    """Give birth to the init, as the runtime's own child and the first process of new namespaces (clone3(2))."""
+    """Give birth to the init, a child of the runtime, where asked for in new namespaces (clone3(2))."""
 
     __slots__ = ("kinds",)
 

@@ -214,9 +214,7 @@ def _namespaces(request: Request) -> tuple[list[Phase], list[Operation]]:
 
 def _joins(request: Request) -> list[Operation]:
     paths = [
-        (kind, path, f"{_origin(request, kind)}/path")
-        for kind, path in request.namespaces().items()
-        if path
+        (kind, path, f"{_origin(request, kind)}/path") for kind, path in request.namespaces().items() if path
     ]
     return [JoinNamespaces(paths)] if paths else []
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from errno import EBADF
 
-from runtime import errors
 from runtime.errors import NajaError
 from runtime.linux import process
 from runtime.linux.channel import Channel, ChannelClosed
 from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
+from runtime.process.dialogue import DONE, explain, hand_over
 from runtime.process.seal import is_sealed, spawn_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Self
 
     from runtime.operations.base import Operation
     from runtime.plan import Phase, Plan
@@ -80,7 +80,7 @@ class Launch:
                 if ready and (phase.waits or phase.executes):
                     ready()
                 if phase.actor != STAGE or self.stage:
-                    self._hand_over(index, phase, context)
+                    hand_over(index, context, self.channel)
                     if phase.waits:
                         break
                     self._take_back(phase, context)
@@ -111,13 +111,6 @@ class Launch:
             be_born(theirs, STAGE, plan, len(self._inherited))
         theirs.close()
 
-    def _hand_over(self, index: int, phase: Phase, context: Context) -> None:
-        names, context.handover = context.handover, []
-        descriptors = [context.take(name) for name in names]
-        self.channel.send((index, names, context.values), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
     def _take_back(self, phase: Phase, context: Context) -> None:
         """Wait until the phase is done, or, where it ends in execve, until the channel closes."""
         while True:
@@ -127,7 +120,7 @@ class Launch:
                 if phase.executes:
                     return
                 raise
-            if message[0] == "done":
+            if message[0] == DONE:
                 _, names, context.values = message
                 context.descriptors.update(zip(names, descriptors, strict=True))
                 return
@@ -184,13 +177,3 @@ def inherited(preserve_fds: int) -> tuple[int, ...]:
             # The caller left the number free, and naja has opened something there meanwhile.
             raise NajaError(what, errno=EBADF)
     return numbers
-
-
-def explain(message: tuple[Any, ...], warn: Callable[[str], None]) -> None:
-    """Pass on what a process in the container said: a warning, or an error, which is raised."""
-    if message[0] == "warning":
-        warn(message[1])
-        return
-    _, kind, what, errno, why, origin = message
-    error_type = getattr(errors, kind, NajaError)
-    raise error_type(what, errno=errno, why=why, origin=origin)

@@ -30,6 +30,7 @@ from runtime.errors import NajaError
 from runtime.linux import process
 from runtime.linux.channel import Channel, ChannelClosed
 from runtime.operations.base import INIT, STAGE, Context, apply_all, thaw
+from runtime.process.dialogue import DONE, WARNING, hand_over, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _receive_phases(channel: Channel) -> Phases:
 def serve(channel: Channel, actor: str, phases: Phases) -> None:
     """Apply each phase when its turn comes; ``actor`` is who this is at first. Raises ChannelClosed."""
     gc.freeze()
-    context = Context(actor, lambda text: channel.send(("warning", text)))
+    context = Context(actor, lambda text: channel.send((WARNING, text)))
     while True:
         (index, names, values), descriptors = channel.receive()
         context.values = values
@@ -120,17 +121,9 @@ def serve(channel: Channel, actor: str, phases: Phases) -> None:
             return
         if context.actor == INIT and actor == STAGE:
             continue  # Just born; the stage says so.
-        _hand_over(context, channel)
+        hand_over(DONE, context, channel)
         if "init" in context.values and context.actor == STAGE:
             return
-
-
-def _hand_over(context: Context, channel: Channel) -> None:
-    names, context.handover = context.handover, []
-    descriptors = [context.take(name) for name in names]
-    channel.send(("done", names, context.values), descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def _report(error: Exception, context: Context, channel: Channel) -> None:
@@ -139,7 +132,7 @@ def _report(error: Exception, context: Context, channel: Channel) -> None:
         error = NajaError(f"internal error: {type(error).__name__}: {error}", why=_place(error.__traceback__))
     if "starter" in context.descriptors:
         channel = Channel.from_descriptor(context.take("starter"))
-    channel.send(("error", type(error).__name__, error.what, error.errno, error.why, error.origin))
+    report(error, channel)
 
 
 def _place(traceback: TracebackType | None) -> str:

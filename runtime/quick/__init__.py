@@ -1,1 +1,1 @@
-"""Short forms of Python's own modules, for the compiled command: strip.py puts them in the place of the long."""
+"""Short forms of modules of Python's own; strip.py puts them in the place of the long ones."""

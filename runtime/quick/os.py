@@ -35,7 +35,9 @@ def fsdecode(name: str | bytes | PathLike[str]) -> str:
 
 
 #: As it was when naja started.
-environ = {fsdecode(name): fsdecode(value) for name, value in posix.environ.items()}
+environ: dict[str, str] = {  # type: ignore[no-redef]
+    fsdecode(name): fsdecode(value) for name, value in posix.environ.items()
+}
 
 
 def makedirs(name: str | bytes, mode: int = 0o777, exist_ok: bool = False) -> None:

@@ -14,19 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from runtime import cgroups
+from runtime import cgroups, precompiled, strip
 from runtime.state import StateDirectory, start_time
 
 _HOME = Path(__file__).parents[2]
 _LISTS = _HOME / "tests" / "data" / "imports"
 
 #: Runs a command line as the installed ``naja`` does (runtime/launcher.py), and tells what was loaded.
-_RUN = """
+_RUN = f"""
 import sys
 before = set(sys.modules)
-sys.path.insert(0, sys.argv.pop(1))
-import runtime
-sys.path.append(sys.path.pop(0))
+{precompiled.boot()}
 from runtime.cli.main import execute
 execute("naja", sys.argv[1:])
 print(*sorted(set(sys.modules) - before))
@@ -41,14 +39,19 @@ def _names(text: str) -> list[str]:
 FORBIDDEN = _names(
     """
     argparse asyncio click collections contextlib ctypes dataclasses enum functools inspect json jsonschema
-    logging pathlib pyroute2 re shutil signal site socket subprocess tempfile threading traceback typing
+    logging os pathlib pyroute2 re shutil signal site socket struct subprocess tempfile threading traceback typing
     """
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_as_it_is_now() -> None:
+    strip.build()
+
+
 def loaded(*words: str) -> list[str]:
     """Return the modules that a command line loads beside those of a bare interpreter."""
-    command = [sys.executable, "-IS", "-c", _RUN, str(_HOME), *words]
+    command = [sys.executable, "-IS", "-c", _RUN, *words]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     # Which of these it is depends on the host's cgroups.
     kinds = ("v1", "v2")
@@ -98,6 +101,7 @@ def test_the_list(tmp_path: Path, verb: Callable[[str], list[str]]) -> None:
 
 
 if __name__ == "__main__":
+    strip.build()
     for verb in (state, create):
         with tempfile.TemporaryDirectory() as directory:
             names = verb(directory)

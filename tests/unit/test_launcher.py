@@ -62,11 +62,11 @@ def test_the_first_line_fits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("python", ["/a path/python3", "/" + "x" * 250])
 def test_a_path_that_linux_would_not_take(python: str) -> None:
     with pytest.raises(ValueError, match="the path of Python"):
-        launcher.script(python, "/home", "/packages")
+        launcher.script(python, "/packages")
 
 
 def test_a_path_with_quotes_is_no_code() -> None:
-    text = launcher.script("/usr/bin/python3", '/it\'s "here"', "/p\n")
+    text = launcher.script("/usr/bin/python3", '/it\'s "here"\n')
     compile(text, "naja", "exec")
     assert len(text.splitlines()) == 1 + len(launcher._body("").splitlines())
 

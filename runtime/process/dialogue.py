@@ -1,0 +1,47 @@
+"""What the processes of a plan say to each other over the channel.
+
+Whoever hands over control says (what, names, values), the names being those of the descriptors that
+come along: the runtime the number of the phase, the others "done". In between they may say
+("warning", text), and at last ("error", kind, what, errno, why, origin).
+"""
+
+from __future__ import annotations
+
+import os
+
+from runtime import errors
+from runtime.errors import NajaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runtime.linux.channel import Channel
+    from runtime.operations.base import Context
+
+DONE, WARNING = "done", "warning"
+
+
+def hand_over(what: int | str, context: Context, channel: Channel) -> None:
+    """Give control to the other side, with all values and what ``context.handover`` names."""
+    names, context.handover = context.handover, []
+    descriptors = [context.take(name) for name in names]
+    channel.send((what, names, context.values), descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def report(error: NajaError, channel: Channel) -> None:
+    """Tell the other side what went wrong. Raises ChannelClosed."""
+    channel.send(("error", type(error).__name__, error.what, error.errno, error.why, error.origin))
+
+
+def explain(message: tuple[Any, ...], warn: Callable[[str], None]) -> None:
+    """Pass on what the other side said: a warning, or an error, which is raised."""
+    if message[0] == WARNING:
+        warn(message[1])
+        return
+    _, kind, what, errno, why, origin = message
+    error_type = getattr(errors, kind, NajaError)
+    raise error_type(what, errno=errno, why=why, origin=origin)
