@@ -39,7 +39,8 @@ def _names(text: str) -> list[str]:
 FORBIDDEN = _names(
     """
     argparse asyncio click collections contextlib ctypes dataclasses enum functools inspect json jsonschema
-    logging os pathlib pyroute2 re shutil signal site socket struct subprocess tempfile threading traceback typing
+    logging os pathlib pyroute2 re shutil signal site socket struct subprocess
+    tempfile threading traceback typing
     """
 )
 
