@@ -26,7 +26,11 @@ __all__ = ["main", "script", "write"]
 #: Linux cuts longer first lines off (BINPRM_BUF_SIZE).
 _LONGEST_LINE = 255
 
+#: Options for a program without a C library, whose start takes 0.3 ms.
+_BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+
 _MAIN = """\
+import sys
 sys.path.append({packages!r})
 from runtime.cli.main import main
 main()
@@ -67,8 +71,8 @@ def program(python: str, packages: str) -> bytes | None:
         output = os.path.join(scratch, "naja")
         command = [compiler, "-O2", "-Wall", "-o", output, source]
         command += [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]
-        for linking in (["-static"], []):
-            if subprocess.run([*command, *linking], check=False, capture_output=True).returncode == 0:
+        for options in (_BARE, ["-static"], []):
+            if subprocess.run([*command, *options], check=False, capture_output=True).returncode == 0:
                 with open(output, "rb") as file:
                     return file.read()
     return None

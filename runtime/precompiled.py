@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     #: By module: path below the package, size and time of change (ns) of the source, place of the code.
     Modules = dict[str, tuple[str, int, int, int, int]]
-    #: By what they are for: modules in the order in which they can be run, place of their codes.
-    Groups = dict[str, tuple[list[str], int, int]]
+    #: By what they are for: modules in the order in which they can be run, and places of their codes.
+    Groups = dict[str, tuple[list[str], list[tuple[int, int]]]]
 
 #: The directory of the package.
 PACKAGE = __file__.rpartition("/")[0]
@@ -90,11 +90,13 @@ class Finder:
         """
         if group not in self._groups:
             return
-        names, offset, length = self._groups[group]
+        names, places = self._groups[group]
         waiting = [name for name in names if name not in sys.modules]
         if not all(self._is_current(name) for name in waiting):
             return
-        codes = dict(zip(names, self._read(offset, length), strict=True))
+        codes = {}
+        for offset, length in places:
+            codes.update(self._read(offset, length))
         # All are there before the first is run: a package is imported before its modules.
         for name in waiting:
             sys.modules[name] = self._new_module(name)
@@ -140,7 +142,8 @@ def preload(group: str) -> None:
 
 def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
     """Return the beginning of the file. Raises ValueError where it would be too long."""
-    parts = (marshal.dumps(code), marshal.dumps((modules, groups)))
+    start = compile(_START.format(own=__file__, home=_HOME), "<start>", "exec")
+    parts = (marshal.dumps((start, code)), marshal.dumps((modules, groups)))
     head = MAGIC_NUMBER + b"".join(len(part).to_bytes(_LENGTH, "little") + part for part in parts)
     if len(head) > _HEAD:
         raise ValueError(f"the index takes {len(head)} bytes, more than {_HEAD}")
@@ -149,34 +152,45 @@ def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
 
 def boot() -> str:
     """Return the statements by which a bare Python (-I -S) begins: afterwards ``import runtime`` works."""
-    home = PACKAGE.rpartition("/")[0]
-    return _BOOT.format(file=FILE, head=_HEAD, code=len(MAGIC_NUMBER) + _LENGTH, own=__file__, home=home)
+    ordinary = _ORDINARY.format(home=_HOME)
+    return _BOOT.format(file=FILE, head=_HEAD, code=len(MAGIC_NUMBER) + _LENGTH, ordinary=ordinary)
 
 
-# No descriptor of naja's may pass for a standard stream that the caller closed. Where the file cannot be
-# used, `import runtime` finds the package by the first directory of sys.path; with it loaded, the
-# directory goes to the end, so that nothing beside naja can pass for a module of Python's own.
+_HOME = PACKAGE.rpartition("/")[0]
+
+# Compiled at every start, which takes 10 us a line: all else is in the file. No descriptor of naja's
+# may pass for a standard stream that the caller closed.
 _BOOT = """\
-import gc, posix, sys
+import posix
 from _frozen_importlib_external import MAGIC_NUMBER
 from marshal import loads
-gc.disable()
 try:
-    file = posix.open({file!r}, posix.O_RDONLY | posix.O_CLOEXEC)
+    file = posix.open({file!r}, posix.O_CLOEXEC)
     head = posix.pread(file, {head}, 0)
-    if file < 3 or not head.startswith(MAGIC_NUMBER):
-        posix.close(file)
-        head = b""
 except OSError:
-    head = b""
-if head:
-    module = sys.modules["runtime.precompiled"] = type(sys)("runtime.precompiled")
-    module.__file__ = {own!r}
-    exec(loads(head[{code}:]), module.__dict__)
-    module.use(file, head)
-else:
-    sys.path.insert(0, {home!r})
-    import runtime
-    del sys.path[0]
+    file, head = -1, b""
+codes = loads(head[{code}:]) if file > 2 and head.startswith(MAGIC_NUMBER) else [{ordinary!r}]
+exec(codes[0])
+"""
+
+_START = """\
+import gc, sys
+gc.disable()
+module = sys.modules["runtime.precompiled"] = type(sys)("runtime.precompiled")
+module.__file__ = {own!r}
+exec(codes[1], module.__dict__)
+module.use(file, head)
 sys.path.append({home!r})
+"""
+
+# `import runtime` finds the package by the first directory of sys.path; with it loaded, the directory
+# goes to the end, so that nothing beside naja can pass for a module of Python's own.
+_ORDINARY = """\
+import gc, sys
+gc.disable()
+if file >= 0:
+    posix.close(file)
+sys.path.insert(0, {home!r})
+import runtime
+sys.path.append(sys.path.pop(0))
 """

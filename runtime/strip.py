@@ -138,6 +138,11 @@ _GROUPS = {
 }
 
 
+#: Modules whose codes are unpacked at once: what they have in common is shared, and the memory that it
+#: takes to read them is used again for the next ones.
+_PART = 12
+
+
 def build() -> None:
     """Write the file that ``precompiled`` reads, for the running Python. Raises OSError, SyntaxError."""
     home = precompiled.PACKAGE
@@ -158,7 +163,8 @@ def build() -> None:
     groups = {}
     for group, roots in _GROUPS.items():
         names = _in_order(roots, trees)
-        groups[group] = (names, *add(tuple(codes[name] for name in names)))
+        parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
+        groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
     head = precompiled.pack(codes["runtime.precompiled"], modules, groups)
     os.makedirs(os.path.dirname(precompiled.FILE), exist_ok=True)
     temporary = f"{precompiled.FILE}.{os.getpid()}"

@@ -95,25 +95,32 @@ def set(effective: int, permitted: int, inheritable: int) -> None:
     call(_capset, _HEADER, struct.pack("=6I", *low, *high))
 
 
-def bounding() -> int:
-    """Return the caller's bounding set. Raises OSError."""
-    bits = 0
-    for number in range(64):
-        try:
-            bits |= prctl(_PR_CAPBSET_READ, number) << number
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            break  # The kernel knows no more.
-    return bits
+def bounded(bits: int) -> int:
+    """Return those of ``bits`` that are in the caller's bounding set. Raises OSError."""
+    found = 0
+    for number in range(bits.bit_length()):
+        if bits >> number & 1:
+            try:
+                found |= prctl(_PR_CAPBSET_READ, number) << number
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                break  # The kernel knows no more.
+    return found
 
 
 def limit_bounding(keep: int) -> None:
     """Drop everything but ``keep`` from the bounding set, for good. Raises OSError."""
-    dropped = bounding() & ~keep
-    for number in range(dropped.bit_length()):
-        if dropped >> number & 1:
-            prctl(_PR_CAPBSET_DROP, number)
+    for number in range(64):
+        if not keep >> number & 1:
+            try:
+                prctl(_PR_CAPBSET_DROP, number)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    break  # The kernel knows no more.
+                # It takes a privilege to drop even what is not there.
+                if bounded(1 << number):
+                    raise
 
 
 def set_ambient(bits: int) -> None:

@@ -97,13 +97,14 @@ def default_signal(signal: int) -> None:
     syscall(number("rt_sigaction"), signal, bytes(32), None, 8)
 
 
+_ZERO = Long(0)
 _prctl = libc.function("prctl")
 _personality = libc.function("personality")
 
 
 def prctl(option: int, value: int, second: int = 0) -> int:
     """Call prctl(2), the arguments not named being 0. Returns its result. Raises OSError."""
-    return call(_prctl, option, value, second, 0, 0)
+    return call(_prctl, option, value, second, _ZERO, _ZERO)
 
 
 def set_dumpable(dumpable: bool) -> None:

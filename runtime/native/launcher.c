@@ -6,21 +6,102 @@
  * fails here is left to Python, which seals by itself.
  *
  * PYTHON (its real path), DIRECTORY and NAME (the two parts of that path), LOWER (a directory of
- * naja's own) and BODY (what Python is to run) are defined by runtime/launcher.py.
+ * naja's own) and BODY (what Python is to run) are defined by runtime/launcher.py; BARE asks for a
+ * program without a C library, whose start would take longer than all that is done here.
  */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
 #include <sys/syscall.h>
+#include <time.h>
+
+/* These are the same on all machines; the headers may be older than they are. */
+enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, CLOSE_RANGE = 436 };
+enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PATH_ONLY = 010000000 };
+
+static long run(int count, char **words, char **environment);
+
+/* kernel() makes a system call, and returns what the kernel returns: an error is negative. */
+#ifndef BARE
+
+#include <errno.h>
 #include <unistd.h>
 
-/* These are the same on all machines; the C library may be older than they are. */
-enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, CLOSE_RANGE = 436 };
-enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4 };
+#define kernel(...) kernel_of((long[6]){__VA_ARGS__})
+static long kernel_of(const long *of)
+{
+    long result = syscall(of[0], of[1], of[2], of[3], of[4], of[5]);
+    return result < 0 ? -errno : result;
+}
+
+int main(int count, char **words)
+{
+    return run(count, words, environ);
+}
+
+#else
+
+#define kernel(...) kernel_of((const long[6]){__VA_ARGS__})
+#if defined __x86_64__
+
+static long kernel_of(const long *of)
+{
+    long result;
+    register long fourth __asm__("r10") = of[4], fifth __asm__("r8") = of[5];
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(of[0]), "D"(of[1]), "S"(of[2]), "d"(of[3]), "r"(fourth), "r"(fifth)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+__asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
+
+#elif defined __aarch64__
+
+static long kernel_of(const long *of)
+{
+    register long number __asm__("x8") = of[0], first __asm__("x0") = of[1], second __asm__("x1") = of[2];
+    register long third __asm__("x2") = of[3], fourth __asm__("x3") = of[4], fifth __asm__("x4") = of[5];
+    __asm__ volatile("svc #0"
+                     : "+r"(first)
+                     : "r"(number), "r"(second), "r"(third), "r"(fourth), "r"(fifth)
+                     : "memory");
+    return first;
+}
+
+__asm__(".globl _start\n_start: mov x0, sp\n bl begin\n");
+
+#else
+#error "no system calls without a C library on this machine"
+#endif
+
+/* The kernel leaves on the stack: the number of arguments, them, a null, the environment. */
+__attribute__((used, noreturn)) void begin(long *stack)
+{
+    int count = (int)stack[0];
+    char **words = (char **)(stack + 1);
+    long status = run(count, words, words + count + 1);
+    for (;;)
+        kernel(SYS_exit_group, status);
+}
+
+#endif
+
+static int same(const char *one, const char *other)
+{
+    while (*one && *one == *other)
+        one++, other++;
+    return *one == *other;
+}
+
+static long length(const char *text)
+{
+    long end = 0;
+    while (text[end])
+        end++;
+    return end;
+}
 
 /* Verbs that make a process in a container. */
 static const char *const verbs[] = {"create", "run", "exec", "restore"};
@@ -28,25 +109,25 @@ static const char *const verbs[] = {"create", "run", "exec", "restore"};
 static int makes_a_process(int count, char **words)
 {
     for (int word = 1; word < count; word++)
-        for (size_t verb = 0; verb < sizeof verbs / sizeof *verbs; verb++)
-            if (!strcmp(words[word], verbs[verb]))
+        for (unsigned verb = 0; verb < sizeof verbs / sizeof *verbs; verb++)
+            if (same(words[word], verbs[verb]))
                 return 1;
     return 0;
 }
 
-/* Open the interpreter below a detached overlay that has no upper layer; -1 where that fails. */
-static int sealed_python(void)
+/* Open the interpreter below a detached overlay that has no upper layer; negative where that fails. */
+static long sealed_python(void)
 {
-    int filesystem = syscall(FSOPEN, "overlay", CLOEXEC);
+    long filesystem = kernel(FSOPEN, (long)"overlay", CLOEXEC);
     if (filesystem < 0)
-        return -1;
-    int mount = -1;
-    if (!syscall(FSCONFIG, filesystem, SET_STRING, "lowerdir", DIRECTORY ":" LOWER, 0)
-        && !syscall(FSCONFIG, filesystem, CMD_CREATE, NULL, NULL, 0))
-        mount = syscall(FSMOUNT, filesystem, CLOEXEC, RDONLY_NODEV);
-    close(filesystem);
+        return filesystem;
+    long mount = -1;
+    if (!kernel(FSCONFIG, filesystem, SET_STRING, (long)"lowerdir", (long)(DIRECTORY ":" LOWER))
+        && !kernel(FSCONFIG, filesystem, CMD_CREATE))
+        mount = kernel(FSMOUNT, filesystem, CLOEXEC, RDONLY_NODEV);
+    kernel(SYS_close, filesystem);
     /* The mount is not closed: execve does that, and whoever closes it waits for the kernel. */
-    return mount < 0 ? -1 : openat(mount, NAME, O_PATH | O_CLOEXEC);
+    return mount < 0 ? mount : kernel(SYS_openat, mount, (long)NAME, PATH_ONLY | O_CLOEXEC);
 }
 
 /* Pay early for the first move into a cgroup: runtime/cgroups/warmup.py tells what for. A process of no
@@ -60,41 +141,52 @@ static void warm_up(void)
         "/sys/fs/cgroup/systemd/cgroup.procs",
         "/sys/fs/cgroup/pids/cgroup.procs",
     };
-    if (syscall(SYS_clone, 0, 0, 0, 0, 0))
+    const struct timespec pause = {.tv_nsec = 4000000};
+    if (kernel(SYS_clone, 0))
         return;
-    int procs = -1;
-    for (size_t file = 0; procs < 0 && file < sizeof files / sizeof *files; file++)
-        procs = open(files[file], O_WRONLY);
+    long procs = -1;
+    for (unsigned file = 0; procs < 0 && file < sizeof files / sizeof *files; file++)
+        procs = kernel(SYS_openat, AT_FDCWD, (long)files[file], O_WRONLY);
     /* Nobody shall wait for an end of the caller's pipes because of this. */
-    if (procs < 0 || dup2(procs, 0) < 0 || syscall(CLOSE_RANGE, 1, ~0U, 0))
-        _exit(1);
-    for (int times = 0; times < 12 && write(0, "0", 1) == 1; times++)
-        usleep(4000);
-    _exit(0);
+    if (procs >= 0 && kernel(SYS_dup3, procs, 0, 0) == 0 && !kernel(CLOSE_RANGE, 1, 0xFFFFFFFF))
+        for (int times = 0; times < 12 && kernel(SYS_write, 0, (long)"0", 1) == 1; times++)
+            kernel(SYS_nanosleep, (long)&pause);
+    for (;;)
+        kernel(SYS_exit_group, 0);
 }
 
-int main(int count, char **words)
+/* Append a descriptor to a path. */
+static void append(char *path, long number)
 {
-    char **arguments = calloc(count + 5, sizeof *arguments);
-    if (!arguments)
-        return 1;
+    long end = length(path), digits = 1;
+    for (long rest = number; rest > 9; rest /= 10)
+        digits++;
+    path[end + digits] = 0;
+    for (; digits--; number /= 10)
+        path[end + digits] = '0' + (char)(number % 10);
+}
+
+static long run(int count, char **words, char **environment)
+{
+    char *arguments[count + 5];
     arguments[0] = PYTHON;
     arguments[1] = "-IS";
     arguments[2] = "-c";
     arguments[3] = BODY;
-    memcpy(arguments + 4, words, count * sizeof *words);
+    for (int word = 0; word <= count; word++)
+        arguments[4 + word] = words[word];
 
-    int python = -1;
     if (makes_a_process(count, words)) {
         warm_up();
-        python = sealed_python();
+        long python = sealed_python();
+        if (python >= 0) {
+            char path[32] = "/proc/self/fd/";
+            append(path, python);
+            kernel(SYS_execve, (long)path, (long)arguments, (long)environment);
+        }
     }
-    if (python >= 0) {
-        char path[32];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", python);
-        execv(path, arguments);
-    }
-    execv(PYTHON, arguments);
-    perror("naja: " PYTHON);
+    kernel(SYS_execve, (long)PYTHON, (long)arguments, (long)environment);
+    static const char failure[] = "naja: cannot execute " PYTHON "\n";
+    kernel(SYS_write, 2, (long)failure, sizeof failure - 1);
     return 1;
 }

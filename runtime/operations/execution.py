@@ -96,8 +96,8 @@ class ResetSignals(Operation):
 
     def apply(self, context: Context) -> None:
         for signal in range(1, _signal.NSIG):
-            # None is said of those that libc keeps to itself.
-            if _signal.getsignal(signal) != _signal.SIG_DFL:
+            # Handlers end with execve. None is said of signals that libc keeps to itself.
+            if _signal.getsignal(signal) in (_signal.SIG_IGN, None):
                 process.default_signal(signal)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         process.set_parent_death_signal(0)

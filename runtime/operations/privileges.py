@@ -20,7 +20,7 @@ class LimitBoundingSet(Operation):
 
     def apply(self, context: Context) -> None:
         wanted = capabilities.mask(self.bounding)
-        _warn_missing(context, "bounding", wanted & ~capabilities.bounding())
+        _warn_missing(context, "bounding", wanted & ~capabilities.bounded(wanted))
         capabilities.limit_bounding(wanted)
 
 
@@ -59,7 +59,8 @@ class SetCapabilities(Operation):
         _, available, _ = capabilities.get()
         permitted = _granted(context, "permitted", self.permitted, available)
         effective = _granted(context, "effective", self.effective, permitted)
-        inheritable = _granted(context, "inheritable", self.inheritable, available & capabilities.bounding())
+        bounded = capabilities.bounded(capabilities.mask(self.inheritable))
+        inheritable = _granted(context, "inheritable", self.inheritable, available & bounded)
         ambient = _granted(context, "ambient", self.ambient, permitted & inheritable)
         context.values["capabilities"] = (effective, permitted, inheritable)
         kept = capabilities.SYS_ADMIN if self.keep_admin else 0

@@ -57,16 +57,9 @@ def main(descriptor: int, keep: int) -> None:
 
 def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> None:
     """Be the stage, or the init, forked from a sealed runtime that has the plan already. Never returns."""
-    _forget_signals()
-    _live(channel, actor, keep, lambda: [(phase.actor, phase.operations) for phase in plan.phases])
-
-
-def _forget_signals() -> None:
-    """Take back what a runtime in the foreground has arranged for its own sake (process/attached.py)."""
+    # The handlers of a runtime in the foreground (process/attached.py) do nothing here, and end with execve.
     _signal.set_wakeup_fd(-1)
-    for number in _signal.valid_signals():
-        if callable(_signal.getsignal(number)):
-            _signal.signal(number, _signal.SIG_DFL)
+    _live(channel, actor, keep, lambda: [(phase.actor, phase.operations) for phase in plan.phases])
 
 
 def _close_descriptors(channel: Channel, keep: int) -> None:
