@@ -79,16 +79,16 @@ class Creation:
         if not launch.sealed:  # The launcher has done it.
             warm_up(hierarchies)
         self._config, content = config.read(self.bundle)
-        plan = self._compile(hierarchies)
+        launch.begin(self._compile(hierarchies))
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()
             if self._notify:
                 self.directory.make_subdirectory("notify")
             self._manager.intend()
-            self._write_record("creating", os.getpid())
+            self.directory.write(self._make_record("creating", os.getpid()))
             self.directory.write_file("config.json", content)
-            self._run(plan, launch)
+            self._run(launch)
         except BaseException:
             launch.abandon()
             self._undo()
@@ -133,7 +133,7 @@ class Creation:
         )
         return compile_plan(self._request)
 
-    def _run(self, plan: Plan, launch: Launch) -> None:
+    def _run(self, launch: Launch) -> None:
         context = Context(RUNTIME, self.warn)
         self._manager.follow(context)
         if self._gate:
@@ -143,25 +143,33 @@ class Creation:
             from runtime.process.notify import Notifications
 
             self.notifications = Notifications(self._notify, self.directory)
-        launch.run(plan, context, born=self._born, ready=self._ready)
+        launch.run(context, born=self._born, meanwhile=self._draft, ready=self._ready)
         self.console = context.descriptors.pop("console", -1)
 
     def _born(self, pid: int) -> None:
         self.init = pid
         if self._config.get("hooks"):
             # They may ask for the state, and expect the pid in it.
-            self._write_record("creating", pid)
+            self.directory.write(self._make_record("creating", pid))
+
+    def _draft(self) -> None:
+        """Write what the record is going to be; the init is at work, so this takes no time of its own."""
+        self.record = self._make_record("created" if self._gate else "running", self.init)
+        self.directory.draft(self.record)
 
     def _ready(self) -> None:
         """The container is created, or about to run: say so to whoever asked for it."""
-        self._write_record("created" if self._gate else "running", self.init)
+        drafted, self.record = self.record, {**self.record, "cgroup": self._manager.record()}
+        if drafted != self.record:
+            self.directory.draft(self.record)
+        self.directory.commit()
         if self.pidfd_socket:
             send_pidfd(self.pidfd_socket, self.init)
         if self.pid_file:
             write_pid_file(self.pid_file, self.init)
 
-    def _write_record(self, status: str, pid: int) -> None:
-        self.record: dict[str, Any] = {
+    def _make_record(self, status: str, pid: int) -> dict[str, Any]:
+        return {
             "ociVersion": self._config["ociVersion"],
             "id": self.id,
             "status": status,
@@ -176,7 +184,6 @@ class Creation:
             "notify": bool(self._notify),
             "cgroup": self._manager.record(),
         }
-        self.directory.write(self.record)
 
     def _undo(self) -> None:
         """Take back all that was done, however far that was."""

@@ -50,7 +50,8 @@ def execute(
             context = Context(RUNTIME, container.warn)
             context.descriptors["container"] = pidfd
             context.handover.append("container")
-            begun.run(plan, context)
+            begun.begin(plan)
+            begun.run(context)
             if pidfd_socket:
                 send_pidfd(pidfd_socket, begun.init)
             if pid_file:

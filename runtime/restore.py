@@ -86,7 +86,7 @@ class Restoration(Creation):
             self.directory.lock()
             self._staging = self.directory.make_subdirectory(_STAGING)
             self._manager.intend()
-            self._write_record("creating", os.getpid())
+            self.directory.write(self._make_record("creating", os.getpid()))
             self.directory.write_file("config.json", content)
             mounts.make_mount_points(self._request)
             with Directories(images, work) as directories:
@@ -175,6 +175,7 @@ class Restoration(Creation):
             self.init = pid
             if self._config["root"].get("readonly"):
                 mounts.make_root_readonly(pid)
+            self._draft()
             self._ready()
 
     def _take_console(self, master: int) -> None:

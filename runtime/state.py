@@ -184,11 +184,25 @@ class StateDirectory:
 
     def write(self, record: dict[str, Any]) -> None:
         """Replace the record; a reader sees the old one or the new one. Raises NajaError."""
+        self.draft(record)
+        self.commit()
+
+    def draft(self, record: dict[str, Any]) -> None:
+        """Write the record that ``commit`` makes the container's. Raises NajaError."""
         try:
             self.write_file(_NEW_RECORD, json.dumps(record).encode())
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def commit(self) -> None:
+        """Make the last draft the record. Raises NajaError."""
+        try:
             os.rename(_NEW_RECORD, _RECORD, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except OSError as error:
-            raise NajaError.from_os_error(f"write the state of container {self.id}", error) from None
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> NajaError:
+        return NajaError.from_os_error(f"write the state of container {self.id}", error)
 
     def read(self) -> dict[str, Any]:
         """Return the record; {} where a create was killed before it wrote one. Raises NajaError."""

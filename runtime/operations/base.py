@@ -13,7 +13,7 @@ from runtime.errors import NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Frozen = tuple[str, str, tuple[Any, ...]]
@@ -123,12 +123,15 @@ def thaw(frozen: Frozen) -> Operation:
     return operation
 
 
-def apply_all(operations: list[Operation], context: Context) -> None:
+def apply_all(operations: Sequence[Operation], context: Context) -> None:
     """Apply operations in their order, until one fails.
 
-    Raises NajaError that says what the operation was about and where in config.json it comes from.
+    What follows the birth of the init is for the init, not for the stage. Raises NajaError that says
+    what the operation was about and where in config.json it comes from.
     """
     for operation in operations:
+        if context.actor == STAGE and "init" in context.values:
+            return
         try:
             operation.apply(context)
         except OSError as error:

@@ -71,10 +71,10 @@ class Plan:
         self.phases = [phase for phase in phases if phase.operations]
 
     @property
-    def birth(self) -> Operation | None:
-        """The operation that gives birth to the init, where no stage need prepare it; else None."""
-        stage = [operation for phase in self.phases if phase.actor == STAGE for operation in phase.operations]
-        return stage[0] if len(stage) == 1 else None
+    def birth(self) -> list[Operation]:
+        """The birth of the init and what that does at once, where no stage need prepare it; else []."""
+        phases = [phase.operations for phase in self.phases if phase.actor == STAGE]
+        return phases[0] if len(phases) == 1 and isinstance(phases[0][0], GiveBirth) else []
 
     def text(self) -> str:
         """Return the plan for people: a heading for each phase, a numbered line for each operation."""
@@ -115,8 +115,6 @@ def compile_plan(request: Request) -> Plan:
         raise NajaError("the container needs a mount namespace", origin="/linux/namespaces")
     enters_early = namespaces.get("cgroup") == ""
     enter = cgroup.enter(request)
-    to_birth, entering = _namespaces(request)
-    devices = _devices(request)
     return Plan(
         [
             Phase(
@@ -124,15 +122,12 @@ def compile_plan(request: Request) -> Plan:
                 "prepare",
                 cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request),
             ),
-            *to_birth,
-            # Devices move into a network namespace that is there; all else needs no hand-over in between.
-            Phase(INIT, "namespaces", entering if devices else []),
-            Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
+            *_namespaces(request),
+            Phase(RUNTIME, "adopt", (enter if enters_early else []) + _devices(request)),
             Phase(
                 INIT,
                 "root file system",
-                ([] if devices else entering)
-                + ([Unshare(["cgroup"])] if enters_early else [])
+                ([Unshare(["cgroup"])] if enters_early else [])
                 + mounts.before_hooks(request)
                 + process.kernel(request),
             ),
@@ -185,8 +180,8 @@ def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str
     )
 
 
-def _namespaces(request: Request) -> tuple[list[Phase], list[Operation]]:
-    """Return the phases up to the birth of the init, and what the init does first."""
+def _namespaces(request: Request) -> list[Phase]:
+    """Return the phases up to the birth of the init, and what that does at once."""
     namespaces = request.namespaces()
     first = process.stage(request) + _joins(request)
     new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
@@ -194,14 +189,14 @@ def _namespaces(request: Request) -> tuple[list[Phase], list[Operation]]:
     if not ("user" in namespaces or "time" in namespaces or namespaces.get("pid")):
         inside = [kind for kind in new if kind != "pid"]
         birth = GiveBirth(["pid"] if "pid" in new else [])
-        return [Phase(STAGE, "birth", [birth])], first + ([Unshare(inside)] if inside else [])
+        return [Phase(STAGE, "birth", [birth, *first, *([Unshare(inside)] if inside else [])])]
     linux = request.config["linux"]
     last: list[Operation] = [Unshare(new)] if new else []
     if linux.get("timeOffsets") and "time" in new:
         last.append(SetTimeOffsets(linux["timeOffsets"]))
     last.append(GiveBirth())
     if namespaces.get("user") != "":
-        return [Phase(STAGE, "namespaces", first + last)], []
+        return [Phase(STAGE, "namespaces", first + last)]
     maps = MapIds(
         _mappings(linux.get("uidMappings")), _mappings(linux.get("gidMappings")), rootless=request.rootless
     )
@@ -209,7 +204,7 @@ def _namespaces(request: Request) -> tuple[list[Phase], list[Operation]]:
         Phase(STAGE, "user namespace", [*first, UnshareUser(origin=_origin(request, "user"))]),
         Phase(RUNTIME, "map ids", [maps]),
         Phase(STAGE, "namespaces", [BecomeRoot(), *last]),
-    ], []
+    ]
 
 
 def _joins(request: Request) -> list[Operation]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from runtime.operations.base import Operation
     from runtime.plan import Phase, Plan
 
 _SIGKILL = 9
@@ -27,8 +26,8 @@ class Launch:
     """A container's process in the making.
 
     Making one starts the stage, which boots while the caller loads the rest of naja, reads the
-    config and compiles it. ``run`` takes the plan; ``abandon``, or leaving a ``with`` by an
-    exception, ends whatever was started.
+    config and compiles it. ``begin`` takes the plan and ``run`` runs it; ``abandon``, or leaving a
+    ``with`` by an exception, ends whatever was started.
     """
 
     def __init__(self, preserve_fds: int = 0) -> None:
@@ -52,64 +51,76 @@ class Launch:
         if kind is not None:
             self.abandon()
 
+    def begin(self, plan: Plan) -> None:
+        """Start what can go on beside the caller: a stage or an init that waits for its turn."""
+        self._plan = plan
+        if not self.sealed:
+            self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
+            return
+        from runtime.process.stage import be_born
+
+        self.channel, theirs = Channel.pair()
+        keep = len(self._inherited)
+        if plan.birth:
+            context = Context(RUNTIME, print)
+            birth, *first = plan.birth
+            birth.apply(context)
+            if context.actor == INIT:
+                be_born(theirs, INIT, plan, keep, first)
+            self.init = context.values["init"]
+        else:
+            self.stage = os.fork()
+            if not self.stage:
+                be_born(theirs, STAGE, plan, keep)
+        theirs.close()
+
     def run(
         self,
-        plan: Plan,
         context: Context,
         *,
         born: Callable[[int], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
         ready: Callable[[], None] | None = None,
     ) -> None:
         """Run all phases; on return the init waits at the gate or has become its program.
 
-        ``born`` is told the init's pid once it is known; ``ready`` is called when only the last phase
-        is left. Raises NajaError for a failed operation.
+        ``born`` is told the init's pid once it is known; ``meanwhile`` is called while the init is at
+        work for the first time, ``ready`` when only the last phase is left. Raises NajaError for a
+        failed operation.
         """
         try:
-            if not self.sealed:
-                self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
-            elif plan.birth:
-                self._give_birth(plan, plan.birth, context)
-            else:
-                self._fork(plan)
-            context.values["stage"] = self.stage
-            for index, phase in enumerate(plan.phases):
-                if phase.actor == RUNTIME:
-                    apply_all(phase.operations, context)
-                    continue
-                if ready and (phase.waits or phase.executes):
-                    ready()
-                if phase.actor != STAGE or self.stage:
-                    hand_over(index, context, self.channel)
-                    if phase.waits:
-                        break
-                    self._take_back(phase, context)
-                if not context.pid and "init" in context.values:
-                    self._meet(context, born)
+            self._run(context, born, meanwhile, ready)
         except ChannelClosed:
+            self._hear_last_words(context)
             raise NajaError(f"the container's process died: {self._fate()}") from None
         self.channel.close()
         self._reap_stage()
 
-    def _give_birth(self, plan: Plan, birth: Operation, context: Context) -> None:
-        """Do the one thing that a stage would be for: the init is born from the runtime."""
-        from runtime.process.stage import be_born
-
-        self.channel, theirs = Channel.pair()
-        birth.apply(context)
-        if context.actor == INIT:
-            be_born(theirs, INIT, plan, len(self._inherited))
-        self.init = context.values["init"]
-        theirs.close()
-
-    def _fork(self, plan: Plan) -> None:
-        from runtime.process.stage import be_born
-
-        self.channel, theirs = Channel.pair()
-        self.stage = os.fork()
-        if not self.stage:
-            be_born(theirs, STAGE, plan, len(self._inherited))
-        theirs.close()
+    def _run(
+        self,
+        context: Context,
+        born: Callable[[int], None] | None,
+        meanwhile: Callable[[], None] | None,
+        ready: Callable[[], None] | None,
+    ) -> None:
+        context.values["stage"] = self.stage
+        if self.init:
+            context.values["init"] = self.init
+        for index, phase in enumerate(self._plan.phases):
+            if phase.actor == RUNTIME:
+                apply_all(phase.operations, context)
+            elif phase.actor == INIT or self.stage:
+                if ready and (phase.waits or phase.executes):
+                    ready()
+                hand_over(index, context, self.channel)
+                if phase.waits:
+                    return
+                if meanwhile and phase.actor == INIT:
+                    meanwhile()
+                    meanwhile = None
+                self._take_back(phase, context)
+            if not context.pid and "init" in context.values:
+                self._meet(context, born)
 
     def _take_back(self, phase: Phase, context: Context) -> None:
         """Wait until the phase is done, or, where it ends in execve, until the channel closes."""
@@ -125,6 +136,14 @@ class Launch:
                 context.descriptors.update(zip(names, descriptors, strict=True))
                 return
             explain(message, context.warn)
+
+    def _hear_last_words(self, context: Context) -> None:
+        """Raise what the other side said before it went, where it said why."""
+        try:
+            while True:
+                explain(self.channel.receive()[0], context.warn)
+        except ChannelClosed:
+            return
 
     def _meet(self, context: Context, born: Callable[[int], None] | None) -> None:
         self.init = context.pid = context.values["init"]

@@ -34,7 +34,7 @@ from runtime.process.dialogue import DONE, WARNING, hand_over, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import NoReturn
 
@@ -52,14 +52,17 @@ def main(descriptor: int, keep: int) -> None:
     ``keep`` is the number of descriptors from 3 on that the container inherits.
     """
     channel = Channel.from_descriptor(descriptor)
-    _live(channel, STAGE, keep, lambda: _receive_phases(channel))
+    _live(channel, STAGE, keep, lambda: _receive_phases(channel), ())
 
 
-def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> None:
-    """Be the stage, or the init, forked from a sealed runtime that has the plan already. Never returns."""
+def be_born(channel: Channel, actor: str, plan: Plan, keep: int, first: Sequence[Operation] = ()) -> None:
+    """Be the stage, or the init, forked from a sealed runtime that has the plan already. Never returns.
+
+    ``first`` is what to do at once.
+    """
     # The handlers of a runtime in the foreground (process/attached.py) do nothing here, and end with execve.
     _signal.set_wakeup_fd(-1)
-    _live(channel, actor, keep, lambda: [(phase.actor, phase.operations) for phase in plan.phases])
+    _live(channel, actor, keep, lambda: [(phase.actor, phase.operations) for phase in plan.phases], first)
 
 
 def _close_descriptors(channel: Channel, keep: int) -> None:
@@ -74,7 +77,13 @@ def _close_descriptors(channel: Channel, keep: int) -> None:
     process.close_range(own + 1)
 
 
-def _live(channel: Channel, actor: str, keep: int, get_phases: Callable[[], Phases]) -> NoReturn:
+def _live(
+    channel: Channel,
+    actor: str,
+    keep: int,
+    get_phases: Callable[[], Phases],
+    first: Sequence[Operation],
+) -> NoReturn:
     status = 1
     try:
         # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
@@ -83,7 +92,7 @@ def _live(channel: Channel, actor: str, keep: int, get_phases: Callable[[], Phas
         phases = get_phases()
         close_imports()
         _close_descriptors(channel, keep)
-        serve(channel, actor, phases)
+        serve(channel, actor, phases, first)
         status = 0
     except ChannelClosed:
         pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
@@ -96,27 +105,33 @@ def _receive_phases(channel: Channel) -> Phases:
     return [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
 
 
-def serve(channel: Channel, actor: str, phases: Phases) -> None:
-    """Apply each phase when its turn comes; ``actor`` is who this is at first. Raises ChannelClosed."""
+def serve(channel: Channel, actor: str, phases: Phases, first: Sequence[Operation]) -> None:
+    """Apply ``first``, and each phase when its turn comes; ``actor`` is who this is. Raises ChannelClosed."""
     gc.freeze()
     context = Context(actor, lambda text: channel.send((WARNING, text)))
-    while True:
-        (index, names, values), descriptors = channel.receive()
-        context.values = values
-        context.descriptors.update(zip(names, descriptors, strict=True))
-        actor, operations = phases[index]
-        try:
-            if actor != context.actor:
-                raise NajaError(f"phase {index} is for the {actor}, not for the {context.actor}")
-            apply_all(operations, context)
-        except Exception as error:
-            _report(error, context, channel)
-            return
-        if context.actor == INIT and actor == STAGE:
-            continue  # Just born; the stage says so.
-        hand_over(DONE, context, channel)
-        if "init" in context.values and context.actor == STAGE:
-            return
+    try:
+        apply_all(first, context)
+        while _take_turn(channel, phases, context):
+            pass
+    except ChannelClosed:
+        raise
+    except Exception as error:
+        _report(error, context, channel)
+
+
+def _take_turn(channel: Channel, phases: Phases, context: Context) -> bool:
+    """Wait for control, apply a phase, and give control back. Returns whether there may be more to do."""
+    (index, names, values), descriptors = channel.receive()
+    context.values = values
+    context.descriptors.update(zip(names, descriptors, strict=True))
+    actor, operations = phases[index]
+    if actor != context.actor:
+        raise NajaError(f"phase {index} is for the {actor}, not for the {context.actor}")
+    apply_all(operations, context)
+    if context.actor == INIT and actor == STAGE:
+        return True  # Just born; the stage says so.
+    hand_over(DONE, context, channel)
+    return context.actor == INIT or "init" not in context.values
 
 
 def _report(error: Exception, context: Context, channel: Channel) -> None:
