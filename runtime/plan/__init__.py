@@ -67,8 +67,19 @@ class Plan:
     __slots__ = ("phases",)
 
     def __init__(self, phases: list[Phase]) -> None:
-        #: Without those that have nothing to do.
-        self.phases = [phase for phase in phases if phase.operations]
+        #: Without those that have nothing to do; what nobody comes between is one phase.
+        self.phases: list[Phase] = []
+        for phase in phases:
+            if phase.operations:
+                self._add(phase)
+
+    def _add(self, phase: Phase) -> None:
+        last = self.phases[-1] if self.phases else None
+        if last is None or last.actor != phase.actor or phase.waits or phase.executes:
+            self.phases.append(phase)
+            return
+        title, operations = f"{last.title}, {phase.title}", last.operations + phase.operations
+        self.phases[-1] = Phase(last.actor, title, operations)
 
     @property
     def birth(self) -> list[Operation]:
