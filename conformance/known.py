@@ -50,12 +50,6 @@ KNOWN = (
         "The test needs AppArmor and a loaded profile acme_secure_profile; without them an error is right.",
     ),
     Known(
-        r"^linux_ns_itype$",
-        r"cannot run validation tests",
-        "The test asks for no mount namespace and for mounts. They would be made in the host's, and stay "
-        "there: naja refuses.",
-    ),
-    Known(
         r"^linux_mount_label$",
         r"(?i)selinux|context=|label",
         "The test needs SELinux; without it an error is right.",

@@ -7,7 +7,7 @@ import os
 from runtime import cgroups
 from runtime.config import json
 from runtime.criu import messages, mounts, service
-from runtime.errors import NajaError
+from runtime.errors import NajaError, Unsupported
 from runtime.linux import namespaces
 from runtime.linux.mounts import mount_id, mount_table
 from runtime.plan import Request
@@ -53,6 +53,9 @@ def checkpoint(
     status = container.status()
     if status not in ("running", "paused"):
         raise NajaError(f"Container cannot be checkpointed in {status} state", why=container.id)
+    if not any(entry["type"] == "mount" for entry in container.config["linux"].get("namespaces") or ()):
+        what = "checkpoint a container without a mount namespace"
+        raise Unsupported(what, why="its mounts are in no mount table", origin="/linux/namespaces")
     options = dict(options or {})
     service.require_version()
     for feature, wanted in (("mem_track", pre_dump or parent), ("lazy_pages", options.get("lazy_pages"))):

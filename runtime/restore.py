@@ -143,9 +143,11 @@ class Restoration(Creation):
 
         Some are descriptors by the names that the image has for them, the others are joined by path.
         """
+        if "mount" not in self._request.namespaces():
+            raise Unsupported("restore without a mount namespace", origin="/linux/namespaces")
         foreign: dict[str, int] = {}
         joined: list[bytes] = []
-        for index, entry in enumerate(self._config["linux"]["namespaces"]):
+        for index, entry in enumerate(self._config["linux"].get("namespaces") or ()):
             kind, path, origin = entry["type"], entry.get("path", ""), f"/linux/namespaces/{index}/path"
             if not path:
                 continue

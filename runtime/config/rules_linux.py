@@ -44,8 +44,6 @@ def linux(config: Config) -> Findings:
         if len(config.get(name, "").encode("utf-8", "surrogateescape")) > _MOST_NAME:
             yield f"/{name}", f"is longer than {_MOST_NAME} bytes"
     for name in ("maskedPaths", "readonlyPaths"):
-        if section.get(name) and "mount" not in found:
-            yield f"/linux/{name}", "needs a mount namespace in /linux/namespaces"
         for index, path in enumerate(section.get(name, ())):
             if not path.startswith("/"):
                 yield f"/linux/{name}/{index}", f"must be an absolute path, not {path!r}"
@@ -57,6 +55,11 @@ def linux(config: Config) -> Findings:
 
 def _user_namespace(section: Config, found: dict[str, str]) -> Findings:
     """A new user namespace has mappings. One that is joined has its own: any given are for looking up."""
+    if "user" in found and "mount" not in found:
+        yield (
+            "/linux/namespaces",
+            "a user namespace needs a mount namespace: it has no rights over the host's",
+        )
     for name in ("uidMappings", "gidMappings"):
         entries = section.get(name)
         if entries and "user" not in found:

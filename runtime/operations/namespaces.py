@@ -93,11 +93,12 @@ class JoinProcess(Operation):
         self.kinds = kinds
 
     def describe(self) -> str:
-        return f"join the {', '.join(self.kinds)} namespaces of process {self.pid}"
+        return f"join the {', '.join(self.kinds) or 'no'} namespaces of process {self.pid}"
 
     def apply(self, context: Context) -> None:
         pidfd = context.take("container")
-        namespaces.setns(pidfd, namespaces.flags(self.kinds))
+        if self.kinds:
+            namespaces.setns(pidfd, namespaces.flags(self.kinds))
         os.close(pidfd)
         if "user" in self.kinds:
             _become_root()
@@ -235,6 +236,25 @@ class Unshare(Operation):
 
     def apply(self, context: Context) -> None:
         namespaces.unshare(namespaces.flags(self.kinds))
+
+
+class LeaveMountNamespace(Operation):
+    """Build the root file system in a new mount namespace for a container that is to have none.
+
+    So the host's mounts stay as they are; ReturnToMountNamespace is the way back.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = "/linux/namespaces"
+
+    def describe(self) -> str:
+        return "leave the host's mount namespace until the root file system is built"
+
+    def apply(self, context: Context) -> None:
+        context.descriptors["mounts"] = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        namespaces.unshare(namespaces.CLONE_NEWNS)
 
 
 class SetTimeOffsets(Operation):

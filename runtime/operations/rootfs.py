@@ -6,7 +6,7 @@ import errno
 import os
 
 from runtime.errors import NajaError, Unsupported
-from runtime.linux import files, mounts
+from runtime.linux import files, mounts, namespaces, process
 from runtime.operations.base import Context, Operation
 from runtime.operations.mounts import new_mount, propagation_word, set_propagation
 
@@ -258,6 +258,76 @@ class MoveRoot(Operation):
                 mounts.move_mount(cover, place)
                 os.close(place)
                 os.close(cover)
+
+
+class ReturnToMountNamespace(Operation):
+    """Go back to the host's mount namespace, with a copy of the root file system's mounts as the root.
+
+    The copy is in no mount table. It lasts as long as a process has it for a root; the namespace in
+    which it was built ends here.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = "/linux/namespaces"
+
+    def describe(self) -> str:
+        return "return to the host's mount namespace and change the root to a copy of the root file system"
+
+    def apply(self, context: Context) -> None:
+        built, host = context.take("rootfs"), context.take("mounts")
+        root = mounts.open_tree(built, recursive=True)
+        os.close(built)
+        try:
+            namespaces.setns(host, namespaces.CLONE_NEWNS)
+        except PermissionError as error:
+            why = "it takes root's rights over it, or a mount namespace of the container's own"
+            raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+        os.close(host)
+        _change_root(root)
+        context.descriptors["rootfs"] = root
+
+
+def _change_root(root: int) -> None:
+    os.fchdir(root)
+    os.chroot(".")
+    os.chdir("/")
+
+
+class FindRoot(Operation):
+    """Open the root directory of a process which has it for itself, in the host's mount namespace."""
+
+    __slots__ = ("pid",)
+
+    def __init__(self, pid: int) -> None:
+        self.origin = ""
+        self.pid = pid
+
+    def describe(self) -> str:
+        return f"open the root directory of process {self.pid}"
+
+    def apply(self, context: Context) -> None:
+        root = os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # As long as it was not reaped the pid cannot have been another's just now.
+        process.pidfd_send_signal(context.descriptors["container"], 0)
+        context.descriptors["rootfs"] = root
+        context.handover.append("rootfs")
+
+
+class ChangeRoot(Operation):
+    """Make the root directory of the container that of this process (chroot(2))."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "change the root to the container's"
+
+    def apply(self, context: Context) -> None:
+        _change_root(context.descriptors["rootfs"])
 
 
 class SetRootPropagation(Operation):

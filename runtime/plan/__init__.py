@@ -5,7 +5,6 @@ Computing one needs no privilege and changes nothing. ``runtime.process.launch``
 
 from __future__ import annotations
 
-from runtime.errors import NajaError
 from runtime.operations.base import INIT, RUNTIME, STAGE
 from runtime.operations.gate import WaitForStart
 from runtime.operations.hooks import RunHooks
@@ -14,6 +13,7 @@ from runtime.operations.namespaces import (
     GiveBirth,
     JoinNamespaces,
     JoinProcess,
+    LeaveMountNamespace,
     MapIds,
     OutliveRuntime,
     SetTimeOffsets,
@@ -121,9 +121,6 @@ class Plan:
 def compile_plan(request: Request) -> Plan:
     """Return the plan that makes the requested container. Raises NajaError."""
     namespaces = request.namespaces()
-    if "mount" not in namespaces:
-        # Its mounts would be the host's.
-        raise NajaError("the container needs a mount namespace", origin="/linux/namespaces")
     enters_early = namespaces.get("cgroup") == ""
     enter = cgroup.enter(request)
     return Plan(
@@ -168,7 +165,7 @@ def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str
     before, after = process.affinity(program)
     return Plan(
         [
-            Phase(RUNTIME, "prepare", process.prepare(request, program)),
+            Phase(RUNTIME, "prepare", mounts.find(request, pid) + process.prepare(request, program)),
             Phase(
                 STAGE,
                 "namespaces",
@@ -200,9 +197,9 @@ def _namespaces(request: Request) -> list[Phase]:
     if not ("user" in namespaces or "time" in namespaces or namespaces.get("pid")):
         inside = [kind for kind in new if kind != "pid"]
         birth = GiveBirth(["pid"] if "pid" in new else [])
-        return [Phase(STAGE, "birth", [birth, *first, *([Unshare(inside)] if inside else [])])]
+        return [Phase(STAGE, "birth", [birth, *first, *_makes(inside, namespaces)])]
     linux = request.config["linux"]
-    last: list[Operation] = [Unshare(new)] if new else []
+    last = _makes(new, namespaces)
     if linux.get("timeOffsets") and "time" in new:
         last.append(SetTimeOffsets(linux["timeOffsets"]))
     last.append(GiveBirth())
@@ -223,6 +220,11 @@ def _joins(request: Request) -> list[Operation]:
         (kind, path, f"{_origin(request, kind)}/path") for kind, path in request.namespaces().items() if path
     ]
     return [JoinNamespaces(paths)] if paths else []
+
+
+def _makes(kinds: list[str], namespaces: dict[str, str]) -> list[Operation]:
+    operations: list[Operation] = [Unshare(kinds)] if kinds else []
+    return operations if "mount" in namespaces else [*operations, LeaveMountNamespace()]
 
 
 def _origin(request: Request, kind: str) -> str:

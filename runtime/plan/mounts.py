@@ -2,6 +2,10 @@
 
 Everything is mounted from outside, below the root's descriptor, while the host is still in sight;
 pivoting comes last. So neither a source nor a mask is ever looked up inside the container.
+
+Where the container has no mount namespace of its own all this is done in one that is left again. What
+it takes along is a copy of the tree, which is in no mount table: nothing of it can be seen on the host,
+and nothing has to be cleaned up.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from runtime.operations.identity import RequireSecurityModule
 from runtime.operations.masks import MakePathReadonly, MaskPath
 from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
+    ChangeRoot,
+    FindRoot,
     MakeDirectory,
     MakeRootReadonly,
     MountRoot,
@@ -26,6 +32,7 @@ from runtime.operations.rootfs import (
     OpenRoot,
     PivotRoot,
     RequireKernel,
+    ReturnToMountNamespace,
     SetHostPropagation,
     SetRootPropagation,
     UseUmask,
@@ -173,7 +180,7 @@ def after_hooks(request: Request) -> list[Operation]:
     operations += _path_operations(linux)
     if (request.config.get("root") or {}).get("readonly"):
         operations.append(MakeRootReadonly())
-    operations.append(MoveRoot(_root_path(request)) if request.no_pivot else PivotRoot())
+    operations.append(_enter_root(request))
     _, of_root = _propagation(request)
     if of_root:
         operations.append(SetRootPropagation(of_root))
@@ -184,9 +191,24 @@ def after_hooks(request: Request) -> list[Operation]:
     return operations
 
 
+def _enter_root(request: Request) -> Operation:
+    if not _has_own_mounts(request):
+        return ReturnToMountNamespace()
+    return MoveRoot(_root_path(request)) if request.no_pivot else PivotRoot()
+
+
+def _has_own_mounts(request: Request) -> bool:
+    return "mount" in request.namespaces()
+
+
+def find(request: Request, pid: int) -> list[Operation]:
+    """Return what the runtime does to find the root of the container that a process is to join."""
+    return [] if _has_own_mounts(request) else [FindRoot(pid)]
+
+
 def join(request: Request, program: dict[str, Any]) -> list[Operation]:
     """Return what a process does that has joined a running container: descriptors and a terminal."""
-    operations: list[Operation] = [OpenProc(), OpenRoot()]
+    operations: list[Operation] = [OpenProc(), OpenRoot() if _has_own_mounts(request) else ChangeRoot()]
     if program.get("terminal"):
         operations += [_open_console(program, mount=False), UseConsole()]
     return operations
@@ -237,6 +259,10 @@ def _path_operations(linux: dict[str, Any]) -> list[Operation]:
 
 def _mount(mount: Mount, request: Request) -> list[Operation]:
     options = mount.options
+    if options.propagation & mounts.MS_UNBINDABLE and not _has_own_mounts(request):
+        why = "without a mount namespace of the container's own its mounts are copied"
+        what = f"an unbindable mount on {mount.destination}"
+        raise Unsupported(what, why=why, origin=options.place("unbindable", "runbindable"))
     if options.remount:
         return [_remount(mount)]
     if mount.bind:

@@ -86,13 +86,17 @@ def prepare(request: Request, process: Process | None = None, origin: str = "/pr
 
 
 def _host_namespace_checks(request: Request) -> list[Operation]:
-    """Return checks that namespaces joined by path, of which a property changes, are not the host's."""
+    """Return checks that namespaces joined by path which the container changes are not the host's."""
     config, paths = request.config, request.namespaces()
     origins: dict[str, str] = {}
     if config.get("hostname") or config.get("domainname"):
         origins["uts"] = "/hostname" if config.get("hostname") else "/domainname"
     for key in (config.get("linux") or {}).get("sysctl") or {}:
         origins.setdefault(_namespace_of(_dotted(key)), _sysctl_origin(key))
+    if paths.get("mount"):
+        # Its root would be exchanged, and all that is mounted stay there.
+        index = [entry["type"] for entry in config["linux"]["namespaces"]].index("mount")
+        origins["mount"] = f"/linux/namespaces/{index}/path"
     return [
         RefuseHostNamespace(kind, paths[kind], origin=origin)
         for kind, origin in origins.items()

@@ -19,6 +19,8 @@ from runtime.operations.identity import RequireSecurityModule
 from runtime.operations.masks import MakePathReadonly, MaskPath
 from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
+    ChangeRoot,
+    FindRoot,
     MakeDirectory,
     MakeRootReadonly,
     MountRoot,
@@ -27,6 +29,7 @@ from runtime.operations.rootfs import (
     OpenRoot,
     PivotRoot,
     RequireKernel,
+    ReturnToMountNamespace,
     SetHostPropagation,
     SetRootPropagation,
     UseUmask,
@@ -460,3 +463,17 @@ def test_what_a_bind_mount_cannot_change_is_warned_of() -> None:
 
 def test_unsupported_is_its_own_kind_of_error() -> None:
     assert isinstance(refusal(entry("/", "bind")), Unsupported)
+
+
+def test_without_a_mount_namespace_nothing_is_pivoted() -> None:
+    of = request(linux={"namespaces": []})
+    assert mounts.before_hooks(of) == mounts.before_hooks(request())
+    (before, after) = (
+        [type(operation) for operation in mounts.after_hooks(each)] for each in (request(), of)
+    )
+    assert after == [ReturnToMountNamespace if kind is PivotRoot else kind for kind in before]
+    assert mounts.find(of, 7) == [FindRoot(7)]
+    assert mounts.find(request(), 7) == []
+    assert mounts.join(of, {})[-1] == ChangeRoot()
+    refused = refusal(entry("/x", "tmpfs", "unbindable"), linux={"namespaces": []})
+    assert refused.origin == "/mounts/0/options/0"

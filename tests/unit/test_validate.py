@@ -152,7 +152,7 @@ MUTATIONS: list[tuple[str, Any, str, str]] = [
     ("/linux/namespaces/3", {"type": "pid"}, "/linux/namespaces/3/type", "named twice"),
     ("/linux/namespaces/3", GONE, "/hostname", "needs a uts namespace"),
     ("/hostname", "x" * 65, "/hostname", "longer than 64"),
-    ("/linux/namespaces/4", GONE, "/linux/maskedPaths", "needs a mount namespace"),
+    ("/linux/namespaces/4", GONE, "/linux/namespaces", "a user namespace needs a mount namespace"),
     ("/linux/namespaces/5", GONE, "/mounts/4", "neither here nor of a user namespace"),
     ("/linux/namespaces/7", GONE, "/linux/timeOffsets", "needs a new time namespace"),
     ("/linux/namespaces/7/path", "/proc/1/ns/time", "/linux/timeOffsets", "needs a new time namespace"),
