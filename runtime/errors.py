@@ -21,12 +21,18 @@ def error_name(number: int) -> str:
     return _errno.errorcode.get(number, f"errno {number}")
 
 
+def place(origin: str) -> str:
+    """Return an origin as a message names it; one that is no JSON pointer says itself where it is."""
+    return f"config.json {origin}" if origin.startswith("/") else origin
+
+
 class NajaError(Exception):
     """Something that naja could not do.
 
     ``what`` is the thing that failed ("mount tmpfs on /dev/shm"); ``errno`` the kernel's number, 0
     where there is none; ``why`` a reason in words, beside or instead of the kernel's; ``origin`` a
-    JSON pointer into config.json ("/mounts/3"), empty where nothing in the config asked for it.
+    JSON pointer into config.json ("/mounts/3"), or a place elsewhere ("--process FILE /cwd"), empty where
+    nothing asked for it.
     """
 
     def __init__(self, what: str, *, errno: int = 0, why: str = "", origin: str = "") -> None:
@@ -46,7 +52,7 @@ class NajaError(Exception):
         if self.errno:
             text += f": {os.strerror(self.errno)} ({error_name(self.errno)})"
         if self.origin:
-            text += f", asked for by config.json {self.origin}"
+            text += f", asked for by {place(self.origin)}"
         if self.why:
             text += f": {self.why}"
         return text

@@ -31,12 +31,14 @@ def execute(
     preserve_fds: int = 0,
     cgroup: dict[str, str] | None = None,
     ignore_paused: bool = False,
+    origin: str = "/process",
 ) -> int:
     """Run ``program`` (the shape of config.json's /process) in a running container.
 
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
-    ``cgroup`` names cgroups below the container's own, by controller ("" for all). Returns the
-    program's exit code, 128 + N where signal N ended it; 0 at once with ``detach``. Raises NajaError.
+    ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``origin`` is the
+    place of ``program``, for messages (``runtime.errors.place``). Returns the program's exit code, 128 + N
+    where signal N ended it; 0 at once with ``detach``. Raises NajaError.
     """
     from runtime.process.attached import Attached
 
@@ -46,7 +48,7 @@ def execute(
         with launch or Launch(preserve_fds) as begun:
             pidfd = _open_process(container, ignore_paused)
             request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
-            plan = compile_exec(request, container.pid, _foreign_namespaces(container.pid), program)
+            plan = compile_exec(request, container.pid, _foreign_namespaces(container.pid), program, origin)
             context = Context(RUNTIME, container.warn)
             context.descriptors["container"] = pidfd
             context.handover.append("container")

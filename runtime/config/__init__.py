@@ -83,18 +83,18 @@ def check(config: dict[str, Any]) -> None:
     _check(config, "config.json", verdict.config, (*rules.RULES, *rules_linux.RULES))
 
 
-def check_process(process: Any) -> None:
-    """Refuse what ``exec --process`` cannot run; origins start below /process. Raises Invalid."""
+def check_process(process: Any, document: str = "process.json") -> None:
+    """Refuse what ``exec --process`` cannot run; origins start at the document. Raises Invalid."""
     from runtime.config import rules, verdict
 
-    _check(process, "process.json", verdict.process, (rules.process,))
+    _check(process, document, verdict.process, (rules.process,))
 
 
-def check_resources(resources: Any) -> None:
+def check_resources(resources: Any, document: str = "resources") -> None:
     """Refuse what ``update --resources`` cannot set; origins start at the resources. Raises Invalid."""
     from runtime.config import rules_linux, verdict
 
-    _check(resources, "resources", verdict.resources, (rules_linux.resources,))
+    _check(resources, document, verdict.resources, (rules_linux.resources,))
 
 
 def _check(

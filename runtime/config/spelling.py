@@ -1,7 +1,7 @@
-"""Find property names that are unknown, and nearly known.
+"""Find names that are unknown and no error: nearly known properties, and capabilities.
 
-The specification wants unknown properties ignored (config.md, "Extensibility"), so a misspelled one
-is no error; but whoever asks whether a config is good wants to hear of it.
+The specification wants unknown properties ignored (config.md, "Extensibility"), and capabilities that
+cannot be mapped left out with a warning; but whoever asks whether a config is good wants to hear of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.config import schemas
 from runtime.config.explain import Problem
 from runtime.config.pattern import escape
+from runtime.linux import capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +22,23 @@ _ALIKE = 0.85
 
 
 def suspects(config: Any) -> list[Problem]:
-    """Return the properties of a config that the specification does not know, but nearly does."""
+    """Return the properties that the specification does not know, but nearly, and unknown capabilities."""
     files = schemas.read_all()
-    return list(_suspects(config, files["config.json"], "config.json", files, ""))
+    properties = _suspects(config, files["config.json"], "config.json", files, "")
+    return [*properties, *_capabilities(config)]
+
+
+def _capabilities(config: Any) -> Iterator[Problem]:
+    """A capability that cannot be mapped to one of Linux is left out, with a warning (config.md)."""
+    process = config.get("process")
+    sets = process.get("capabilities") if isinstance(process, dict) else None
+    for kind, names in sets.items() if isinstance(sets, dict) else ():
+        for index, name in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(name, str) and name not in capabilities.NUMBERS:
+                close = difflib.get_close_matches(name.upper(), capabilities.NUMBERS, 1, _ALIKE)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                why = f"expected a capability of Linux, found {name!r}{hint}: it is left out"
+                yield Problem(f"/process/capabilities/{escape(kind)}/{index}", why)
 
 
 def _suspects(value: Any, schema: Any, file: str, files: dict[str, Any], at: str) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.errors import NajaError
+from runtime.errors import NajaError, place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Warn(Operation):
         return f"warn: {self.text}"
 
     def apply(self, context: Context) -> None:
-        context.warn(f"{self.text}, asked for by config.json {self.origin}")
+        context.warn(f"{self.text}, asked for by {place(self.origin)}")
 
 
 def slots(kind: type) -> list[str]:

@@ -156,34 +156,41 @@ def compile_plan(request: Request) -> Plan:
     )
 
 
-def compile_exec(request: Request, pid: int, kinds: list[str], program: dict[str, Any]) -> Plan:
+def compile_exec(
+    request: Request, pid: int, kinds: list[str], program: dict[str, Any], origin: str = "/process"
+) -> Plan:
     """Return the plan that adds a process to a running container.
 
     ``pid`` is the container's process, ``kinds`` the namespaces in which it differs from the caller,
-    ``program`` the process document (the shape of config.json's /process). Raises NajaError.
+    ``program`` the process document (the shape of config.json's /process), which stands at ``origin``.
+    Raises NajaError.
     """
-    before, after = process.affinity(program)
+    before, after = process.affinity(program, origin)
     return Plan(
         [
-            Phase(RUNTIME, "prepare", mounts.find(request, pid) + process.prepare(request, program)),
+            Phase(RUNTIME, "prepare", mounts.find(request, pid) + process.prepare(request, program, origin)),
             Phase(
                 STAGE,
                 "namespaces",
-                [*process.stage(request, program), *before, JoinProcess(pid, kinds), GiveBirth()],
+                [*process.stage(request, program, origin), *before, JoinProcess(pid, kinds), GiveBirth()],
             ),
             Phase(
                 INIT,
                 "identity",
-                [*mounts.join(request, program), *process.identity(request, program), OutliveRuntime()],
+                [
+                    *mounts.join(request, program),
+                    *process.identity(request, program, origin),
+                    OutliveRuntime(),
+                ],
             ),
             Phase(
                 RUNTIME,
                 "created",
                 _console(request, program)
-                + process.created(request, program, container_pid=pid)
+                + process.created(request, program, origin, container_pid=pid)
                 + cgroup.enter(request, beside=pid),
             ),
-            Phase(INIT, "exec", after + process.final(request, program), executes=True),
+            Phase(INIT, "exec", after + process.final(request, program, origin), executes=True),
         ]
     )
 

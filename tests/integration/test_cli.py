@@ -119,6 +119,43 @@ def test_exec_refuses_what_is_no_process(naja: Runtime, running: Bundle, tmp_pat
     assert "internal error" not in result.stderr
 
 
+def test_exec_names_the_document_that_asked(naja: Runtime, running: Bundle, tmp_path: Path) -> None:
+    """A file that --process names, not config.json; and of the container's own process the option."""
+    path = tmp_path / "process.json"
+
+    def error(*words: str, **process: Any) -> str:
+        path.write_text(json.dumps({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], **process}))
+        result = naja.run("exec", *words, "--process", str(path), running.id, check=False)
+        assert "config.json" not in result.stderr
+        return result.stderr
+
+    assert f"naja: --process {path} /cwd: must be an absolute path" in error(cwd="x")
+    assert f"asked for by --process {path} /cwd" in error(cwd="/none")
+    assert f"asked for by --process {path} /args/0" in error(args=["none"])
+    assert f"asked for by --process {path} /terminal" in error("--detach", terminal=True)
+    assert f"asked for by --process {path} /capabilities" in error(capabilities={"bounding": ["CAP_NOPE"]})
+    for words, place in (
+        (["--cwd", "/none", running.id, "true"], "asked for by --cwd"),
+        (["--cap", "CAP_NOPE", running.id, "true"], "CAP_NOPE, asked for by --cap"),
+        ([running.id, "none"], "none"),
+    ):
+        stderr = naja.run("exec", *words, check=False).stderr
+        assert place in stderr
+        assert "config.json" not in stderr
+
+
+def test_update_names_the_document_that_asked(naja: Runtime, running: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "resources.json"
+    path.write_text(json.dumps({"cpu": {"cpus": "4000"}}))
+    stderr = naja.run("update", "--resources", str(path), running.id, check=False).stderr
+    assert f"asked for by --resources {path} /cpu/cpus" in stderr
+    stderr = naja.run("update", "--cpuset-cpus", "4000", running.id, check=False).stderr
+    assert "asked for by --cpuset-cpus" in stderr
+    path.write_text(json.dumps({"cpu": {"idle": 7}}))
+    stderr = naja.run("update", "--resources", str(path), running.id, check=False).stderr
+    assert f"naja: --resources {path} /cpu/idle: " in stderr
+
+
 def test_top(naja: Runtime, running: Bundle) -> None:
     title, row = naja.run("top", "--once", "--interval=50ms").stdout.splitlines()
     assert title.split() == ["ID", "PIDS", "CPU", "MEMORY", "LIMIT"]

@@ -374,6 +374,20 @@ def test_suspects() -> None:
     ]
 
 
+def test_unknown_capabilities_are_suspects() -> None:
+    config = mutated(
+        "/process/capabilities", {"bounding": ["CAP_KILL", "CAP_CHOWM"], "ambient": ["CAP_NOPE"]}
+    )
+    assert configs.problems(config) == []
+    assert list(map(str, spelling.suspects(config))) == [
+        "/process/capabilities/bounding/1: expected a capability of Linux, found 'CAP_CHOWM' "
+        "(did you mean 'CAP_CHOWN'?): it is left out",
+        "/process/capabilities/ambient/0: expected a capability of Linux, found 'CAP_NOPE': it is left out",
+    ]
+    for wrong in (5, {"bounding": 5}, {"bounding": [5]}):
+        assert spelling.suspects(mutated("/process/capabilities", wrong)) == []
+
+
 GOOD: list[tuple[str, Any]] = [
     ("/ociVersion", "1.0.0-rc5"),
     ("/ociVersion", "1.0.2-dev+build.7"),
@@ -418,6 +432,8 @@ def test_a_process_alone() -> None:
         configs.check_process({"cwd": "x", "args": ["sh"]})
     with pytest.raises(configs.Invalid, match=r"process.json /: 'cwd' is missing"):
         configs.check_process({})
+    with pytest.raises(configs.Invalid, match=r"^--process p /cwd: must be an absolute path"):
+        configs.check_process({"cwd": "x", "args": ["sh"]}, "--process p")
 
 
 def test_resources_alone() -> None:

@@ -7,6 +7,7 @@ from runtime.cli.values import integer, json_file, user
 from runtime.container import Container
 from runtime.errors import NajaError
 from runtime.execution import execute as run_process
+from runtime.linux import capabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,17 +17,41 @@ if TYPE_CHECKING:
     from runtime.cli.parser import Command
 
 
+#: The options that change a member of the container's own process.
+_OPTIONS = {
+    "cwd": ("cwd",),
+    "selinuxLabel": ("process-label",),
+    "apparmorProfile": ("apparmor",),
+    "capabilities": ("cap",),
+    "terminal": ("tty",),
+    "user": ("user", "additional-gids"),
+}
+
+
 def execute(command: Command, log: Log) -> int:
     """Run a process in a container. Returns its exit code; 0 with ``--detach``."""
     options = command.options
     container = Container.load(command.id, root=command.root, warn=log.warning)
     if options["process"]:
+        origin = f"--process {options['process']} "
         process = _from_file(options["process"])
     else:
+        origin = "/process"
+        options = {**options, "cap": _known(options["cap"], log)}
         process = _from_options(container.config["process"], command.arguments[1:], options)
+    try:
+        return _run(container, process, origin, command)
+    except NajaError as error:
+        error.origin = _typed(error.origin, options)
+        raise
+
+
+def _run(container: Container, process: dict[str, Any], origin: str, command: Command) -> int:
+    options = command.options
     return run_process(
         container,
         process,
+        origin=origin,
         launch=command.launch,
         console_socket=options["console-socket"],
         pid_file=options["pid-file"],
@@ -41,8 +66,18 @@ def execute(command: Command, log: Log) -> int:
 def _from_file(path: str) -> dict[str, Any]:
     """Read a process object as config.json holds it. Raises NajaError."""
     process: dict[str, Any] = json_file(path)
-    config.check_process(process)
+    config.check_process(process, f"--process {path}")
     return process
+
+
+def _typed(origin: str, options: dict[str, Any]) -> str:
+    """Return the option that an origin in the container's own process stands for, or the origin itself."""
+    if options["process"] and origin.startswith("/process/"):
+        return f"--process {options['process']} {origin.removeprefix('/process')}"
+    if origin.startswith("/process/args"):
+        return ""  # They are all that was typed.
+    member = origin.removeprefix("/process/").partition("/")[0]
+    return next((f"--{name}" for name in _OPTIONS.get(member, ()) if options[name]), origin)
 
 
 def _from_options(process: dict[str, Any], args: list[str], options: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +123,14 @@ def _user(base: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         more = [integer("additional-gids", text) for text in options["additional-gids"]]
         identity["additionalGids"] = [*(base.get("additionalGids") or ()), *more]
     return identity
+
+
+def _known(names: tuple[str, ...], log: Log) -> tuple[str, ...]:
+    """Return those of ``--cap`` that are capabilities; what is none is no error (config.md)."""
+    for name in names:
+        if name not in capabilities.NUMBERS:
+            log.warning(f"unknown capabilities are left out: {name}, asked for by --cap")
+    return tuple(name for name in names if name in capabilities.NUMBERS)
 
 
 def _with_capabilities(base: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

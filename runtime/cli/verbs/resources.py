@@ -48,10 +48,24 @@ _LIMITS: dict[str, tuple[str, str, Callable[[str, str], Any]]] = {
 def update(command: Command, log: Log) -> None:
     """Change the limits of a container, by options or by a file."""
     options = command.options
-    resources = json_file(options["resources"]) if options["resources"] else from_options(options)
-    config.check_resources(resources)
+    file = options["resources"]
+    resources = json_file(file) if file else from_options(options)
+    config.check_resources(resources, f"--resources {file}" if file else "resources")
     container = Container.load(command.id, root=command.root, warn=log.warning)
-    container.update(resources)
+    try:
+        container.update(resources)
+    except NajaError as error:
+        error.origin = error.origin and _typed(error.origin, file)
+        raise
+
+
+def _typed(origin: str, file: str) -> str:
+    """Return what asked for a limit: not config.json, but a place in a file, or an option."""
+    pointer = origin.removeprefix("/linux/resources")
+    if file:
+        return f"--resources {file} {pointer or '/'}"
+    _, section, name = f"{pointer}//".split("/")[:3]
+    return next((f"--{option}" for option, limit in _LIMITS.items() if limit[:2] == (section, name)), "")
 
 
 def from_options(options: dict[str, Any]) -> dict[str, Any]:
