@@ -7,6 +7,7 @@ import errno
 import marshal
 import os
 import struct
+import time
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux.libseccomp import ARCHITECTURES, OPERATORS, Filter, Libseccomp
@@ -24,6 +25,12 @@ _ORIGIN = "/linux/seccomp"
 _GENERATION = 1
 #: The version of marshal's format in which equal values have equal bytes.
 _STABLE = 2
+#: What the name of a kept program begins with. A comma is in no container's ID.
+_KEPT = "seccomp,"
+#: How many are kept: more profiles than that are seldom in use on one host.
+_MOST_KEPT = 32
+#: Seconds after which a file that was not renamed belongs to a writer that was killed.
+_PATIENCE = 60
 
 #: Actions that let a system call happen: a newer one than the profile knows happens too.
 _PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
@@ -50,14 +57,14 @@ def kept_filter(profile: dict[str, Any], directory: str) -> bytes:
     """
     library = Libseccomp()
     key = marshal.dumps((_GENERATION, library.version(), profile), _STABLE)
-    # The hash is but a name: the whole key is kept beside the program, and compared. A comma is in no
-    # container's ID.
-    path = f"{directory}/seccomp,{_imp.source_hash(0, key).hex()}"
+    # The hash is but a name: the whole key is kept beside the program, and compared.
+    path = f"{directory}/{_KEPT}{_imp.source_hash(0, key).hex()}"
     program = _read(path, key)
     if program is None:
         program = compile_filter(profile, library)
         try:
             _write(path, marshal.dumps((key, program), _STABLE))
+            _prune(directory)
         except OSError:
             pass  # A full or read-only disk: it is built again the next time.
     return program
@@ -90,6 +97,34 @@ def _write(path: str, content: bytes) -> None:
     except OSError:
         os.unlink(new)
         raise
+
+
+def _prune(directory: str) -> None:
+    """Remove the kept programs that were not used for longest, and what killed writers left.
+
+    Whoever has opened one reads on; whoever comes too late builds it again. Raises OSError.
+    """
+    now = time.time()
+    kept: list[tuple[float, str]] = []
+    for entry in os.scandir(directory):
+        if not entry.name.startswith(_KEPT):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # Another naja prunes, too.
+        # Reading renews the time of access, if not each time (relatime).
+        used = max(status.st_atime, status.st_mtime)
+        if "," in entry.name.removeprefix(_KEPT):
+            used = 0 if now - used > _PATIENCE else now
+        kept.append((used, entry.path))
+    kept.sort(reverse=True)
+    for index, (used, path) in enumerate(kept):
+        if index >= _MOST_KEPT or not used:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
 
 
 def compile_filter(profile: dict[str, Any], library: Libseccomp | None = None) -> bytes:

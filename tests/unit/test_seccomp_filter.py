@@ -291,6 +291,38 @@ def test_a_kept_filter_is_not_trusted_blindly(tmp_path: Path, damage: str) -> No
     assert kept_filter(profile, str(tmp_path)) == program
 
 
+def test_filters_that_nobody_uses_go(tmp_path: Path) -> None:
+    """Only a writer prunes; other files, a filter that is read now and a writer at work are left alone."""
+
+    def keep(number: int) -> bytes:
+        return kept_filter({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": number}, str(tmp_path))
+
+    keep(1)
+    (first,) = tmp_path.iterdir()
+    for number in range(2, 33):
+        keep(number)
+    kept = set(tmp_path.iterdir())
+    assert len(kept) == 32
+    for age, path in enumerate(sorted(kept)):
+        os.utime(path, (1000 + age, 1000))
+    os.utime(first, (5000, 1000))
+    (tmp_path / "container").mkdir()
+    (tmp_path / "seccomp,00,1").write_text("")
+    (tmp_path / "seccomp,00,2").write_text("")
+    os.utime(tmp_path / "seccomp,00,1", (1000, 1000))
+    keep(1)
+    assert len(list(tmp_path.iterdir())) == 35
+    with min(kept - {first}).open("rb") as oldest:
+        keep(33)
+        assert oldest.read()
+    left = set(tmp_path.iterdir())
+    assert len(left) == 32 + 1
+    assert {first, tmp_path / "container", tmp_path / "seccomp,00,2"} <= left
+    assert tmp_path / "seccomp,00,1" not in left
+    assert min(kept - {first}) not in left
+    assert keep(2) == compile_filter({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 2}, LIBRARY)
+
+
 def test_no_place_to_keep_a_filter() -> None:
     assert kept_filter({"defaultAction": "SCMP_ACT_ALLOW"}, "/proc/no/such")
 
