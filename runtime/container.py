@@ -330,7 +330,7 @@ class Container:
         try:
             if self.status() == "stopped":
                 raise NajaError("container not running", why=self.id)
-            self.cgroup.apply(resources)
+            self.cgroup.apply(resources, self.warn)
         finally:
             self._directory.unlock()
 

@@ -13,6 +13,7 @@ from runtime.operations.cgroup import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runtime.cgroups.events import OomWatch
@@ -95,12 +96,13 @@ class Manager:
         """Return the directory to look for processes in, "" where the container has no cgroup."""
         raise NotImplementedError
 
-    def apply(self, resources: dict[str, Any]) -> None:
+    def apply(self, resources: dict[str, Any], warn: Callable[[str], None] = lambda _: None) -> None:
         """Set new limits; ``resources`` has the shape of /linux/resources, and holds only what changes.
 
-        Raises Unsupported and NajaError as the translation does, and where the kernel refuses a value.
+        ``warn`` is told what is no error. Raises Unsupported and NajaError as the translation does, and
+        where the kernel refuses a value.
         """
-        context = Context(RUNTIME, lambda _: None)
+        context = Context(RUNTIME, warn)
         for operation in self._settings(resources):
             try:
                 operation.apply(context)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from runtime.cgroups.devices import exceptions, rules
 from runtime.cgroups.resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
 from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup_limits import AllowDevices, CheckMemoryUsage, WriteFirstPresent
+from runtime.operations.cgroup_limits import AllowDevices, CheckMemoryUsage, WarnUnlessKept, WriteFirstPresent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ def _memory(build: Builder, memory: Section) -> None:
         ("useHierarchy", "memory.use_hierarchy"),
     ):
         build.write("memory", _present(memory, [(key, file)]))
+    if (kernel := memory.get("kernel")) is not None:
+        # Linux 5.16 and later take it, and do nothing.
+        origin = memory.origin("kernel")
+        place = build.place("memory", origin)
+        build.operations.append(WarnUnlessKept(place, "memory.kmem.limit_in_bytes", kernel, origin))
     if (disable := memory.get("disableOOMKiller")) is not None:
         origin = memory.origin("disableOOMKiller")
         choice = [("memory.oom_control", str(int(disable)))]

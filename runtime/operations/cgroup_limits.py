@@ -124,6 +124,26 @@ class CheckMemoryUsage(Operation):
             raise NajaError(self.describe(), why=f"it is {usage}", origin=self.origin)
 
 
+class WarnUnlessKept(Operation):
+    """Tell of a limit that the kernel takes without an error, and does not keep."""
+
+    __slots__ = ("directory", "file", "limit")
+
+    def __init__(self, directory: str, file: str, limit: int, origin: str) -> None:
+        self.directory = directory
+        self.file = file
+        self.limit = limit
+        self.origin = origin
+
+    def describe(self) -> str:
+        return f"warn if {self.file} in {self.directory} is still above {self.limit}"
+
+    def apply(self, context: Context) -> None:
+        kept = int(read(f"{self.directory}/{self.file}"))
+        if kept > self.limit >= 0:
+            context.warn(f"this kernel has no limit {self.file} ({self.origin})")
+
+
 class AllowDevices(Operation):
     """Say which devices may be used, in a v1 hierarchy (admin-guide/cgroup-v1/devices)."""
 

@@ -66,6 +66,7 @@ def v2(resources: dict[str, Any]) -> list[str]:
                 "write memory.kmem.tcp.limit_in_bytes = 8 in /v1/memory",
                 "write memory.swappiness = 0 in /v1/memory",
                 "write memory.use_hierarchy = 1 in /v1/memory",
+                "warn if memory.kmem.limit_in_bytes in /v1/memory is still above 7",
             ],
         ),
         ({"memory": {"disableOOMKiller": True}}, ["write memory.oom_control = 1 in /v1/memory"]),
