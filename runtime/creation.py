@@ -245,14 +245,23 @@ def write_pid_file(path: str, pid: int) -> None:
     Raises NajaError.
     """
     directory, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(directory, f".{name}")
+    # A name of its own, and made by nobody else: a link in a directory of others could lead anywhere.
+    temporary = os.path.join(directory, f".{name}.{pid}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "wb") as file:
+        with open(_make_file(temporary), "wb") as file:
             file.write(str(pid).encode())
         os.rename(temporary, path)
     except OSError as error:
         raise NajaError.from_os_error(f"write the pid file {path}", error) from None
+
+
+def _make_file(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileExistsError:
+        os.unlink(path)
+        return os.open(path, flags, 0o644)
 
 
 def now() -> str:

@@ -77,6 +77,8 @@ class Attached:
                 elif self._terminal:
                     self._terminal.move(ready, poll)
         os.close(pidfd)
+        if self.notifications:
+            self.notifications.drain(pid)
         if self._terminal:
             self._terminal.drain()
         return code

@@ -26,6 +26,15 @@ DIRECTORY = "notify"
 
 _LONGEST_MESSAGE = 65536
 
+#: What a container may say, for it is about itself (sd_notify(3)). The manager takes the rest from naja
+#: as from root: MAINPID could name any process of the host, which would be ended with the service.
+_PASSED_ON = frozenset(
+    (
+        *(b"READY", b"RELOADING", b"STOPPING", b"MONOTONIC_USEC", b"STATUS", b"ERRNO", b"BUSERROR"),
+        *(b"WATCHDOG", b"WATCHDOG_USEC", b"EXTEND_TIMEOUT_USEC"),
+    )
+)
+
 
 def expose(config: dict[str, Any], directory: str) -> dict[str, Any]:
     """Return a config with the socket in it: a mount of the host's ``directory``, and a variable."""
@@ -66,16 +75,19 @@ class Notifications:
         return self._socket.fileno()
 
     def forward(self, pid: int) -> bool:
-        """Pass one message on; tell whether it said that the container is ready.
+        """Pass on what of one message is the container's to say; tell whether it said that it is ready.
 
         To that is added which process the service's main one is. Raises NajaError.
         """
-        message = self._socket.recv(_LONGEST_MESSAGE)
-        ready = b"READY=1" in message.split(b"\n")
+        lines = self._socket.recv(_LONGEST_MESSAGE).split(b"\n")
+        lines = [line for line in lines if line.partition(b"=")[0] in _PASSED_ON]
+        ready = b"READY=1" in lines
         if ready:
-            message = b"MAINPID=%d\n" % pid + message
+            lines.insert(0, b"MAINPID=%d" % pid)
+        if not lines:
+            return False
         try:
-            self._socket.sendto(message, self._host)
+            self._socket.sendto(b"\n".join(lines), self._host)
         except OSError as error:
             raise NajaError.from_os_error(f"notify {self._host}", error) from None
         return ready
@@ -87,8 +99,18 @@ class Notifications:
         poll.register(pidfd, select.POLLIN)
         while True:
             for ready, _ in poll.poll():
-                if ready == pidfd or self.forward(pid):
+                if ready == pidfd:
+                    self.drain(pid)
                     return
+                if self.forward(pid):
+                    return
+
+    def drain(self, pid: int) -> None:
+        """Pass on what a process said before it ended."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        while poll.poll(0):
+            self.forward(pid)
 
     def close(self) -> None:
         """Stop listening."""

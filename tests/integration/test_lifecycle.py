@@ -183,6 +183,19 @@ def test_pid_file(naja: Runtime, bundle: Bundle, tmp_path: Path, verb: str) -> N
     assert int(content) == naja.state(bundle)["pid"]
 
 
+def test_a_pid_file_in_a_directory_of_others(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Links that somebody made there lead nowhere."""
+    victim, path = tmp_path / "victim", tmp_path / "pid"
+    victim.write_text("of the host")
+    path.symlink_to(victim)
+    (tmp_path / ".pid").symlink_to(victim)
+    naja.create(bundle, "--pid-file", str(path))
+    assert victim.read_text() == "of the host"
+    assert path.read_text() == str(naja.state(bundle)["pid"])
+    assert not path.is_symlink()
+    assert sorted(name for name in os.listdir(tmp_path) if "pid" in name) == [".pid", "pid"]
+
+
 def test_the_process_becomes_the_callers_child(naja: Runtime, bundle: Bundle) -> None:
     """Engines are subreapers and wait(2) for the container; this process is one, too (conftest)."""
     naja.create(bundle.shell("exit 9"))

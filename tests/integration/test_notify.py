@@ -81,7 +81,7 @@ def speaking(naja: Runtime, bundle: Bundle) -> Callable[..., Bundle]:
 
 
 def test_attached(naja: Runtime, speaking: Callable[..., Bundle], manager: Manager) -> None:
-    """All messages are passed on as long as naja is there, in their order."""
+    """What it says is passed on as long as naja is there, in its order."""
     bundle = speaking("STATUS=starting", "READY=1\nSTATUS=up", "WATCHDOG=1")
     naja.run_attached(bundle, env=manager.environment)
     assert manager.hear() == "STATUS=starting"
@@ -109,6 +109,18 @@ def test_created_then_started(naja: Runtime, speaking: Callable[..., Bundle], ma
     assert manager.hear() == f"MAINPID={naja.state(bundle)['pid']}\nREADY=1"
 
 
+def test_only_what_is_about_the_container_is_passed_on(
+    naja: Runtime, speaking: Callable[..., Bundle], manager: Manager
+) -> None:
+    """The manager trusts naja, which is root: it would end whatever process MAINPID names."""
+    bundle = speaking(
+        "MAINPID=1", "NOTIFYACCESS=all\nSTATUS=a=b\nMAINPID=1", "READY=1\nMAINPID=1\nFDSTORE=1", "stay"
+    )
+    naja.run_detached(bundle, env=manager.environment)
+    assert manager.hear() == "STATUS=a=b"
+    assert manager.hear() == f"MAINPID={naja.state(bundle)['pid']}\nREADY=1"
+
+
 def test_ended_before_it_was_ready(naja: Runtime, speaking: Callable[..., Bundle], manager: Manager) -> None:
     bundle = speaking("STATUS=about to fail")
     naja.run_detached(bundle, env=manager.environment)
@@ -125,6 +137,17 @@ def test_the_socket_is_all_that_is_shared(naja: Runtime, bundle: Bundle, tmp_pat
     manager.socket.close()
     assert result.stdout.split() == ["/run/notify/notify.sock", "notify.sock", "1"]
     assert "Read-only file system" in result.stderr
+
+
+def test_last_words(naja: Runtime, speaking: Callable[..., Bundle], manager: Manager) -> None:
+    """What it said before it ended is passed on, however soon that was."""
+    words = [f"STATUS={number}" for number in range(10)]
+    bundle = speaking(*words)
+    for run in (naja.run_attached, naja.run_detached):
+        run(bundle, env=manager.environment)
+        assert [manager.hear() for _ in words] == words
+        if run == naja.run_detached:
+            naja.delete(bundle, "--force")
 
 
 def test_without_a_manager(naja: Runtime, bundle: Bundle) -> None:
