@@ -103,6 +103,20 @@ def test_exec_enters_the_containers_root(naja: Runtime, inheriting: Bundle, flag
     naja.delete(inheriting, "--force")
 
 
+@pytest.mark.parametrize("number", range(3, 9))
+def test_a_working_directory_that_is_a_descriptor(naja: Runtime, inheriting: Bundle, number: int) -> None:
+    """CVE-2024-21626: naja holds the namespace of the host while it builds the root file system."""
+    inheriting.process["cwd"] = f"/proc/self/fd/{number}"
+    inside = '[ "$(stat -c %d:%i ../../../../../../../..)" = "$(stat -c %d:%i /)" ] || echo ESCAPED'
+    assert "ESCAPED" not in naja.run_attached(inheriting.shell(inside), check=False).stdout
+
+
+def test_nothing_of_the_host_is_open(naja: Runtime, inheriting: Bundle) -> None:
+    """Neither its mount namespace nor its root."""
+    result = naja.run_attached(inheriting.shell("echo /proc/self/fd/*; readlink /proc/self/root"))
+    assert result.stdout.split() == [*(f"/proc/self/fd/{number}" for number in range(4)), "/"]
+
+
 def test_with_a_terminal(naja: Runtime, inheriting: Bundle) -> None:
     inheriting.process["terminal"] = True
     before = mount_table()
