@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.command import REPOSITORY
 from tests.support.needs import requires_command
 from tests.support.terminal import OnTerminal
 from tests.support.wait import wait_until
@@ -210,6 +212,16 @@ def test_a_terminal_in_a_hostile_dev(naja: Runtime, bundle: Bundle, fake: str) -
         assert status == 255
         assert "good" not in text
     assert not os.path.exists(f"{tmp}/made")
+
+
+@requires_command("unshare")
+@pytest.mark.parametrize(("flags", "host"), [([], "False"), (["--user", "--map-root-user"], "True")])
+def test_root_of_a_user_namespace_is_not_the_hosts(flags: list[str], host: str) -> None:
+    """crun 1.28: who takes its own namespace for the host's does more than it may, and shows more."""
+    ask = "from runtime.creation import is_rootless; print(is_rootless())"
+    argv = ["unshare", *flags, sys.executable, "-c", ask]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stdout.strip() == host
 
 
 @pytest.mark.parametrize("length", [65535, 65536, 1 << 20])

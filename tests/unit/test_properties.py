@@ -1,4 +1,4 @@
-"""docs/properties.md and docs/musts.md: no cell is empty, and what they name is there."""
+"""docs/properties.md, musts.md and security.md: no cell is empty, and what they name is there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def rows(page: str) -> list[list[str]]:
     with open(os.path.join(REPOSITORY, "docs", page), encoding="utf-8") as file:
         lines = [line.strip("|\n ").split(" | ") for line in file if line.startswith("| ")]
     return [
-        [cell.strip() for cell in line] for line in lines if not line[0].startswith(("property", "place"))
+        [cell.strip() for cell in line]
+        for line in lines
+        if not line[0].startswith(("property", "place", "attack"))
     ]
 
 
@@ -38,17 +40,17 @@ def find_tests() -> dict[str, str]:
 
 
 TESTS = find_tests()
-PROPERTIES, MUSTS = rows("properties.md"), rows("musts.md")
+PROPERTIES, MUSTS, ATTACKS = rows("properties.md"), rows("musts.md"), rows("security.md")
 
 
-@pytest.mark.parametrize(("page", "width"), [(PROPERTIES, 4), (MUSTS, 3)])
+@pytest.mark.parametrize(("page", "width"), [(PROPERTIES, 4), (MUSTS, 3), (ATTACKS, 3)])
 def test_no_cell_is_empty(page: list[list[str]], width: int) -> None:
     for row in page:
         assert len(row) == width, row
         assert all(row), row
 
 
-@pytest.mark.parametrize("page", [PROPERTIES, MUSTS])
+@pytest.mark.parametrize("page", [PROPERTIES, MUSTS, ATTACKS])
 def test_the_tests_are_there(page: list[list[str]]) -> None:
     for row in page:
         for name in row[2].split(", "):

@@ -46,6 +46,16 @@ def test_says_what_runc_says(tmp_path: Path, rootless: bool) -> None:
     assert written(tmp_path / "naja", rootless=rootless) == expected
 
 
+@pytest.mark.parametrize("options", [{}, {"rootless": True}, {"host": True}])
+def test_no_capability_can_be_inherited(tmp_path: Path, options: dict[str, bool]) -> None:
+    """CVE-2022-24769: not by a program with inheritable capabilities on its file."""
+    assert written(tmp_path, **options)["process"]["capabilities"].keys() == {
+        "bounding",
+        "effective",
+        "permitted",
+    }
+
+
 def test_is_never_overwritten(tmp_path: Path) -> None:
     written(tmp_path)
     with pytest.raises(NajaError, match="exists already"):
