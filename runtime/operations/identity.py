@@ -8,11 +8,12 @@ import stat
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import capabilities, keyring, process
-from runtime.linux.files import open_beneath, open_in_root
+from runtime.linux.files import PROC_SUPER_MAGIC, filesystem_magic, open_beneath, open_in_root
 from runtime.operations.base import Context, Operation
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _DEV_NULL = os.makedev(1, 3)
+_LARGEST_PASSWD = 16 << 20
 _LONGEST_LINE = 65536
 
 TYPE_CHECKING = False
@@ -155,8 +156,8 @@ def home_of(passwd: BinaryIO, uid: int) -> str:
     """Return the home directory of a user by an /etc/passwd file (passwd(5)), "/" where unknown."""
     wanted = str(uid).encode()
     with passwd:
-        # In pieces, for the file is the image's and may be of any size.
-        while line := passwd.readline(_LONGEST_LINE):
+        # The file is the image's: a line, and all of them, may be of any size.
+        while (line := passwd.readline(_LONGEST_LINE)) and passwd.tell() < _LARGEST_PASSWD:
             # name:password:uid:gid:comment:home:shell
             fields = line.rstrip(b"\n").split(b":")
             if len(fields) > 5 and fields[2] == wanted and fields[5]:
@@ -176,7 +177,8 @@ def _open_in_root(path: str) -> BinaryIO | None:
         raise
     finally:
         os.close(root)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    # Files of procfs look regular; /proc/self/environ is still that of naja's caller.
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and filesystem_magic(descriptor) != PROC_SUPER_MAGIC:
         return open(descriptor, "rb")
     os.close(descriptor)
     return None

@@ -239,3 +239,27 @@ def test_hostile_passwd(naja: Runtime, bundle: Bundle) -> None:
     os.symlink("../" * 20 + "etc/passwd", os.path.join(bundle.rootfs, "etc/passwd"))
     naja.run_attached(bundle.shell("echo $HOME"), check=False, timeout=10)
     os.unlink(os.path.join(bundle.rootfs, "etc/passwd"))
+
+
+def test_a_passwd_without_an_end(naja: Runtime, bundle: Bundle) -> None:
+    """Nobody waits until a terabyte of holes is read."""
+    os.truncate(os.path.join(bundle.rootfs, "etc/passwd"), 1 << 40)
+    bundle.process["env"] = ["PATH=/bin"]
+    bundle.process["user"] = {"uid": 77, "gid": 0}
+    assert naja.run_attached(bundle.shell("echo $HOME"), timeout=20).stdout == "/\n"
+
+
+@pytest.mark.parametrize("file", ["environ", "status", "mem", "kmsg"])
+def test_a_passwd_in_procfs(naja: Runtime, bundle: Bundle, file: str) -> None:
+    """The process that reads it is still naja: its environment is the caller's, and not for the image."""
+    path = os.path.join(bundle.rootfs, "etc/passwd")
+    os.unlink(path)
+    os.symlink("/proc/kmsg" if file == "kmsg" else f"/proc/self/{file}", path)
+    bundle.process["env"] = ["PATH=/bin"]
+    secret = {**os.environ, "SECRET": "\n:x:0:0::/secret:"}
+    naja.create(bundle.shell("echo $HOME > /home; sleep 1000"), env=secret)
+    naja.start(bundle)
+    wait_until(lambda: os.path.exists(f"{bundle.rootfs}/home"), what="the container")
+    with open(f"{bundle.rootfs}/home") as home:
+        assert home.read() == "/\n"
+    assert naja.exec(bundle, "/bin/sh", "-c", "echo $HOME", env=secret).stdout == "/\n"
