@@ -25,6 +25,8 @@ _NAME = "notify.sock"
 DIRECTORY = "notify"
 
 _LONGEST_MESSAGE = 65536
+#: More messages than wait in a socket (net.unix.max_dgram_qlen).
+_MOST_LAST_WORDS = 1000
 
 #: What a container may say, for it is about itself (sd_notify(3)). The manager takes the rest from naja
 #: as from root: MAINPID could name any process of the host, which would be ended with the service.
@@ -106,10 +108,12 @@ class Notifications:
                     return
 
     def drain(self, pid: int) -> None:
-        """Pass on what a process said before it ended."""
+        """Pass on what a process said before it ended; not for ever, if others go on talking."""
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
-        while poll.poll(0):
+        for _ in range(_MOST_LAST_WORDS):
+            if not poll.poll(0):
+                break
             self.forward(pid)
 
     def close(self) -> None:
