@@ -257,7 +257,7 @@ def test_a_passwd_in_procfs(naja: Runtime, bundle: Bundle, file: str) -> None:
     os.symlink("/proc/kmsg" if file == "kmsg" else f"/proc/self/{file}", path)
     bundle.process["env"] = ["PATH=/bin"]
     secret = {**os.environ, "SECRET": "\n:x:0:0::/secret:"}
-    naja.create(bundle.shell("echo $HOME > /home; sleep 1000"), env=secret)
+    naja.create(bundle.shell("echo $HOME > /tmp/home; mv /tmp/home /home; sleep 1000"), env=secret)
     naja.start(bundle)
     wait_until(lambda: os.path.exists(f"{bundle.rootfs}/home"), what="the container")
     with open(f"{bundle.rootfs}/home") as home:
