@@ -12,10 +12,12 @@ from tests.engines.buildah import BUILDAH, Buildah
 from tests.engines.containerd import CNI_PLUGINS, Containerd, Cri, Ctr
 from tests.engines.cri_scenarios import CRI
 from tests.engines.ctr_scenarios import CTR
-from tests.engines.docker import Docker, Podman
-from tests.engines.docker_scenarios import DOCKER, PODMAN, REMAPPED
+from tests.engines.docker import Docker, remapped
+from tests.engines.docker_scenarios import DOCKER, PODMAN, REMAPPED, ROOTLESS
 from tests.engines.image import write_images
+from tests.engines.podman import Podman, RootlessPodman
 from tests.engines.sandbox import PATH, Sandbox
+from tests.engines.swarm import SWARM, Swarm
 from tests.engines.traces import Traces
 from tests.support.bundle import make_rootfs
 
@@ -117,14 +119,26 @@ CATALOGUE = {
         Entry(
             "Docker, userns-remap",
             ("dockerd", "docker", "containerd"),
-            lambda engines: Docker(engines.sandbox, engines.runtime, engines.images, remap=True),
+            lambda engines: remapped(engines.sandbox, engines.runtime, engines.images),
             REMAPPED,
+        ),
+        Entry(
+            "Swarm",
+            ("dockerd", "docker", "containerd", "iptables"),
+            lambda engines: Swarm(engines.sandbox, engines.runtime, engines.images),
+            SWARM,
         ),
         Entry(
             "Podman",
             ("podman", "conmon"),
             lambda engines: Podman(engines.sandbox, engines.runtime, engines.images),
             PODMAN,
+        ),
+        Entry(
+            "Podman, rootless",
+            ("podman", "conmon", "newuidmap", "setpriv"),
+            lambda engines: RootlessPodman(engines.sandbox, engines.runtime, engines.images),
+            ROOTLESS,
         ),
         Entry(
             "buildah",

@@ -1,4 +1,4 @@
-"""Docker and Podman: two engines with one command line."""
+"""Docker, and the command line that Podman has in common with it."""
 
 from __future__ import annotations
 
@@ -79,31 +79,42 @@ class Docklike:
 
 
 class Docker(Docklike):
-    """dockerd with the runtime as its default; no bridge, no iptables."""
+    """dockerd with the runtime as its default; without more ``settings`` no bridge, no iptables."""
 
     name = "Docker"
 
-    def __init__(self, sandbox: Sandbox, runtime: str, images: str, remap: bool = False) -> None:
-        """Start the daemon and load the images; with ``remap`` all containers get a user namespace."""
-        directory = os.path.join(sandbox.directory, "docker-remap" if remap else "docker")
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        runtime: str,
+        images: str,
+        place: str = "docker",
+        settings: dict[str, object] | None = None,
+    ) -> None:
+        """Start the daemon in a directory called ``place``, and load the images."""
+        directory = os.path.join(sandbox.directory, place)
         os.makedirs(directory)
         socket = os.path.join(directory, "docker.sock")
         super().__init__(sandbox, ["docker", "--host", f"unix://{socket}"])
         daemon = ["dockerd", "--config-file", os.path.join(directory, "daemon.json")]
         daemon += ["--host", f"unix://{socket}", "--pidfile", os.path.join(directory, "pid")]
         with open(os.path.join(directory, "daemon.json"), "w") as file:
-            json.dump(daemon_json(directory, runtime, remap), file)
-        if remap:
-            ids = f"daemon:{REMAP_BASE}:{REMAP_SIZE}"
-            sandbox.run(["sh", "-c", f"echo {ids} > /etc/subuid; echo {ids} > /etc/subgid"])
+            json.dump(daemon_json(directory, runtime) | (settings or {}), file)
         sandbox.daemon(daemon, os.path.join(directory, "log"), socket)
         wait_until(lambda: self("version", check=False).returncode == 0, timeout=60, what="dockerd")
         self("load", "--input", images)
 
 
-def daemon_json(directory: str, runtime: str, remap: bool = False) -> dict[str, object]:
+def remapped(sandbox: Sandbox, runtime: str, images: str) -> Docker:
+    """Return a dockerd whose containers all get a user namespace."""
+    ids = f"daemon:{REMAP_BASE}:{REMAP_SIZE}"
+    sandbox.run(["sh", "-c", f"echo {ids} > /etc/subuid; echo {ids} > /etc/subgid"])
+    return Docker(sandbox, runtime, images, "docker-remap", {"userns-remap": "daemon"})
+
+
+def daemon_json(directory: str, runtime: str) -> dict[str, object]:
     """Return the content of dockerd's configuration file."""
-    settings: dict[str, object] = {
+    return {
         "data-root": os.path.join(directory, "data"),
         "exec-root": os.path.join(directory, "exec"),
         "runtimes": {"under-test": {"path": runtime}},
@@ -114,51 +125,3 @@ def daemon_json(directory: str, runtime: str, remap: bool = False) -> dict[str, 
         "ip-forward": False,
         "storage-driver": "overlay2",
     }
-    if remap:
-        settings["userns-remap"] = "daemon"
-    return settings
-
-
-class Podman(Docklike):
-    """Podman, which has no daemon: conmon stays beside each container."""
-
-    name = "Podman"
-
-    def __init__(self, sandbox: Sandbox, runtime: str, images: str) -> None:
-        """Write containers.conf and load the images."""
-        directory = os.path.join(sandbox.directory, "podman")
-        os.makedirs(directory)
-        configuration = os.path.join(directory, "containers.conf")
-        with open(configuration, "w") as file:
-            file.write(containers_conf(directory, runtime))
-        command = ["env", f"CONTAINERS_CONF={configuration}", "podman"]
-        command += ["--root", os.path.join(directory, "storage"), "--runroot", "/run/podman-storage"]
-        command += ["--storage-driver", "overlay"]
-        super().__init__(sandbox, command)
-        self("load", "--input", images)
-
-
-def containers_conf(directory: str, runtime: str) -> str:
-    """Return the content of containers.conf(5) that makes the runtime Podman's own.
-
-    The limits are for a root without CAP_SYS_RESOURCE, who can raise none.
-    """
-    return f"""
-[containers]
-netns = "none"
-cgroupns = "private"
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-log_driver = "k8s-file"
-init_path = "/usr/bin/tini-static"
-
-[engine]
-runtime = "under-test"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "/run/libpod"
-static_dir = "{directory}/libpod"
-volume_path = "{directory}/volumes"
-
-[engine.runtimes]
-under-test = ["{runtime}"]
-"""

@@ -399,3 +399,4 @@ DOCKER: dict[str, Scenario] = COMMON | {
 PODMAN: dict[str, Scenario] = COMMON | {"user namespace": podman_user_namespace, "pod": pods}
 #: For a Docker daemon with ``userns-remap``.
 REMAPPED: dict[str, Scenario] = {"user namespace": docker_user_namespace}
+ROOTLESS = PODMAN

@@ -129,6 +129,11 @@ class Sandbox:
         with open(f"/proc/{self.first}/mountinfo", errors="surrogateescape") as mountinfo:
             return [line.split(" ")[4] for line in mountinfo]
 
+    def devices(self) -> list[str]:
+        """Return the names of the network devices inside."""
+        with open(f"/proc/{self.first}/net/dev") as file:
+            return [line.partition(":")[0].strip() for line in file if ":" in line]
+
     def cgroups(self) -> list[str]:
         """Return the directories of all cgroups that were made inside, as seen from outside."""
         return [

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 #: Where runtimes keep state below the sandbox's root (`--root`, or their default), one entry a container.
 STATE = ("/run/containerd/runc/*/*", "/run/naja/*", "/run/runc/*", "/run/crun/*")
 #: The same below the sandbox's directory: dockerd's exec-root.
-DOCKER_STATE = "docker*/exec/runtime-*/*/*"
+DOCKER_STATE = ("docker*/exec/runtime-*/*/*", "swarm/exec/runtime-*/*/*")
+#: Network devices: one end of a pair whose other end is in a container, and what overlay networks use.
+DEVICES = ("veth", "vx-", "br-")
 #: What is kept for the next container on purpose, by the end of its path: engines' own mounts, the
 #: compiled seccomp filters of naja, the cgroup of all conmons.
 KEPT = ("/netns/default", "/storage/overlay", "/libpod_parent/conmon")
@@ -40,9 +42,11 @@ class Traces:
         sandbox = self.sandbox
         found = {f"process {pid}: {line}" for pid, line in sandbox.processes().items() if line}
         found |= {f"mount {point}" for point in sandbox.mounts()}
+        found |= {f"network device {name}" for name in sandbox.devices() if name.startswith(DEVICES)}
         # The first level holds the engines' own parents, which they keep: /docker, /kubepods …
         found |= {f"cgroup {path}" for path in sandbox.cgroups() if path.count("/") > 6}
         patterns = [f"/proc/{sandbox.first}/root{pattern}" for pattern in STATE]
-        for pattern in (*patterns, f"{sandbox.directory}/{DOCKER_STATE}"):
+        patterns += [f"{sandbox.directory}/{pattern}" for pattern in DOCKER_STATE]
+        for pattern in patterns:
             found |= {f"state {path}" for path in glob.glob(pattern) if KEPT_STATE not in path}
         return {line for line in found if not line.endswith(KEPT) and not FORGOTTEN.fullmatch(line)}

@@ -1,0 +1,93 @@
+"""Podman, of root and of a user without privileges."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tests.engines.docker import Docklike
+
+if TYPE_CHECKING:
+    from tests.engines.sandbox import Sandbox
+
+#: The user, and where the IDs begin that are the user's own in user namespaces (subuid(5)).
+USER, SUBORDINATE = 1000, 300000
+
+
+class Podman(Docklike):
+    """Podman, which has no daemon: conmon stays beside each container."""
+
+    name = "Podman"
+
+    def __init__(self, sandbox: Sandbox, runtime: str, images: str) -> None:
+        """Write containers.conf and load the images."""
+        directory = os.path.join(sandbox.directory, "podman")
+        os.makedirs(directory)
+        configuration = write_containers_conf(directory, runtime, "/run/libpod")
+        command = ["env", f"CONTAINERS_CONF={configuration}", "podman"]
+        command += ["--root", os.path.join(directory, "storage"), "--runroot", "/run/podman-storage"]
+        super().__init__(sandbox, [*command, "--storage-driver", "overlay"])
+        self("load", "--input", images)
+
+
+class RootlessPodman(Docklike):
+    """Podman of a user who has nothing but subordinate IDs: no cgroups of its own (v1), no network."""
+
+    name = "Podman, rootless"
+
+    def __init__(self, sandbox: Sandbox, runtime: str, images: str) -> None:
+        """Make the user and what a login would make, write containers.conf and load the images."""
+        directory = os.path.join(sandbox.directory, "rootless")
+        run = f"/run/user/{USER}"
+        sandbox.run(["sh", "-c", MAKE_USER, "sh", str(USER), str(SUBORDINATE), run])
+        os.makedirs(directory)
+        configuration = write_containers_conf(directory, runtime, f"{run}/libpod")
+        os.chown(directory, USER, USER)
+        command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        command += ["env", "--chdir", directory, f"HOME={directory}", f"XDG_RUNTIME_DIR={run}"]
+        command += [f"CONTAINERS_CONF={configuration}", "podman"]
+        command += ["--root", os.path.join(directory, "storage"), "--storage-driver", "overlay"]
+        super().__init__(sandbox, command)
+        self("load", "--input", images)
+
+
+#: ``sh -c MAKE_USER sh UID FIRST-SUBORDINATE-ID XDG_RUNTIME_DIR``
+MAKE_USER = """
+set -e
+getent passwd $1 > /dev/null || echo "user:x:$1:$1::/:/bin/sh" >> /etc/passwd
+getent group $1 > /dev/null || echo "user:x:$1:" >> /etc/group
+echo "$1:$2:65536" >> /etc/subuid
+echo "$1:$2:65536" >> /etc/subgid
+mkdir -p -m 711 "${3%/*}"
+mkdir -m 700 "$3"
+chown "$1:$1" "$3"
+"""
+
+
+def write_containers_conf(directory: str, runtime: str, temporary: str) -> str:
+    """Write a containers.conf(5) that makes the runtime Podman's own; return its path.
+
+    The limits are for a root without CAP_SYS_RESOURCE, who can raise none.
+    """
+    path = os.path.join(directory, "containers.conf")
+    with open(path, "w") as file:
+        file.write(f"""
+[containers]
+netns = "none"
+cgroupns = "private"
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+log_driver = "k8s-file"
+init_path = "/usr/bin/tini-static"
+
+[engine]
+runtime = "under-test"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "{temporary}"
+static_dir = "{directory}/libpod"
+volume_path = "{directory}/volumes"
+
+[engine.runtimes]
+under-test = ["{runtime}"]
+""")
+    return path
