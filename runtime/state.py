@@ -45,7 +45,8 @@ class NoContainer(NajaError):
 def default_root() -> str:
     """Return the state root where ``--root`` does not say: $XDG_RUNTIME_DIR/naja for users, else /run/naja.
 
-    Root inside a user namespace counts as a user where $USER says so, as for runc.
+    Root inside a user namespace counts as a user, as for runc, but where $USER says "root". Podman calls
+    a runtime without $USER.
     """
     runtime_directory = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime_directory and (os.geteuid() != 0 or _root_by_name_only()):
@@ -55,7 +56,7 @@ def default_root() -> str:
 
 def _root_by_name_only() -> bool:
     """Tell whether uid 0 is somebody else outside of this user namespace (user_namespaces(7))."""
-    if os.environ.get("USER", "root") in ("", "root"):
+    if os.environ.get("USER") == "root":
         return False
     with open("/proc/self/uid_map", "rb") as file:
         return file.read().split() != [b"0", b"0", b"4294967295"]

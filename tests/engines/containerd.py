@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.engines.cri import RuntimeService
 from tests.engines.image import BUSYBOX, PAUSE
+from tests.engines.streaming import Streams
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ class Cri:
         self.containerd = containerd
         self.sandbox = containerd.sandbox
         self.service = RuntimeService(containerd.address)
+
+    def streams(self, url: str) -> Streams:
+        """Connect to the streams behind an URL that the service answered."""
+        return Streams(url, f"/proc/{self.sandbox.first}/ns/net")
 
     def remove_all(self) -> None:
         """Remove all pods and their containers by force."""

@@ -1,8 +1,8 @@
 """A client of the Container Runtime Interface, version 1, for what the tests need of it.
 
-`crictl` cannot be had from where this project fetches things, and the generated client would need
-protobuf; a message here is a dict, and a table says which number and kind each field has
-(k8s.io/cri-api, pkg/apis/runtime/v1/api.proto; encoding: protobuf.dev/programming-guides/encoding).
+The generated client would need protobuf; a message here is a dict, and a table says which number and
+kind each field has (k8s.io/cri-api, pkg/apis/runtime/v1/api.proto; encoding:
+protobuf.dev/programming-guides/encoding).
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
         "working_dir": (5, TEXT),
         "envs": (6, "KeyValue"),
         "mounts": (7, "Mount"),
+        "devices": (8, "Device"),
         "log_path": (11, TEXT),
+        "stdin": (12, NUMBER),
         "tty": (14, NUMBER),
         "linux": (15, "ContainerLinux"),
     },
@@ -61,6 +63,7 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
         "readonly": (3, NUMBER),
         "propagation": (5, NUMBER),
     },
+    "Device": {"container_path": (1, TEXT), "host_path": (2, TEXT), "permissions": (3, TEXT)},
     "ContainerLinux": {"resources": (1, "Resources"), "security_context": (2, "Security")},
     "Resources": {
         "cpu_period": (1, NUMBER),
@@ -96,6 +99,22 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     },
     "ExecSync": {"container_id": (1, TEXT), "cmd": (2, TEXT), "timeout": (3, NUMBER)},
     "ExecSyncReply": {"stdout": (1, BYTES), "stderr": (2, BYTES), "exit_code": (3, NUMBER)},
+    "Exec": {
+        "container_id": (1, TEXT),
+        "cmd": (2, TEXT),
+        "tty": (3, NUMBER),
+        "stdin": (4, NUMBER),
+        "stdout": (5, NUMBER),
+        "stderr": (6, NUMBER),
+    },
+    "Attach": {
+        "container_id": (1, TEXT),
+        "stdin": (2, NUMBER),
+        "tty": (3, NUMBER),
+        "stdout": (4, NUMBER),
+        "stderr": (5, NUMBER),
+    },
+    "Url": {"url": (1, TEXT)},
     "UpdateResources": {"container_id": (1, TEXT), "linux": (2, "Resources")},
     "StatsReply": {"stats": (1, "Stats")},
     "Stats": {"cpu": (2, "Cpu"), "memory": (3, "Memory")},
@@ -175,6 +194,17 @@ class RuntimeService:
         texts = [reply.get(name, b"").decode() for name in ("stdout", "stderr")]
         return reply.get("exit_code", 0), texts[0], texts[1]
 
+    def exec_url(self, container: str, *words: str, tty: bool) -> str:
+        """Return where the streams of a command are; it is started by whoever connects."""
+        fields = {"container_id": container, "cmd": list(words), "tty": tty}
+        return str(self.call("Exec", "Exec", "Url", **fields, **streams(tty))["url"])
+
+    def attach_url(self, container: str, *, tty: bool) -> str:
+        """Return where the streams of a container's first process are."""
+        return str(
+            self.call("Attach", "Attach", "Url", container_id=container, tty=tty, **streams(tty))["url"]
+        )
+
     def update(self, container: str, **resources: int) -> None:
         fields = {"container_id": container, "linux": resources}
         self.call("UpdateContainerResources", "UpdateResources", "Empty", **fields)
@@ -183,6 +213,11 @@ class RuntimeService:
         reply = self.call("ContainerStats", "ContainerId", "StatsReply", container_id=container)
         stats: Message = reply["stats"]
         return stats
+
+
+def streams(tty: bool) -> dict[str, bool]:
+    """Return the fields that ask for all streams; a terminal has no stderr."""
+    return {"stdin": True, "stdout": True, "stderr": not tty}
 
 
 def encode(name: str, message: Message) -> bytes:

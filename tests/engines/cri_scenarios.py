@@ -27,7 +27,7 @@ _numbers = itertools.count()
 class Pod:
     """A running pod; its containers write their logs below ``logs``."""
 
-    def __init__(self, engine: Cri, **security: Any) -> None:
+    def __init__(self, engine: Cri, sysctls: dict[str, str] | None = None, **security: Any) -> None:
         """Run it, on the node's network where ``namespace_options`` say nothing else."""
         name = f"pod{next(_numbers)}"
         self.service = engine.service
@@ -40,6 +40,7 @@ class Pod:
             "linux": {
                 "cgroup_parent": "/kubepods",
                 "security_context": {"namespace_options": SHARED, **security},
+                "sysctls": sysctls or {},
             },
         }
         if security.get("namespace_options", SHARED)["network"] != NODE:
@@ -55,7 +56,7 @@ class Pod:
     ) -> str:
         """Create a container that will run ``words``; return its ID."""
         name = f"box{next(_numbers)}"
-        options = {"namespace_options": SHARED, **(security or {})}
+        options: dict[str, Any] = {"namespace_options": SHARED, **(security or {})}
         full = {
             "metadata": {"name": name},
             "image": {"image": BUSYBOX},
@@ -108,6 +109,38 @@ def execute(engine: Cri) -> None:
     container = Pod(engine).start(*SERVER)
     code, out, err = engine.service.exec(container, "sh", "-c", "echo out; echo err >&2; exit 3")
     assert (code, out, err) == (3, "out\n", "err\n")
+
+
+def execute_terminal(engine: Cri) -> None:
+    """As `kubectl exec -it` does."""
+    container = Pod(engine).start(*SERVER)
+    with engine.streams(engine.service.exec_url(container, "sh", tty=True)) as streams:
+        streams.expect("# ")
+        streams.resize(33, 77)
+        streams.send("tty; until stty size | grep '33 77'; do sleep 0.1; done; exit 6\n")
+        streams.expect("/dev/pts/")
+        streams.expect("33 77\r\n")
+        assert streams.wait() == 6, streams.out
+
+
+def execute_streams(engine: Cri) -> None:
+    """As `kubectl exec -i` does."""
+    container = Pod(engine).start(*SERVER)
+    words = ("sh", "-c", "read line; echo $line; echo err >&2; exit 3")
+    with engine.streams(engine.service.exec_url(container, *words, tty=False)) as streams:
+        streams.send("through\n")
+        assert streams.wait() == 3
+        assert (streams.out, streams.err) == ("through\n", "err\n")
+
+
+def attach(engine: Cri) -> None:
+    """As `kubectl run -it` does."""
+    container = Pod(engine).start("sh", tty=True, stdin=True)
+    with engine.streams(engine.service.attach_url(container, tty=True)) as streams:
+        streams.send("echo at$((6 * 7))ed; exit 5\n")
+        streams.expect("at42ed")
+    wait_until(lambda: engine.service.status(container).get("state") == EXITED)
+    assert engine.service.status(container)["exit_code"] == 5
 
 
 def execute_failures(engine: Cri) -> None:
@@ -247,7 +280,7 @@ def seccomp(engine: Cri) -> None:
 
 def pod_network(engine: Cri) -> None:
     """A network namespace of the pod's own, set up by CNI, which all its containers share."""
-    options = {"namespace_options": {"network": POD, "pid": CONTAINER, "ipc": POD}}
+    options: dict[str, Any] = {"namespace_options": {"network": POD, "pid": CONTAINER, "ipc": POD}}
     pod = Pod(engine, **options)
     address = engine.service.pod_status(pod.id)["network"]["ip"]
     assert address.startswith("10.99.")
@@ -259,16 +292,37 @@ def pod_network(engine: Cri) -> None:
 
 
 def shared_pid_namespace(engine: Cri) -> None:
-    options = {"namespace_options": {"network": NODE, "pid": POD, "ipc": POD}}
+    options: dict[str, Any] = {"namespace_options": {"network": NODE, "pid": POD, "ipc": POD}}
     pod = Pod(engine, **options)
     assert "sleep" in pod.output("cat", "/proc/1/cmdline", security=options)
 
 
+def namespaces_of_the_host(engine: Cri) -> None:
+    options: dict[str, Any] = {"namespace_options": {"network": NODE, "pid": NODE, "ipc": NODE}}
+    script = "for kind in net pid ipc; do readlink /proc/self/ns/$kind; done"
+    output = Pod(engine, **options).output("sh", "-c", script, security=options)
+    assert output == engine.sandbox.run(["sh", "-c", script]).stdout
+
+
 def sysctl_and_hostname(engine: Cri) -> None:
-    options = {"namespace_options": {"network": POD, "pid": CONTAINER, "ipc": POD}}
-    pod = Pod(engine, **options)
+    options: dict[str, Any] = {"namespace_options": {"network": POD, "pid": CONTAINER, "ipc": POD}}
+    pod = Pod(engine, {"net.ipv4.ip_unprivileged_port_start": "7"}, **options)
     name = pod.config["metadata"]["name"]
-    assert pod.output("hostname", security=options).strip() == name
+    script = "hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
+    assert pod.output("sh", "-c", script, security=options).split() == [name, "7"]
+
+
+def devices(engine: Cri) -> None:
+    assert "No such file" in Pod(engine).output("ls", "/dev/fuse")
+    if os.path.exists("/dev/fuse"):
+        device = {"container_path": "/dev/fuse", "host_path": "/dev/fuse", "permissions": "rw"}
+        output = Pod(engine).output("sh", "-c", "exec 3<>/dev/fuse && echo open", devices=[device])
+        assert output == "open\n", output
+
+
+def working_directory(engine: Cri) -> None:
+    output = Pod(engine).output("pwd", working_dir="/made/on/the/way")
+    assert output == "/made/on/the/way\n", output
 
 
 def exit_codes(engine: Cri) -> None:
@@ -316,6 +370,9 @@ CRI: dict[str, Scenario] = {
     "run -it": run_terminal,
     "run, detached": run_detached,
     "exec": execute,
+    "exec -i": execute_streams,
+    "exec -it": execute_terminal,
+    "attach": attach,
     "exec: 126, 127": execute_failures,
     "exec probe that times out": probe_timeout,
     "stop": stop,
@@ -333,6 +390,9 @@ CRI: dict[str, Scenario] = {
     "seccomp, default profile": seccomp,
     "pod's network (CNI)": pod_network,
     "another container's namespaces": shared_pid_namespace,
+    "the host's namespaces": namespaces_of_the_host,
+    "devices": devices,
+    "working directory is made": working_directory,
     "sysctl, hostname": sysctl_and_hostname,
     "exit codes, 125": exit_codes,
     "missing command: 127": missing_command,

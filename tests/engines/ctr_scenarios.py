@@ -143,6 +143,36 @@ def user_namespace(engine: Ctr) -> None:
     assert done.stdout.split() == ["0", "0", "100000", "65536"], done
 
 
+def no_new_privileges(engine: Ctr) -> None:
+    """The default of ctr."""
+    words = ("grep", "NoNewPrivs", "/proc/self/status")
+    assert engine.run(*words).stdout.split()[1] == "1"
+    assert engine.run(*words, flags=("--allow-new-privs",)).stdout.split()[1] == "0"
+
+
+def devices(engine: Ctr) -> None:
+    assert engine.run("ls", "/dev/fuse", check=False).returncode == 1
+    if os.path.exists("/dev/fuse"):
+        engine.run("sh", "-c", "exec 3<>/dev/fuse", flags=("--device", "/dev/fuse"))
+
+
+def no_pivot(engine: Ctr) -> None:
+    assert engine.run("ls", "/etc/passwd", flags=("--no-pivot",)).stdout == "/etc/passwd\n"
+
+
+def working_directory(engine: Ctr) -> None:
+    assert engine.run("pwd", flags=("--cwd", "/made/on/the/way")).stdout == "/made/on/the/way\n"
+
+
+def shared_namespaces(engine: Ctr) -> None:
+    engine.start("box", *SERVER)
+    place = f"/proc/{engine.pid('box')}/ns"
+    flags = ("--with-ns", f"pid:{place}/pid", "--with-ns", f"network:{place}/net")
+    done = engine.run("sh", "-c", "cat /proc/1/cmdline; readlink /proc/self/ns/net", flags=flags)
+    assert "trap" in done.stdout
+    assert done.stdout.endswith(engine.sandbox.run(["readlink", f"{place}/net"]).stdout), done
+
+
 def capabilities(engine: Ctr) -> None:
     def effective(*flags: str) -> int:
         return int(engine.run("sed", "-n", "s/^CapEff://p", "/proc/self/status", flags=flags).stdout, 16)
@@ -219,6 +249,11 @@ CTR: dict[str, Scenario] = {
     "tmpfs": tmpfs,
     "volumes": volumes,
     "user namespace": user_namespace,
+    "no new privileges": no_new_privileges,
+    "devices": devices,
+    "no pivot_root": no_pivot,
+    "working directory is made": working_directory,
+    "another container's namespaces": shared_namespaces,
     "capabilities": capabilities,
     "privileged": privileged,
     "seccomp, default profile": seccomp,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,15 @@ def execute_terminal(engine: Docklike) -> None:
         terminal.screen.send("tty; exit 6\n")
         terminal.screen.expect("/dev/pts/")
         assert terminal.wait() == 6, terminal.screen.seen
+
+
+def attach(engine: Docklike) -> None:
+    engine.start("box", "sh", flags=("-i", "-t"))
+    with engine.on_terminal("attach", "box") as terminal:
+        terminal.screen.send("echo at$((6 * 7))ed; exit 5\n")
+        terminal.screen.expect("at42ed")
+        assert terminal.wait() == 5 or engine.name != "Docker", terminal.screen.seen
+    engine.wait_for("box", "{{.State.ExitCode}}", "5")
 
 
 def execute_failures(engine: Docklike) -> None:
@@ -146,6 +156,14 @@ def update(engine: Docklike) -> None:
     assert engine.cgroup_file("box", "cpu", "cpu.shares") == "555"
 
 
+def resource_limits(engine: Docklike) -> None:
+    """Of setrlimit(2); nobody needs a privilege to lower them."""
+    flags = ("--ulimit", "nofile=55:66", "--ulimit", "nproc=777:888")
+    limits = engine.run("cat", "/proc/self/limits", flags=flags).stdout.replace(" ", "")
+    assert "Maxopenfiles5566files" in limits, limits
+    assert "Maxprocesses777888processes" in limits, limits
+
+
 def small_memory(engine: Docklike) -> None:
     """6 MiB is the least that Docker takes: the runtime's own memory must not be charged."""
     assert engine.run("echo", "fits", flags=("--memory", "6m")).stdout == "fits\n"
@@ -190,8 +208,8 @@ def tmpfs(engine: Docklike) -> None:
 
 
 def volumes(engine: Docklike) -> None:
-    shared = os.path.join(engine.sandbox.directory, "shared")
-    os.makedirs(shared, exist_ok=True)
+    shared = tempfile.mkdtemp(dir=engine.sandbox.directory)
+    os.chmod(shared, 0o777)
     engine.run("sh", "-c", "echo hello > /data/file", flags=("--volume", f"{shared}:/data"))
     assert engine.run("cat", "/data/file", flags=("-v", f"{shared}:/data:ro")).stdout == "hello\n"
     assert engine.run("touch", "/data/x", flags=("-v", f"{shared}:/data:ro"), check=False).returncode == 1
@@ -270,10 +288,29 @@ def shared_namespaces(engine: Docklike) -> None:
     assert joined == net
 
 
+def network(engine: Docklike) -> None:
+    """A network of the engine's: the runtime's hooks, or a namespace that is there already, bring it in."""
+    engine("network", "create", "between")
+    try:
+        words = ("sh", "-c", "while :; do echo hello | nc -l -p 8080; done")
+        engine.start("box", *words, flags=("--network", "between"))
+        address = engine.inspect("box", '{{(index .NetworkSettings.Networks "between").IPAddress}}')
+        script = f"until nc {address} 8080 < /dev/null; do sleep 0.1; done"
+        done = engine.run("timeout", "10", "sh", "-c", script, flags=("--network", "between"))
+        assert done.stdout == "hello\n", done
+    finally:
+        engine.remove_all()
+        engine("network", "rm", "between")
+
+
 def namespaces_of_the_host(engine: Docklike) -> None:
-    flags = ("--network", "host", "--pid", "host", "--ipc", "host", "--uts", "host")
-    script = "for kind in net pid ipc uts; do readlink /proc/self/ns/$kind; done"
-    inside = engine.run("sh", "-c", script, flags=flags).stdout
+    flags = ["--network", "host", "--pid", "host", "--uts", "host"]
+    kinds = "net pid uts"
+    if engine.name != "Podman, rootless":  # who binds /dev/mqueue, which not every host has
+        flags += ["--ipc", "host"]
+        kinds += " ipc"
+    script = f"for kind in {kinds}; do readlink /proc/self/ns/$kind; done"
+    inside = engine.run("sh", "-c", script, flags=tuple(flags)).stdout
     assert inside == engine.sandbox.run(["sh", "-c", script]).stdout
 
 
@@ -335,6 +372,19 @@ def podman_user_namespace(engine: Docklike) -> None:
     assert done.stdout.split() == ["0", "0", "100000", "5000"]
 
 
+def rootless_user_namespace(engine: Docklike) -> None:
+    """The user is root inside, or keeps the ID; or it is a namespace within Podman's own."""
+    script = "id -u; stat -c %u /shared; head -n 1 /proc/self/uid_map"
+    volume = ("--volume", f"{engine.sandbox.directory}/rootless:/shared")
+
+    def numbers(*flags: str) -> list[str]:
+        return engine.run("sh", "-c", script, flags=(*volume, *flags)).stdout.split()
+
+    assert numbers() == ["0", "0", "0", "1000", "1"]
+    assert numbers("--userns", "keep-id")[:2] == ["1000", "1000"]
+    assert numbers("--uidmap", "0:1:5000") == ["0", "65534", "0", "1", "5000"]
+
+
 def pods(engine: Docklike) -> None:
     infra = ("--infra-image", "docker.io/library/naja-pause:test")
     engine("pod", "create", "--name", "group", "--share", "ipc,uts", *infra)
@@ -360,6 +410,7 @@ COMMON: dict[str, Scenario] = {
     "run, detached": run_detached,
     "exec": execute,
     "exec -it": execute_terminal,
+    "attach": attach,
     "exec: 126, 127": execute_failures,
     "stop": stop,
     "kill": kill,
@@ -367,6 +418,8 @@ COMMON: dict[str, Scenario] = {
     "restart": restart,
     "restart policy": restart_policy,
     "limits": limits,
+    "update of limits": update,
+    "rlimits": resource_limits,
     "6 MiB of memory": small_memory,
     "out of memory": out_of_memory,
     "healthcheck": healthcheck,
@@ -381,6 +434,7 @@ COMMON: dict[str, Scenario] = {
     "devices": devices,
     "sysctl, hostname": sysctl_and_hostname,
     "init process": init_process,
+    "network": network,
     "another container's namespaces": shared_namespaces,
     "the host's namespaces": namespaces_of_the_host,
     "exit codes, 125": exit_codes,
@@ -393,10 +447,19 @@ COMMON: dict[str, Scenario] = {
 }
 
 DOCKER: dict[str, Scenario] = COMMON | {
-    "update of limits": update,  # Podman 4.3 has no such command
     "working directory is made": working_directory,
 }
 PODMAN: dict[str, Scenario] = COMMON | {"user namespace": podman_user_namespace, "pod": pods}
 #: For a Docker daemon with ``userns-remap``.
 REMAPPED: dict[str, Scenario] = {"user namespace": docker_user_namespace}
-ROOTLESS = PODMAN
+#: Without the scenarios of cgroups, which a user gets on v2 only, of the host's devices, and of networks
+#: (slirp4netns or pasta would make them).
+ROOTLESS: dict[str, Scenario] = {
+    name: scenario
+    for name, scenario in PODMAN.items()
+    if name
+    not in {
+        *("pause, unpause", "limits", "update of limits", "6 MiB of memory", "out of memory", "stats"),
+        *("devices", "network"),
+    }
+} | {"user namespace": rootless_user_namespace}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING
 
 from tests.engines.docker import Docker
@@ -80,9 +78,11 @@ class Swarm(Docker):
                 self(kind, "rm", name, check=False)
             wait_until(lambda: not self.output("ps", "--all", "--quiet"), timeout=90, what="their end")
         for name in self.output("network", "ls", "--quiet", "--filter", "label=test").split():
-            wait_until(
-                lambda name=name: self("network", "rm", name, check=False).returncode == 0, timeout=30
-            )
+            self._remove_network(name)
+
+    def _remove_network(self, name: str) -> None:
+        """Remove an overlay network, which may be in use for a moment after its last container."""
+        wait_until(lambda: self("network", "rm", name, check=False).returncode == 0, timeout=30, what=name)
 
 
 #: Overlay networks and published ports need bridges, which are in the sandbox's network namespace.
@@ -185,7 +185,12 @@ def secrets(engine: Swarm) -> None:
     engine("config", "create", "settings", "-", input="a=b")
     engine.serve(
         "web",
-        *("--secret", "source=word,target=word,uid=1000,mode=0400", "--config", "source=settings,target=/set"),
+        *(
+            "--secret",
+            "source=word,target=word,uid=1000,mode=0400",
+            "--config",
+            "source=settings,target=/set",
+        ),
         *("--read-only", "--user", "1000", "--cap-drop", "ALL", "--mount", "type=tmpfs,target=/scratch"),
     )
     (container,) = engine.wait_for_containers("web", 1)

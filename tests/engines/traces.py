@@ -18,7 +18,7 @@ DOCKER_STATE = ("docker*/exec/runtime-*/*/*", "swarm/exec/runtime-*/*/*")
 DEVICES = ("veth", "vx-", "br-")
 #: What is kept for the next container on purpose, by the end of its path: engines' own mounts, the
 #: compiled seccomp filters of naja, the cgroup of all conmons.
-KEPT = ("/netns/default", "/storage/overlay", "/libpod_parent/conmon")
+KEPT = ("/run/netns", "/netns/default", "/storage/overlay", "/libpod_parent/conmon")
 KEPT_STATE = "/seccomp,"
 #: Podman 4.3 forgets the cgroup of a pod in the hierarchy name=systemd.
 FORGOTTEN = re.compile(r"cgroup .*/systemd/.*/libpod_parent/[0-9a-f]{64}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import state
 from runtime.errors import NajaError
 from runtime.state import StateDirectory, alive, check_id, default_root, ids, start_time, status
 
@@ -170,6 +172,22 @@ def test_status() -> None:
     assert status({"status": "running", "pid": os.getpid(), "start_time": 1}) == "stopped"
     assert status({"status": "running", "pid": 0, "start_time": 0}) == "stopped"
     assert status({}) == "stopped"
+
+
+def test_the_default_root_of_root_in_a_user_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Podman without privileges is such a root; what it passes of its environment has no $USER."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(state, "open", lambda *_: io.BytesIO(b"0 7 1\n1 100000 65536\n"), raising=False)
+    monkeypatch.delenv("USER", raising=False)
+    assert default_root() == "/run/user/7/naja"
+    monkeypatch.setenv("USER", "somebody")
+    assert default_root() == "/run/user/7/naja"
+    monkeypatch.setenv("USER", "root")
+    assert default_root() == "/run/naja"
+    monkeypatch.delenv("USER")
+    monkeypatch.setattr(state, "open", lambda *_: io.BytesIO(b"0 0 4294967295\n"), raising=False)
+    assert default_root() == "/run/naja"
 
 
 def test_the_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
