@@ -31,6 +31,7 @@ from runtime.operations.limits import (
     SetMemoryPolicy,
     SetScheduler,
 )
+from runtime.operations.namespaces import MapIds
 from runtime.operations.privileges import (
     LimitBoundingSet,
     SetCapabilities,
@@ -39,6 +40,7 @@ from runtime.operations.privileges import (
 from runtime.plan import Request
 from runtime.plan import process as plan
 from tests.support.child import apply, enter_root, in_child, init_context, output_of
+from tests.support.rooting import become_user
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -562,3 +564,34 @@ def test_umask_and_no_new_privileges() -> None:
         return os.umask(0), process.prctl(39, 0)  # PR_GET_NO_NEW_PRIVS
 
     assert in_child(work) == (0o027, 1)
+
+
+def test_root_of_a_user_namespace_maps_ids_itself() -> None:
+    """As below rootless Podman with ``--userns=keep-id``; newuidmap(1) knows the host's IDs only."""
+    mappings = [(0, 1, 1000), (1000, 0, 1), (1001, 1001, 100)]
+
+    def work() -> list[str]:
+        become_user()
+        reader, writer = os.pipe()
+        stage = os.fork()
+        if stage == 0:
+            os.close(reader)
+            namespaces.unshare(namespaces.CLONE_NEWUSER)
+            process.set_dumpable(True)
+            os.write(writer, b".")
+            signal.pause()
+        try:
+            os.read(reader, 1)
+            context = Context(RUNTIME, print)
+            context.values["stage"] = stage
+            MapIds(mappings, mappings, rootless=True).apply(context)
+            maps = []
+            for kind in ("uid", "gid"):
+                with open(f"/proc/{stage}/{kind}_map") as file:
+                    maps.append(" ".join(file.read().split()))
+            return maps
+        finally:
+            os.kill(stage, signal.SIGKILL)
+            os.waitpid(stage, 0)
+
+    assert in_child(work) == ["0 1 1000 1000 0 1 1001 1001 100"] * 2
