@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install run test unit lint format packages bench conformance engines test-vm clean
+.PHONY: help install run test unit lint format packages bench conformance engines crictl test-vm clean
 
 help:
 	@echo "make run          a first container, from this machine's own files"
@@ -20,7 +20,8 @@ help:
 	@echo "make lint         ruff and mypy --strict"
 	@echo "make bench        naja, runc and crun, side by side"
 	@echo "make conformance  the validation programs of opencontainers/runtime-tools"
-	@echo "make engines      containerd, Docker, Podman with naja, runc, crun"
+	@echo "make engines      containerd, Docker, Swarm, Podman, buildah with naja, runc, crun"
+	@echo "make crictl       crictl for the tests that use it; needs Go, takes minutes"
 	@echo "make test-vm      cgroup v2 and systemd, in a virtual machine"
 	@echo "make clean        remove what these made"
 
@@ -79,6 +80,11 @@ conformance: $(VENV)/.tools packages
 
 engines: $(VENV)/.tools packages
 	$(BIN)/python -m conformance.engines
+
+crictl: $(BIN)/crictl
+
+$(BIN)/crictl: | $(VENV)/.tools
+	$(BIN)/python -m conformance.crictl $@
 
 test-vm: $(VENV)/.tools packages
 	$(BIN)/python tests/vm/run.py

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.engines.buildah import BUILDAH, Buildah
 from tests.engines.containerd import CNI_PLUGINS, Containerd, Cri, Ctr
 from tests.engines.cri_scenarios import CRI
+from tests.engines.crictl import BUILT, CRICTL, Crictl
 from tests.engines.ctr_scenarios import CTR
 from tests.engines.docker import Docker, remapped
 from tests.engines.docker_scenarios import DOCKER, PODMAN, REMAPPED, ROOTLESS
@@ -38,9 +39,8 @@ class Entry:
 
     def missing(self) -> list[str]:
         """Return what is needed and not there."""
-        return [
-            program for program in self.programs if not shutil.which(program, path=f"{PATH}:{CNI_PLUGINS}")
-        ]
+        path = f"{PATH}:{CNI_PLUGINS}"
+        return [program for program in self.programs if not shutil.which(program, path=path)]
 
 
 class Engines:
@@ -109,6 +109,12 @@ CATALOGUE = {
             ("containerd", "ctr", "bridge", "host-local"),
             lambda engines: Cri(engines.containerd()),
             CRI,
+        ),
+        Entry(
+            "crictl",
+            ("containerd", "ctr", BUILT),
+            lambda engines: Crictl(engines.containerd()),
+            CRICTL,
         ),
         Entry(
             "Docker",
