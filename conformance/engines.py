@@ -2,14 +2,16 @@
 
     python -m conformance.engines [--runtime NAME=PROGRAM ...] [--engine NAME ...] [--scenario NAME ...]
 
-Prints a Markdown table, scenario by engine and runtime, and the reason of each failure below it; needs
-root, and Debian's containerd, docker.io, podman, buildah, containernetworking-plugins and
-busybox-static. Ends with 1 where the first runtime fails in what another one passes.
+Prints what took part, a Markdown table, scenario by engine, in each cell the runtimes side by side, and
+the reason of each failure below it; needs root, and Debian's containerd, docker.io, podman, buildah,
+containernetworking-plugins, iptables, uidmap and busybox-static. Ends with 1 where the first runtime
+fails in what another one passes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,8 @@ import sys
 from tests.engines.catalogue import CATALOGUE, Engines
 from tests.support.command import runtime_command
 
-PASSED, FAILED, LEFT = "✓", "✗", "traces"
+#: The last: it passed, but something stayed on the host.
+PASSED, FAILED, LEFT = "✓", "✗", "†"
 
 #: The outcome of a cell: one of the above, and why.
 Outcome = tuple[str, str]
@@ -56,16 +59,24 @@ def measure(runtimes: dict[str, str], chosen: list[str], scenarios: list[str]) -
 
 def table(outcomes: Outcomes, chosen: list[str], runtimes: list[str]) -> str:
     """Return the matrix as a Markdown table; an empty cell is a thing that the engine does not have."""
-    columns = [(engine, runtime) for engine in chosen for runtime in runtimes]
-    scenarios = list(dict.fromkeys(scenario for _, scenario, _ in outcomes))
-    lines = [
-        "| | " + " | ".join(f"{engine}: {runtime}" for engine, runtime in columns) + " |",
-        "|---|" + ":---:|" * len(columns),
-    ]
-    for scenario in scenarios:
-        cells = [outcomes.get((engine, scenario, runtime), ("", ""))[0] for engine, runtime in columns]
+    lines = ["| " + ", ".join(runtimes) + " | " + " | ".join(chosen) + " |", "|---|" + ":---:|" * len(chosen)]
+    for scenario in dict.fromkeys(scenario for _, scenario, _ in outcomes):
+        cells = []
+        for engine in chosen:
+            found = [outcomes.get((engine, scenario, runtime)) for runtime in runtimes]
+            cells.append(" ".join(outcome[0] if outcome else "–" for outcome in found) if any(found) else "")
         lines.append(f"| {scenario} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def versions(runtimes: dict[str, str]) -> str:
+    """Return the first line of what each program that takes part says of its version."""
+    found = []
+    for program in (*runtimes.values(), "containerd", "dockerd", "podman", "conmon", "buildah"):
+        if path := shutil.which(program):
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+            found += (done.stdout or done.stderr).splitlines()[:1]
+    return "\n".join([*found, f"Linux {os.uname().release}"])
 
 
 def reasons(outcomes: Outcomes) -> list[str]:
@@ -117,7 +128,7 @@ def main() -> int:
     if not runtimes or not chosen:
         return 1
     outcomes = measure(runtimes, chosen, options.scenario)
-    print(table(outcomes, chosen, list(runtimes)))
+    print(versions(runtimes), table(outcomes, chosen, list(runtimes)), sep="\n\n")
     print("", *reasons(outcomes), sep="\n")
     return 1 if worse(outcomes, next(iter(runtimes))) else 0
 

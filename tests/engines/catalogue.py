@@ -40,7 +40,8 @@ class Entry:
     def missing(self) -> list[str]:
         """Return what is needed and not there."""
         path = f"{PATH}:{CNI_PLUGINS}"
-        return [program for program in self.programs if not shutil.which(program, path=path)]
+        missing = [program for program in self.programs if not shutil.which(program, path=path)]
+        return ["crictl (make crictl)" if program == BUILT else program for program in missing]
 
 
 class Engines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import runtime_tools, sandbox, shim, suite, tap
+from conformance import crictl, engines, runtime_tools, sandbox, shim, suite, tap
 from conformance.known import KNOWN, explain
 
 if TYPE_CHECKING:
@@ -122,3 +122,28 @@ def test_hierarchies_have_options() -> None:
     for point, options in sandbox.hierarchies().values():
         assert os.path.isdir(point)
         assert options
+
+
+def test_the_matrix_of_engines() -> None:
+    outcomes = {
+        ("ctr", "run", "naja"): (engines.PASSED, ""),
+        ("ctr", "run", "runc"): (engines.FAILED, "a\nreason"),
+        ("CRI", "exec", "naja"): (engines.LEFT, "left behind: x"),
+        ("CRI", "exec", "runc"): (engines.PASSED, ""),
+    }
+    assert engines.table(outcomes, ["ctr", "CRI"], ["naja", "runc"]).splitlines() == [
+        "| naja, runc | ctr | CRI |",
+        "|---|:---:|:---:|",
+        "| run | ✓ ✗ |  |",
+        "| exec |  | † ✓ |",
+    ]
+    assert engines.reasons(outcomes) == ["- ctr, run, runc: a reason", "- CRI, exec, naja: left behind: x"]
+    assert engines.worse(outcomes, "naja") == ["CRI: exec"]
+
+
+def test_go_modules_that_are_released() -> None:
+    line = "k8s.io/api => k8s.io/kubernetes/staging/src/k8s.io/api v0.0.0-20221208195143-b46a3f887ca9\n"
+    assert crictl.released(f"replace (\n\t{line})\n") == "replace (\n\tk8s.io/api => k8s.io/api v0.26.0\n)\n"
+    assert crictl.released("k8s.io/kubernetes => k8s.io/kubernetes v1.26.0") == (
+        "k8s.io/kubernetes => k8s.io/kubernetes v1.26.0"
+    )
