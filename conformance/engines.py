@@ -64,7 +64,7 @@ def table(outcomes: Outcomes, chosen: list[str], runtimes: list[str]) -> str:
         cells = []
         for engine in chosen:
             found = [outcomes.get((engine, scenario, runtime)) for runtime in runtimes]
-            cells.append(" ".join(outcome[0] if outcome else "–" for outcome in found) if any(found) else "")
+            cells.append(" ".join(outcome[0] if outcome else "-" for outcome in found) if any(found) else "")
         lines.append(f"| {scenario} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

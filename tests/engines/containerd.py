@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from tests.engines.cri import RuntimeService
+from tests.engines.cri import HANDLER, RuntimeService
 from tests.engines.image import BUSYBOX, PAUSE
 from tests.engines.streaming import Streams
 from tests.support.wait import wait_until
@@ -152,10 +152,10 @@ state = "/run/containerd"
     bin_dir = "{CNI_PLUGINS}"
     conf_dir = "{directory}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    default_runtime_name = "under-test"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.under-test]
+    default_runtime_name = "{HANDLER}"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}]
       runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.under-test.options]
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}.options]
         BinaryName = "{runtime}"
 """
 

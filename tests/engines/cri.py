@@ -126,6 +126,8 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
 #: The states of a container and the namespaces' modes (api.proto).
 CREATED, RUNNING, EXITED = 0, 1, 2
 POD, CONTAINER, NODE = 0, 1, 2
+#: What the runtime under test is called in containerd's configuration.
+HANDLER = "under-test"
 
 
 class CallFailed(AssertionError):
@@ -150,8 +152,9 @@ class RuntimeService:
             raise CallFailed(f"{method}: {error.details()}") from None
         return decode(reply, answer)
 
-    def run_pod(self, config: Message) -> str:
-        reply = self.call("RunPodSandbox", "RunPod", "Id", config=config)
+    def run_pod(self, config: Message, handler: str = "") -> str:
+        """Run a pod with the runtime that is called ``handler``, or the default one; return its ID."""
+        reply = self.call("RunPodSandbox", "RunPod", "Id", config=config, runtime_handler=handler)
         return str(reply["pod_sandbox_id"])
 
     def pods(self) -> list[str]:

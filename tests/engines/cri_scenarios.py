@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.engines.cri import CONTAINER, EXITED, NODE, POD, RUNNING, CallFailed
+from tests.engines.cri import CONTAINER, EXITED, HANDLER, NODE, POD, RUNNING, CallFailed
 from tests.engines.image import BUSYBOX
 from tests.support.wait import wait_until
 
@@ -27,8 +27,13 @@ _numbers = itertools.count()
 class Pod:
     """A running pod; its containers write their logs below ``logs``."""
 
-    def __init__(self, engine: Cri, sysctls: dict[str, str] | None = None, **security: Any) -> None:
-        """Run it, on the node's network where ``namespace_options`` say nothing else."""
+    def __init__(
+        self, engine: Cri, sysctls: dict[str, str] | None = None, handler: str = "", **security: Any
+    ) -> None:
+        """Run it, on the node's network where ``namespace_options`` say nothing else.
+
+        ``handler`` is what a RuntimeClass says; else the runtime is containerd's default.
+        """
         name = f"pod{next(_numbers)}"
         self.service = engine.service
         self.sandbox = engine.sandbox
@@ -45,7 +50,7 @@ class Pod:
         }
         if security.get("namespace_options", SHARED)["network"] != NODE:
             self.config["hostname"] = name
-        self.id = self.service.run_pod(self.config)
+        self.id = self.service.run_pod(self.config, handler)
 
     def create(
         self,
@@ -325,6 +330,15 @@ def working_directory(engine: Cri) -> None:
     assert output == "/made/on/the/way\n", output
 
 
+def runtime_class(engine: Cri) -> None:
+    assert Pod(engine, handler=HANDLER).output("echo", "hello") == "hello\n"
+    try:
+        Pod(engine, handler="nobody")
+        raise AssertionError("it runs")
+    except CallFailed as error:
+        assert 'no runtime for "nobody"' in str(error), error
+
+
 def exit_codes(engine: Cri) -> None:
     pod = Pod(engine)
     container = pod.start("sh", "-c", "exit 42")
@@ -394,6 +408,7 @@ CRI: dict[str, Scenario] = {
     "devices": devices,
     "working directory is made": working_directory,
     "sysctl, hostname": sysctl_and_hostname,
+    "runtime handler (RuntimeClass)": runtime_class,
     "exit codes, 125": exit_codes,
     "missing command: 127": missing_command,
     "directory as command: 126": directory_as_command,
