@@ -65,8 +65,8 @@ class Crio:
             with open(report) as file:
                 answer: dict[str, Any] = json.loads(file.readline())
             conmon.wait(timeout=10)
-        assert answer.get("pid", answer.get("data", -1)) > 0, answer
-        self.pid = int(answer.get("pid", answer.get("data")))
+        self.pid = int(answer.get("data", answer.get("pid", -1)))
+        assert self.pid > 0, answer
 
     def call(self, *words: str, check: bool = True, **options: Any) -> Result:
         return self.naja.run(*words, check=check, env=ENVIRONMENT, **options)
