@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Obeys SIGTERM, and shows what it was given.
 SERVER = ("sh", "-c", "trap 'exit 0' TERM; echo up $VERSION; while :; do sleep 0.1; done")
 REPLICAS = 20
+#: For what does not obey it.
+DEAF = ("--stop-grace-period", "1s")
 
 
 class Swarm(Docker):
@@ -146,7 +148,7 @@ def overlay_network(engine: Swarm) -> None:
     engine("network", "create", "--driver", "overlay", "--label", "test", "between")
     flags = ("--network", "between", "--endpoint-mode", "dnsrr")
     words = ("sh", "-c", "while :; do echo hello | nc -l -p 8080; done")
-    engine.serve("server", *flags, words=words)
+    engine.serve("server", *flags, *DEAF, words=words)
     engine.serve("client", *flags, "--replicas", "2")
     engine.wait_for_containers("server", 1)
     for container in engine.wait_for_containers("client", 2):
@@ -157,7 +159,7 @@ def overlay_network(engine: Swarm) -> None:
 def published_port(engine: Swarm) -> None:
     """Published by the node that runs the task; the routing mesh would need IPVS."""
     words = ("sh", "-c", "while :; do echo hello | nc -l -p 80; done")
-    engine.serve("web", "--publish", "mode=host,published=8081,target=80", words=words)
+    engine.serve("web", "--publish", "mode=host,published=8081,target=80", *DEAF, words=words)
     engine.wait_for_containers("web", 1)
     script = "busybox nc 127.0.0.1 8081 < /dev/null"
     wait_until(lambda: engine.sandbox.run(["sh", "-c", script], check=False).stdout == "hello\n")
