@@ -81,9 +81,9 @@ conformance: $(VENV)/.tools packages
 engines: $(VENV)/.tools packages
 	$(BIN)/python -m conformance.engines
 
-crictl: $(BIN)/crictl
+crictl: build/crictl
 
-$(BIN)/crictl: | $(VENV)/.tools
+build/crictl: | $(VENV)/.tools
 	$(BIN)/python -m conformance.crictl $@
 
 test-vm: $(VENV)/.tools packages

@@ -1,4 +1,4 @@
-"""Builds crictl, the command line of the CRI: ``python -m conformance.crictl FILE``; needs Go.
+"""Builds crictl, the command line of the CRI, with Go: ``python -m conformance.crictl FILE``.
 
 No package of Debian's has it. The Go module proxy gives cri-tools as a module without its vendored
 dependencies, and its go.mod replaces Kubernetes' modules by directories of Kubernetes' own
@@ -50,9 +50,11 @@ def build(target: str, scratch: str) -> None:
         text = released(file.read())
     with open(go_mod, "w") as file:
         file.write(text)
-    name = f"-X {MODULE}/pkg/version.Version={VERSION}"
-    command = ["go", "build", "-ldflags", f"-s -w {name}", "-o", os.path.abspath(target), "./cmd/crictl"]
+    unfinished = f"{os.path.abspath(target)}.new"
+    flags = f"-s -w -X {MODULE}/pkg/version.Version={VERSION}"
+    command = ["go", "build", "-ldflags", flags, "-o", unfinished, "./cmd/crictl"]
     subprocess.run(command, env=environment, cwd=source, check=True)
+    os.rename(unfinished, target)
 
 
 def main() -> int:
@@ -60,6 +62,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m conformance.crictl FILE\n")
         return 2
+    os.makedirs(os.path.dirname(os.path.abspath(sys.argv[1])), exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             build(sys.argv[1], scratch)

@@ -137,7 +137,7 @@ CATALOGUE = {
         ),
         Entry(
             "Podman",
-            ("podman", "conmon"),
+            ("podman", "conmon", "bridge", "host-local", "iptables"),
             lambda engines: Podman(engines.sandbox, engines.runtime, engines.images),
             PODMAN,
         ),

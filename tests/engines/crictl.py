@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from tests.engines.cri import CONTAINER, NODE, POD
 from tests.engines.image import BUSYBOX
+from tests.support.command import REPOSITORY
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Scenario = Callable[["Crictl"], None]
 
 #: Where `make crictl` puts it.
-BUILT = os.path.join(os.path.dirname(sys.executable), "crictl")
+BUILT = os.path.join(REPOSITORY, "build/crictl")
 SERVER = ("sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done")
 SHARED = {"network": NODE, "pid": CONTAINER, "ipc": POD}
 
