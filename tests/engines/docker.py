@@ -108,7 +108,7 @@ class Docker(Docklike):
 def remapped(sandbox: Sandbox, runtime: str, images: str) -> Docker:
     """Return a dockerd whose containers all get a user namespace."""
     ids = f"daemon:{REMAP_BASE}:{REMAP_SIZE}"
-    sandbox.run(["sh", "-c", f"echo {ids} > /etc/subuid; echo {ids} > /etc/subgid"])
+    sandbox.run(["sh", "-c", f"echo {ids} >> /etc/subuid; echo {ids} >> /etc/subgid"])
     return Docker(sandbox, runtime, images, "docker-remap", {"userns-remap": "daemon"})
 
 

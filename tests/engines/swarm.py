@@ -40,11 +40,11 @@ class Swarm(Docker):
         devices = self.sandbox.run(["ip", "link", "show", "master", "docker_gwbridge"], check=False)
         return "/ingress_sbox" in places and "/netns/1-" in places and "veth" in devices.stdout
 
-    def serve(self, name: str, *flags: str, words: tuple[str, ...] = SERVER, image: str = BUSYBOX) -> None:
+    def serve(self, name: str, *flags: str, words: tuple[str, ...] = SERVER) -> None:
         """Make a service that runs ``words``; its containers come later."""
         # No registry is asked for the image's digest.
         quiet = ("--detach", "--quiet", "--no-resolve-image")
-        self("service", "create", *quiet, "--name", name, *flags, image, *words)
+        self("service", "create", *quiet, "--name", name, *flags, BUSYBOX, *words)
 
     def update_service(self, name: str, *flags: str) -> None:
         self("service", "update", "--detach", "--quiet", "--no-resolve-image", *flags, name)
@@ -78,7 +78,7 @@ class Swarm(Docker):
         for kind in ("service", "secret", "config"):
             for name in self.output(kind, "ls", "--quiet").split():
                 self(kind, "rm", name, check=False)
-            wait_until(lambda: not self.output("ps", "--all", "--quiet"), timeout=90, what="their end")
+        wait_until(lambda: not self.output("ps", "--all", "--quiet"), timeout=90, what="their end")
         for name in self.output("network", "ls", "--quiet", "--filter", "label=test").split():
             self._remove_network(name)
 
@@ -152,8 +152,8 @@ def overlay_network(engine: Swarm) -> None:
     engine.serve("client", *flags, "--replicas", "2")
     engine.wait_for_containers("server", 1)
     for container in engine.wait_for_containers("client", 2):
-        done = engine("exec", container, "sh", "-c", "nc server 8080 < /dev/null")
-        assert done.stdout == "hello\n", done
+        script = "until nc server 8080 < /dev/null; do sleep 0.1; done"
+        assert engine.output("exec", container, "timeout", "10", "sh", "-c", script) == "hello"
 
 
 def published_port(engine: Swarm) -> None:
@@ -185,18 +185,16 @@ def secrets(engine: Swarm) -> None:
     """They and configs are files of the container's; so are its other mounts."""
     engine("secret", "create", "word", "-", input="sesame")
     engine("config", "create", "settings", "-", input="a=b")
-    engine.serve(
-        "web",
-        *(
-            "--secret",
-            "source=word,target=word,uid=1000,mode=0400",
-            "--config",
-            "source=settings,target=/set",
-        ),
-        *("--read-only", "--user", "1000", "--cap-drop", "ALL", "--mount", "type=tmpfs,target=/scratch"),
+    files = (
+        "--secret",
+        "source=word,target=word,uid=1000,mode=0400",
+        "--config",
+        "source=settings,target=/set",
     )
+    flags = ("--read-only", "--user", "1000", "--cap-drop", "ALL", "--mount", "type=tmpfs,target=/scratch")
+    engine.serve("web", *files, *flags)
     (container,) = engine.wait_for_containers("web", 1)
-    script = "cat /run/secrets/word /set; stat -c ' %u %a' /run/secrets/word; touch /scratch/x; touch /x"
+    script = "cat /run/secrets/word /s; stat -c ' %u %a' /run/secrets/word; touch /scratch/x; touch /x"
     done = engine("exec", container, "sh", "-c", script, check=False)
     assert done.stdout == "sesamea=b 1000 400\n", done
     assert done.stderr.count("Read-only file system") == 1, done

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from tests.engines.sandbox import Sandbox
 
 #: Where runtimes keep state below the sandbox's root (`--root`, or their default), one entry a container.
-STATE = ("/run/containerd/runc/*/*", "/run/naja/*", "/run/runc/*", "/run/crun/*")
+STATE = (
+    "/run/containerd/runc/*/*",
+    *(f"{place}/{runtime}/*" for place in ("/run", "/run/user/*") for runtime in ("naja", "runc", "crun")),
+)
 #: The same below the sandbox's directory: dockerd's exec-root.
 DOCKER_STATE = ("docker*/exec/runtime-*/*/*", "swarm/exec/runtime-*/*/*")
 #: Network devices: one end of a pair whose other end is in a container, and what overlay networks use.
