@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from runtime.errors import NajaError
+from runtime.errors import NajaError, Unsupported
 from runtime.operations import cgroup as operations
 from runtime.operations.base import RUNTIME, Context
 from runtime.operations.cgroup import read
@@ -185,6 +185,15 @@ class Manager:
             if path in self.adopted:
                 continue
             _remove(os.fsencode(path), deadline)
+
+
+def require(needed: list[tuple[str, str]], directory: str) -> None:
+    """Raise Unsupported where a cgroup of a v2 tree has not the (controller, origin) that are needed."""
+    available = read(f"{directory}/cgroup.controllers").split() if needed else []
+    for controller, origin in needed:
+        if controller not in available:
+            what = f"cgroup controller {controller} is not available in {directory}"
+            raise Unsupported(what, origin=origin)
 
 
 def _processes(directory: str, *, recursive: bool) -> list[int]:

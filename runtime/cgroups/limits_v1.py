@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 
 _SHARES = range(2, 262144 + 1)
 
+#: Properties of linux.resources whose controller a hybrid host may have in its v2 tree.
+_EITHER = {"hugepageLimits": "hugetlb", "rdma": "rdma"}
+
+
+def split(resources: dict[str, Any], directories: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is for v1 hierarchies, and what is left for the v2 tree of a hybrid host.
+
+    ``directories`` are those of the container by controller; that in the v2 tree has the name "".
+    """
+    beside = {
+        key: resources[key]
+        for key, controller in _EITHER.items()
+        if resources.get(key) and controller not in directories and "" in directories
+    }
+    return {key: value for key, value in resources.items() if key not in beside}, beside
+
 
 def limits(resources: dict[str, Any], directories: dict[str, str]) -> list[Operation]:
     """Return the operations that set the limits of ``resources`` (but not its devices).

@@ -45,7 +45,7 @@ def statistics(directories: dict[str, str]) -> dict[str, Any]:
         "memory": _memory(directories.get("memory")),
         "pids": _pids(directories.get("pids")),
         "blkio": _block_io(directories.get("blkio")),
-        "hugetlb": _huge_pages(directories.get("hugetlb")),
+        "hugetlb": _huge_pages(directories),
         "intel_rdt": {},
         "network_interfaces": None,
     }
@@ -133,7 +133,13 @@ def _device_entries(content: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _huge_pages(directory: str | None) -> dict[str, Any]:
+def _huge_pages(directories: dict[str, str]) -> dict[str, Any]:
+    directory = directories.get("hugetlb")
+    if not directory and "" in directories:
+        # A hybrid host may have the controller in its v2 tree.
+        from runtime.cgroups.statistics_v2 import huge_pages
+
+        return huge_pages(directories[""])
     return {
         size: {
             **nonzero(

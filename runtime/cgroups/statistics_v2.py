@@ -41,7 +41,7 @@ def statistics(directory: str) -> dict[str, Any]:
         "memory": _memory(directory),
         "pids": _pids(directory),
         "blkio": _io(directory),
-        "hugetlb": _huge_pages(directory),
+        "hugetlb": huge_pages(directory),
         "intel_rdt": {},
         "network_interfaces": None,
     }
@@ -112,7 +112,8 @@ def _io(directory: str) -> dict[str, Any]:
     return {**found, **nonzero(psi=pressure(directory, "io.pressure"))}
 
 
-def _huge_pages(directory: str) -> dict[str, Any]:
+def huge_pages(directory: str) -> dict[str, Any]:
+    """Return what a cgroup with the hugetlb controller has counted, by page size. Raises OSError."""
     return {
         size: {
             **nonzero(usage=number(directory, f"hugetlb.{size}.current")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from runtime.cgroups.base import Manager
+from runtime.cgroups.base import Manager, require
 from runtime.cgroups.hierarchies import by_controller
 from runtime.errors import Unsupported
 from runtime.operations.cgroup import read, write
@@ -28,10 +28,17 @@ class ManagerV1(Manager):
         return self.paths.get("freezer") or next(iter(self.paths.values()), "")
 
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
-        from runtime.cgroups.limits_v1 import devices, limits
+        from runtime.cgroups.limits_v1 import devices, limits, split
 
         single = by_controller(self.paths)
+        resources, beside = split(resources, single)
         operations = limits(resources, single)
+        if beside:
+            from runtime.cgroups import limits_v2
+
+            more, needed = limits_v2.limits(beside, single[""])
+            require(needed, single[""])
+            operations += more
         if "devices" in resources:
             operations += devices(resources, single, rootless=self.rootless)
         return operations

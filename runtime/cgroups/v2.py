@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.cgroups.base import Manager
+from runtime.cgroups.base import Manager, require
 from runtime.errors import Unsupported
 from runtime.operations.cgroup import read, write
 
@@ -32,11 +32,7 @@ class ManagerV2(Manager):
 
         directory = self._directory()
         operations, needed = limits(_complete(resources, directory), directory)
-        available = read(f"{directory}/cgroup.controllers").split() if needed else []
-        for controller, origin in needed:
-            if controller not in available:
-                what = f"cgroup controller {controller} is not available in {directory}"
-                raise Unsupported(what, origin=origin)
+        require(needed, directory)
         if "devices" in resources:
             operations += devices(resources, directory, rootless=self.rootless)
         return operations

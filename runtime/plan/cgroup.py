@@ -73,7 +73,7 @@ def _operations(request: Request) -> tuple[list[Operation], list[Operation]]:
 
 def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Operation], list[Operation]]:
     # Each kind of host has its own tables, so only one is imported.
-    from runtime.cgroups.limits_v1 import devices, limits
+    from runtime.cgroups.limits_v1 import devices, limits, split
 
     places = directories(request.cgroup_mounts, request.cgroup_paths)
     make = _make_directories(request, places)
@@ -81,7 +81,15 @@ def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Op
         if "cpuset" in name.split(",") and name in request.cgroup_paths:
             make.append(InheritCpuset(mount, request.cgroup_paths[name]))
     single = by_controller(places)
-    return make, limits(resources, single) + devices(resources, single, rootless=request.rootless)
+    resources, beside = split(resources, single)
+    settings = limits(resources, single) + devices(resources, single, rootless=request.rootless)
+    if beside:
+        from runtime.cgroups import limits_v2
+
+        more, needed = limits_v2.limits(beside, single[""])
+        make.append(EnableControllers(request.cgroup_mounts[""], request.cgroup_paths[""], needed))
+        settings += more
+    return make, settings
 
 
 def _operations_v2(request: Request, resources: dict[str, Any]) -> tuple[list[Operation], list[Operation]]:
