@@ -22,10 +22,14 @@ class Cgroup:
                 for name in names.split(","):
                     self.paths[name] = _directory(names, _upto(path, id))
 
+    def is_v2(self, controller: str) -> bool:
+        """Say whether a controller's files are those of v2; a hybrid host has some of both."""
+        return V2 or controller not in self.paths
+
     def file(self, name: str) -> str:
         """Return the path of a file ("memory.max"); v1's is in the hierarchy of its prefix."""
-        hierarchy = "" if V2 else name.partition(".")[0]
-        return os.path.join(self.paths[hierarchy], name)
+        controller = name.partition(".")[0]
+        return os.path.join(self.paths["" if self.is_v2(controller) else controller], name)
 
     def read(self, name: str) -> str:
         """Return the content of a file, without the newline at its end."""

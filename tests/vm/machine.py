@@ -55,6 +55,8 @@ class Machine:
             _program("/lib/systemd/systemd", "systemd")
             _program("dbus-daemon", "dbus")
         self._kernel = prepare(cache)
+        self._running: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def run(
         self,
@@ -80,19 +82,31 @@ class Machine:
                 command.write(f"exec {shlex.join(argv)}\n")
             with open(os.path.join(share, "initramfs"), "wb") as archive:
                 archive.write(initramfs(self._kernel, self._busybox))
+            errors = self._wait(share, timeout)
+            if not os.path.exists(os.path.join(share, "status")):
+                raise MachineError(f"the guest died: {errors}{_last_words(share)}")
+            return Outcome(int(_read(share, "status")), _read(share, "stdout"), _read(share, "stderr"))
+
+    def _wait(self, share: str, timeout: float) -> str:
+        """Run qemu to its end, and return its complaints. Raises MachineError."""
+        self._running = subprocess.Popen(
+            self._command(share), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        with self._running:
             try:
-                done = subprocess.run(
-                    self._command(share),
-                    timeout=timeout,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    check=False,
-                )
+                if self._stopped:
+                    raise MachineError("stopped before it was up")
+                return self._running.communicate(timeout=timeout)[1].decode()
             except subprocess.TimeoutExpired as error:
                 raise MachineError(f"not done after {timeout:g} s{_last_words(share)}") from error
-            if not os.path.exists(os.path.join(share, "status")):
-                raise MachineError(f"the guest died: {done.stderr.decode()}{_last_words(share)}")
-            return Outcome(int(_read(share, "status")), _read(share, "stdout"), _read(share, "stderr"))
+            finally:
+                self._running.kill()
+
+    def stop(self) -> None:
+        """Switch the machine off, where another thread runs a command in it."""
+        self._stopped = True
+        if self._running:
+            self._running.kill()
 
     def _command(self, share: str) -> list[str]:
         command = [self._qemu, *HARDWARE, "-kernel", self._kernel.image, "-initrd", f"{share}/initramfs"]

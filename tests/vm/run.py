@@ -5,7 +5,8 @@
     python tests/vm/run.py --runtime crun --variant v2   one kind of host, another runtime
     python tests/vm/run.py --variant hybrid -- cat /proc/self/cgroup
 
-The exit status is that of the first command that failed, 2 where no machine could be made.
+As many machines run at a time as there are processors. The exit status is that of the last command
+that failed, 2 where a machine could not be made or died.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if not __package__:
     sys.path[0] = ROOT
 
-from tests.vm.machine import VARIANTS, Machine, MachineError  # noqa: E402
+from tests.vm.machine import VARIANTS, Machine, MachineError, Outcome  # noqa: E402
 
-TESTED = ("v2", "hybrid", "systemd")
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+#: The longest first.
+TESTED = ("v2", "systemd", "hybrid")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10")
 #: What else depends on the kind of cgroups.
 INTEGRATION = (
     *("test_cgroup_v1.py", "test_cgroup_v2.py", "test_cgroup_systemd.py", "test_cgroup_rootless.py"),
@@ -40,28 +47,59 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--all", action="store_true", help="test what has nothing to do with cgroups too")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds that a machine may live")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="machines at a time; the host's processors"
+    )
     parser.add_argument("command", nargs="*", help="instead of the tests of tests/vm")
     options = parser.parse_args(argv)
-    # As an exception, so that the machine and its directory go with this process.
+    # As an exception, so that the machines and their directories go with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    integration = [""] if options.all else INTEGRATION
-    command = options.command or [*PYTEST, "tests/vm", *(f"tests/integration/{name}" for name in integration)]
-    failure = 0
-    for variant in options.variant or TESTED:
+
+    def run(machine: Machine) -> tuple[Outcome, float]:
         began = time.monotonic()
-        try:
-            outcome = Machine(variant).run(
-                command, options.timeout, directory=ROOT, environment={"NAJA": options.runtime}
-            )
-        except MachineError as error:
-            print(f"{variant}: {error}", file=sys.stderr)
-            failure = failure or 2
-            continue
-        sys.stdout.write(outcome.stdout)
-        sys.stderr.write(outcome.stderr)
-        print(f"{variant}: status {outcome.status} after {time.monotonic() - began:.0f} s", flush=True)
-        failure = failure or outcome.status
+        command = options.command or tests(machine.variant, everything=options.all)
+        outcome = machine.run(command, options.timeout, directory=ROOT, environment={"NAJA": options.runtime})
+        return outcome, time.monotonic() - began
+
+    failure = 0
+    machines: list[Machine] = []
+    try:
+        machines += map(Machine, options.variant or TESTED)
+        # A test leaves one of a guest's processors idle, so a guest for each of the host's is not too much.
+        with ThreadPoolExecutor(options.jobs) as pool:
+            try:
+                for machine, running in [(machine, pool.submit(run, machine)) for machine in machines]:
+                    failure = report(machine.variant, running) or failure
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for machine in machines:
+                    machine.stop()
+    except MachineError as error:
+        print(error, file=sys.stderr)
+        return 2
     return failure
+
+
+def report(variant: str, running: Future[tuple[Outcome, float]]) -> int:
+    """Wait for a machine, print what its command said, and return the status, 2 where the machine died."""
+    try:
+        outcome, seconds = running.result()
+    except MachineError as error:
+        print(f"{variant}: {error}", file=sys.stderr)
+        return 2
+    sys.stdout.write(outcome.stdout)
+    sys.stderr.write(outcome.stderr)
+    print(f"{variant}: status {outcome.status} after {seconds:.0f} s", flush=True)
+    return outcome.status
+
+
+def tests(variant: str, *, everything: bool) -> list[str]:
+    """Return the command that runs the tests of a variant."""
+    if everything:
+        return [*PYTEST, "tests/vm", "tests/integration"]
+    # With cgroupfs a host with systemd is one with v2 and no more.
+    names = () if variant == "systemd" else INTEGRATION
+    return [*PYTEST, "tests/vm", *(f"tests/integration/{name}" for name in names)]
 
 
 if __name__ == "__main__":
