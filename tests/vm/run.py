@@ -5,7 +5,7 @@
     python tests/vm/run.py --runtime crun --variant v2   one kind of host, another runtime
     python tests/vm/run.py --variant hybrid -- cat /proc/self/cgroup
 
-As many machines run at a time as there are processors. The exit status is that of the last command
+Some machines run at a time. The exit status is that of the last command
 that failed, 2 where a machine could not be made or died.
 """
 
@@ -46,9 +46,9 @@ def main(argv: list[str]) -> int:
         "--runtime", default="", help="the runtime to test, naja by default: runc, crun, a path"
     )
     parser.add_argument("--all", action="store_true", help="test what has nothing to do with cgroups too")
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds that a machine may live")
+    parser.add_argument("--timeout", type=float, default=1200, help="seconds that a machine may live")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="machines at a time; the host's processors"
+        "--jobs", type=int, default=at_a_time(), help="machines at a time, by default what the host bears"
     )
     parser.add_argument("command", nargs="*", help="instead of the tests of tests/vm")
     options = parser.parse_args(argv)
@@ -65,7 +65,6 @@ def main(argv: list[str]) -> int:
     machines: list[Machine] = []
     try:
         machines += map(Machine, options.variant or TESTED)
-        # A test leaves one of a guest's processors idle, so a guest for each of the host's is not too much.
         with ThreadPoolExecutor(options.jobs) as pool:
             try:
                 for machine, running in [(machine, pool.submit(run, machine)) for machine in machines]:
@@ -78,6 +77,15 @@ def main(argv: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     return failure
+
+
+def at_a_time() -> int:
+    """Return how many machines may run at a time.
+
+    One for each processor, since a test leaves one of a guest's two idle; and for each 3 GiB of memory.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, memory // (3 << 30)))
 
 
 def report(variant: str, running: Future[tuple[Outcome, float]]) -> int:

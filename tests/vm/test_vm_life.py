@@ -154,11 +154,16 @@ def test_ps(naja: Runtime, bundle: Bundle) -> None:
     assert naja.state(bundle)["pid"] in pids
 
 
-def test_nothing_is_left(naja: Runtime, bundle: Bundle, running: Run) -> None:
+def test_nothing_is_left(naja: Runtime, bundle: Bundle, running: Run, manager: str) -> None:
     cgroup = running({"memory": {"limit": 64 * MIB}})
     assert cgroup.directories()
+    show = ("systemctl", "show", "--value", "--property=LoadState", f"naja-{bundle.id}.scope")
+    if manager == "systemd":
+        assert subprocess.check_output(show, text=True) == "loaded\n"
     naja.kill(bundle)
     naja.wait_for(bundle, "stopped")
     naja.delete(bundle)
     assert cgroup.directories() == []
     assert naja.ids() == []
+    if manager == "systemd":
+        assert subprocess.check_output(show, text=True) == "not-found\n"

@@ -169,3 +169,27 @@ def test_update_from_a_file(naja: Runtime, bundle: Bundle, running: Run) -> None
     cgroup = running({"memory": {"limit": 64 * MIB}})
     naja.run("update", "--resources", "-", bundle.id, input=json.dumps({"memory": {"limit": 40 * MIB}}))
     assert cgroup.read("memory.max" if V2 else "memory.limit_in_bytes") == str(40 * MIB)
+
+
+def test_update_of_every_limit(naja: Runtime, bundle: Bundle, running: Run) -> None:
+    # A peer's update leaves some of them alone.
+    names = [*LIMITS] if naja.name == "naja" else ["memory", "pids", "cpu"]
+    cgroup = running({})
+    resources: dict[str, Any] = {"hugepageLimits": LIMITS["hugetlb"][0]["hugepageLimits"]}
+    expected: dict[str, str] = {}
+    for name in names:
+        asked, v1, v2 = LIMITS[name]
+        for section, values in asked.items():
+            if section != "hugepageLimits":
+                resources.setdefault(section, {}).update(values)
+        expected |= v2 if cgroup.is_v2(name) else v1
+    naja.run("update", "--resources", "-", bundle.id, input=json.dumps(resources))
+    assert {name: cgroup.read(name) for name in expected} == expected
+
+
+def test_an_updated_limit_is_enforced(naja: Runtime, bundle: Bundle, running: Run) -> None:
+    running({"pids": {"limit": 20}})
+    fork = ("/bin/sh", "-c", "sleep 0 & wait")
+    assert naja.exec(bundle, *fork).stderr == ""
+    naja.run("update", "--pids-limit", "1", bundle.id)
+    assert "can't fork" in naja.exec(bundle, *fork, check=False).stderr

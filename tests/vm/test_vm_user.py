@@ -134,11 +134,15 @@ def test_without_a_bus_the_error_says_so(naja: Runtime, bundle: Bundle, director
     assert "reach systemd over the user bus unix:path=/nonexistent/bus" in done.stderr
 
 
-def test_called_from_a_unit_of_the_user(runtime: Runtime, bundle: Bundle) -> None:
+def test_called_from_a_unit_of_the_user(naja: Runtime, bundle: Bundle, directory: str) -> None:
     """As from a terminal of a desktop: the caller is in a scope of the same systemd."""
-    environment = {"XDG_RUNTIME_DIR": user.RUNTIME_DIRECTORY}
-    prefix = user.as_user("systemd-run", "--user", "--scope", "--quiet", "--", **environment)
-    runtime.argv = prefix + runtime.argv[runtime.argv.index("env") + 3 :]
+    scope = ("systemd-run", "--user", "--scope", "--quiet", "--")
+    runtime = user.runtime(naja, directory, *scope, XDG_RUNTIME_DIR=user.RUNTIME_DIRECTORY)
     bundle.linux["resources"]["pids"] = {"limit": 20}
-    done = runtime.run_attached(bundle.shell("cat /sys/fs/cgroup/pids.max || cat /proc/self/cgroup"))
-    assert "20" in done.stdout
+    runtime.run_detached(bundle.args("/bin/sleep", "1000"))
+    cgroup = Cgroup(runtime.state(bundle)["pid"], bundle.id)
+    assert cgroup.read("pids.max") == "20"
+    inside = runtime.exec(bundle, "/bin/cat", "/proc/self/cgroup").stdout
+    assert inside.endswith(f"/user.slice/naja-{bundle.id}.scope\n")
+    runtime.delete(bundle, "--force")
+    assert cgroup.directories() == []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+import sys
 
 from runtime.config.template import rootless_config
 from tests.support.bundle import Bundle
-from tests.support.command import REPOSITORY, Runtime
-from tests.vm.kernel import GUEST
+from tests.support.command import Runtime
 
 #: As in the names of the files in guest/user.
 UID = 4321
@@ -22,18 +21,11 @@ def start_systemd() -> None:
     with open("/etc/passwd", "r+") as passwd:
         if f"x:{UID}:" not in passwd.read():
             passwd.write(f"najauser:x:{UID}:{UID}::/:/bin/sh\n")
-    units = os.path.join(GUEST, "user")
-    for name in os.listdir(units):
-        place = f"/run/systemd/{'system' if name.startswith('user@') else 'user/sockets.target.wants'}"
-        os.makedirs(place, exist_ok=True)
-        shutil.copy(os.path.join(units, name), place if name != "dbus.service" else os.path.dirname(place))
     # He has to reach naja and Python, wherever the checkout is; the guest's files are its own.
-    for program in (REPOSITORY, os.path.realpath(shutil.which("python3") or "/usr/bin/python3")):
-        directory = program
+    for directory in (sys.executable, os.path.realpath(sys.executable)):
         while (directory := os.path.dirname(directory)) != "/":
             os.chmod(directory, os.stat(directory).st_mode | 0o001)
-    for command in ("daemon-reload", f"start user@{UID}.service"):
-        subprocess.run(["systemctl", *command.split()], check=True, timeout=60)
+    subprocess.run(["systemctl", "start", f"user@{UID}.service"], check=True, timeout=60)
 
 
 def as_user(*words: str, **environment: str) -> list[str]:
@@ -44,9 +36,10 @@ def as_user(*words: str, **environment: str) -> list[str]:
     return ["setpriv", *ids, "env", "--ignore-environment", *assignments, *words]
 
 
-def runtime(naja: Runtime, directory: str, **environment: str) -> Runtime:
-    """Return the runtime as the user calls it, told to let systemd make cgroups."""
-    return Runtime(os.path.join(directory, "root"), as_user(*naja.argv, "--systemd-cgroup", **environment))
+def runtime(naja: Runtime, directory: str, *prefix: str, **environment: str) -> Runtime:
+    """Return the runtime as the user calls it, through the command ``prefix``, with systemd for cgroups."""
+    argv = as_user(*prefix, *naja.argv, "--systemd-cgroup", **environment)
+    return Runtime(os.path.join(directory, "root"), argv)
 
 
 def bundle(directory: str, id: str, rootfs: str) -> Bundle:
