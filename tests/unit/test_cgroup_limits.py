@@ -8,6 +8,8 @@ import pytest
 
 from runtime.cgroups import limits_v1, limits_v2
 from runtime.errors import NajaError, Unsupported
+from runtime.plan.cgroup import prepare
+from runtime.plan.request import Request
 
 V1 = {
     name: f"/v1/{name}"
@@ -232,6 +234,38 @@ def test_v1_refuses(resources: dict[str, Any], origin: str) -> None:
 def test_v1_names_a_controller_that_is_not_mounted(resources: dict[str, Any], controller: str) -> None:
     with pytest.raises(Unsupported, match=f"controller {controller} is not mounted"):
         limits_v1.limits(resources, {})
+
+
+HUGE = [{"pageSize": "2MB", "limit": 4096}]
+
+
+def test_what_the_v2_tree_of_a_hybrid_host_holds() -> None:
+    resources = {"hugepageLimits": HUGE, "rdma": {"mlx": {"hcaHandles": 1}}, "pids": {"limit": 5}}
+    some = {"pids": "/v1/pids", "rdma": "/v1/rdma"}
+    pids_and_rdma = {key: resources[key] for key in ("rdma", "pids")}
+    assert limits_v1.split(resources, {**some, "": "/v2"}) == (pids_and_rdma, {"hugepageLimits": HUGE})
+    # Without such a tree it is a hierarchy of v1 that is missed.
+    assert limits_v1.split(resources, some) == (resources, {})
+    assert limits_v1.split(resources, {**V1, "": "/v2"}) == (resources, {})
+
+
+def test_plan_on_a_hybrid_host() -> None:
+    config = {"linux": {"resources": {"hugepageLimits": HUGE, "pids": {"limit": 5}}}}
+    request = Request(
+        config,
+        cgroup_kind="v1",
+        cgroup_mounts={"devices": "/cg/devices", "pids": "/cg/pids", "": "/cg/unified"},
+        cgroup_paths=dict.fromkeys(("devices", "pids", ""), "/c"),
+    )
+    words = [operation.describe() for operation in prepare(request)]
+    assert [line for line in words if "device" not in line] == [
+        "make cgroup /cg/pids/c",
+        "make cgroup /cg/unified/c",
+        "enable the controllers of /cg/unified down to /c, hugetlb at least",
+        "write pids.max = 5 in /cg/pids/c",
+        "write hugetlb.2MB.max = 4096 in /cg/unified/c",
+        "write hugetlb.2MB.rsvd.max = 4096 in /cg/unified/c, if there is such a file",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import crictl, engines, runtime_tools, sandbox, shim, suite, tap
+from conformance import crictl, engines, lowest_memory, runtime_tools, sandbox, shim, suite, tap
 from conformance.known import KNOWN, explain
 
 if TYPE_CHECKING:
@@ -147,3 +147,9 @@ def test_go_modules_that_are_released() -> None:
     assert crictl.released("k8s.io/kubernetes => k8s.io/kubernetes v1.26.0") == (
         "k8s.io/kubernetes => k8s.io/kubernetes v1.26.0"
     )
+
+
+def test_the_lowest_limit_does_every_time() -> None:
+    outcomes = {1: [False], 2: [True, False], 4: [True, True], 8: []}
+    assert lowest_memory.lowest(lambda limit: outcomes[limit].pop(0), [1, 2, 4, 8], 2) == 4
+    assert lowest_memory.lowest(lambda _: False, [1, 2], 2) is None
