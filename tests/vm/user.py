@@ -39,7 +39,10 @@ def as_user(*words: str, **environment: str) -> list[str]:
 def runtime(naja: Runtime, directory: str, *prefix: str, **environment: str) -> Runtime:
     """Return the runtime as the user calls it, through the command ``prefix``, with systemd for cgroups."""
     argv = as_user(*prefix, *naja.argv, "--systemd-cgroup", **environment)
-    return Runtime(os.path.join(directory, "root"), argv)
+    root = os.path.join(directory, "root")
+    os.makedirs(root, exist_ok=True)
+    os.chown(root, UID, UID)
+    return Runtime(root, argv)
 
 
 def bundle(directory: str, id: str, rootfs: str) -> Bundle:
