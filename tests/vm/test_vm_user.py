@@ -146,3 +146,17 @@ def test_called_from_a_unit_of_the_user(naja: Runtime, bundle: Bundle, directory
     assert inside.endswith(f"/user.slice/naja-{bundle.id}.scope\n")
     runtime.delete(bundle, "--force")
     assert cgroup.directories() == []
+
+
+def test_called_from_a_user_namespace(naja: Runtime, bundle: Bundle, directory: str) -> None:
+    """As podman does it for a user: the caller is root there, and the container gets no other."""
+    namespace = ("unshare", "--user", "--map-root-user", "--")
+    runtime = user.runtime(naja, directory, *namespace, XDG_RUNTIME_DIR=user.RUNTIME_DIRECTORY)
+    bundle.linux["namespaces"] = [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]
+    del bundle.linux["uidMappings"], bundle.linux["gidMappings"]
+    bundle.linux["resources"]["pids"] = {"limit": 3}
+    bundle.shell("cat /proc/self/cgroup; for i in 1 2 3 4 5; do sleep 1 & done")
+    done = runtime.run_attached(bundle, check=False)
+    assert done.stdout.endswith(f"/user@{user.UID}.service/user.slice/naja-{bundle.id}.scope\n")
+    assert "can't fork" in done.stderr
+    assert unit(bundle, "LoadState") == "not-found"
