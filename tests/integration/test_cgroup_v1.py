@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime import cgroups
+from runtime.cgroups.hierarchies import by_controller
 from runtime.cgroups.warmup import warm_up
 from runtime.errors import NajaError, Unsupported
 from runtime.operations.base import RUNTIME, Context
@@ -75,7 +76,7 @@ class Container:
 
     def read(self, controller: str, file: str) -> str:
         """Return the content of a file of the cgroup."""
-        with open(f"{self.manager.places[controller]}/{file}") as opened:
+        with open(f"{by_controller(self.manager.places)[controller]}/{file}") as opened:
             return opened.read().strip()
 
     def clean(self) -> None:
