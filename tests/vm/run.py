@@ -31,11 +31,19 @@ if TYPE_CHECKING:
 #: The longest first.
 TESTED = ("v2", "systemd", "hybrid")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10")
-#: What else depends on the kind of cgroups.
-INTEGRATION = (
-    *("test_cgroup_v1.py", "test_cgroup_v2.py", "test_cgroup_systemd.py", "test_cgroup_rootless.py"),
+#: What else depends on the kind of cgroups. With cgroupfs a host with systemd is one with v2 and no more.
+COMMON = (
+    "test_cgroup_v2.py",
+    "test_cgroup_systemd.py",
+    "test_cgroup_rootless.py",
     "test_properties_resources.py",
 )
+INTEGRATION = {
+    "v2": COMMON,
+    "systemd": (),
+    "hybrid": ("test_cgroup_v1.py", *COMMON),
+    "v1": ("test_cgroup_v1.py", *COMMON),
+}
 
 
 def main(argv: list[str]) -> int:
@@ -105,9 +113,7 @@ def tests(variant: str, *, everything: bool) -> list[str]:
     """Return the command that runs the tests of a variant."""
     if everything:
         return [*PYTEST, "tests/vm", "tests/integration"]
-    # With cgroupfs a host with systemd is one with v2 and no more.
-    names = () if variant == "systemd" else INTEGRATION
-    return [*PYTEST, "tests/vm", *(f"tests/integration/{name}" for name in names)]
+    return [*PYTEST, "tests/vm", *(f"tests/integration/{name}" for name in INTEGRATION[variant])]
 
 
 if __name__ == "__main__":
