@@ -134,6 +134,15 @@ def test_without_a_bus_the_error_says_so(naja: Runtime, bundle: Bundle, director
     assert "reach systemd over the user bus unix:path=/nonexistent/bus" in done.stderr
 
 
+def test_a_controller_that_was_not_delegated(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.linux["resources"]["hugepageLimits"] = [{"pageSize": "2MB", "limit": 0}]
+    done = runtime.run_attached(bundle.save(), check=False)
+    assert done.status
+    assert "controller hugetlb is not available" in done.stderr
+    assert "/linux/resources/hugepageLimits/0" in done.stderr
+    assert unit(bundle, "LoadState") == "not-found"
+
+
 def test_called_from_a_unit_of_the_user(naja: Runtime, bundle: Bundle, directory: str) -> None:
     """As from a terminal of a desktop: the caller is in a scope of the same systemd."""
     scope = ("systemd-run", "--user", "--scope", "--quiet", "--")
