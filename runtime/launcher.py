@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import tempfile
 
-from runtime import precompiled, strip
+from runtime import precompile, precompiled
 
 __all__ = ["main", "script", "write"]
 
@@ -92,7 +92,7 @@ def write(path: str, *, native: bool = True) -> None:
     where = (os.path.realpath(sys.executable), sysconfig.get_path("purelib"))
     content = (program(*where) if native else None) or os.fsencode(script(*where))
     compileall.compile_dir(precompiled.PACKAGE, quiet=1)
-    strip.build()
+    precompile.build()
     temporary = path + ".new"
     with open(temporary, "wb") as file:
         file.write(content)

@@ -1,7 +1,7 @@
 """naja's own modules in one file, compiled ahead: half the time that importing them one by one takes.
 
 Most of what a short command costs is imports: for each module Python looks through directories,
-opens a file and unpacks docstrings and annotations that no one will read. ``runtime.strip`` packs
+opens a file and unpacks docstrings and annotations that no one will read. ``runtime.precompile`` packs
 the modules without those into one file (``python -m runtime.launcher`` has it done), which ``use``
 puts in front of the import system. A module whose source has changed since is imported the ordinary
 way, and without the file all are: nothing but time depends on it.

@@ -1,4 +1,4 @@
-"""Compiles naja's modules ahead (``build``), without what would only cost time when they are loaded.
+"""Takes out of a module's source what would only cost time when it is loaded.
 
 Docstrings, asserts and annotations go, for no one will read them; of Python's own modules those that
 are slow to load are replaced by short forms (``runtime.quick``), where these have all that is used.
@@ -7,16 +7,11 @@ are slow to load are replaced by short forms (``runtime.quick``), where these ha
 from __future__ import annotations
 
 import ast
-import marshal
-import os
-from collections.abc import Iterable
 from types import CodeType
-from typing import Any
 
-from runtime import precompiled
 from runtime.quick import os as quick_os
 
-__all__ = ["build", "compiled"]
+__all__ = ["compiled", "shortened", "stripped"]
 
 #: Modules that look at annotations when they run keep them.
 _READERS = ("dataclasses", "typing")
@@ -25,22 +20,25 @@ _READERS = ("dataclasses", "typing")
 _WRAPPERS = {"stat": "_stat", "struct": "_struct"}
 
 
-def compiled(path: str) -> CodeType:
-    """Return the code of a source file, with its line numbers. Raises OSError, SyntaxError."""
-    return _compile(_parse(path), path)
-
-
-def _parse(path: str) -> ast.Module:
+def stripped(path: str) -> ast.Module:
+    """Return a source file without all that. Raises OSError, SyntaxError."""
     with open(path, "rb") as file:
         tree = ast.parse(file.read(), path)
     if not any(_imports(node) for node in tree.body):
         tree = _Strip().visit(tree)
-    if _has_all(quick_os, _attributes(tree, "os")):
-        tree = _Quick().visit(tree)
-    return ast.fix_missing_locations(tree)
+    return ast.fix_missing_locations(shortened(tree))
 
 
-def _compile(tree: ast.Module, path: str) -> CodeType:
+def shortened(tree: ast.Module) -> ast.Module:
+    """Return a module with short forms in the place of Python's own modules."""
+    if not _has_all(quick_os, _attributes(tree, "os")):
+        return tree
+    shorter: ast.Module = _Shorten().visit(tree)
+    return shorter
+
+
+def compiled(tree: ast.Module, path: str) -> CodeType:
+    """Return the code of a module, with its line numbers."""
     code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=2)
     return code
 
@@ -79,7 +77,7 @@ class _Strip(ast.NodeTransformer):
         return ast.copy_location(ast.Pass(), node) if node.module == "__future__" else node
 
 
-class _Quick(ast.NodeTransformer):
+class _Shorten(ast.NodeTransformer):
     def visit_Import(self, node: ast.Import) -> ast.AST:
         alias = node.names[0]
         if len(node.names) > 1:
@@ -117,95 +115,3 @@ def _has_all(module: object, attributes: set[tuple[str, ...]]) -> bool:
         if found is None:
             return False
     return True
-
-
-#: What is loaded at once: by every command, and beside that by the verbs that engines call.
-_CONTROL = ("runtime.cli.verbs.lifecycle", "runtime.container")
-_CREATE = (
-    *_CONTROL,
-    "runtime.config.rules",
-    "runtime.config.verdict",
-    "runtime.creation",
-    "runtime.process.launch",
-    "runtime.process.stage",
-)
-_GROUPS = {
-    "command": ("runtime.cli.main",),
-    "create": _CREATE,
-    "run": (*_CREATE, "runtime.process.attached"),
-    **dict.fromkeys(("state", "kill", "delete"), _CONTROL),
-    "start": (*_CONTROL, "runtime.operations.gate", "runtime.process.dialogue"),
-}
-
-
-#: Modules whose codes are unpacked at once: what they have in common is shared, and the memory that it
-#: takes to read them is used again for the next ones.
-_PART = 12
-
-
-def build() -> None:
-    """Write the file that ``precompiled`` reads, for the running Python. Raises OSError, SyntaxError."""
-    home = precompiled.PACKAGE
-    sources = {_module(path): path for path in sorted(_sources(home))}
-    trees = {name: _parse(f"{home}/{path}") for name, path in sources.items()}
-    codes = {name: _compile(tree, f"{home}/{sources[name]}") for name, tree in trees.items()}
-    body = bytearray()
-
-    def add(content: Any) -> tuple[int, int]:
-        place, packed = len(body), marshal.dumps(content)
-        body.extend(packed)
-        return place, len(packed)
-
-    modules = {}
-    for name, path in sources.items():
-        status = os.stat(f"{home}/{path}")
-        modules[name] = (path, status.st_size, status.st_mtime_ns, *add(codes[name]))
-    groups = {}
-    for group, roots in _GROUPS.items():
-        names = _in_order(roots, trees)
-        parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
-        groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
-    head = precompiled.pack(codes["runtime.precompiled"], modules, groups)
-    os.makedirs(os.path.dirname(precompiled.FILE), exist_ok=True)
-    temporary = f"{precompiled.FILE}.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        file.write(head + body)
-    os.rename(temporary, precompiled.FILE)
-
-
-def _module(path: str) -> str:
-    return f"runtime.{path.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
-
-
-def _in_order(roots: Iterable[str], trees: dict[str, ast.Module]) -> list[str]:
-    """Return the modules that importing ``roots`` loads, each after those that it needs."""
-    seen: set[str] = set()
-    order: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in seen or name not in trees:
-            return
-        seen.add(name)
-        visit(name.rpartition(".")[0])
-        for statement in trees[name].body:
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                parent = f"{statement.module}." if isinstance(statement, ast.ImportFrom) else ""
-                visit(parent.removesuffix("."))
-                for alias in statement.names:
-                    visit(parent + alias.name)
-        order.append(name)
-
-    for root in roots:
-        visit(root)
-    return order
-
-
-def _sources(directory: str, below: str = "") -> list[str]:
-    paths: list[str] = []
-    with os.scandir(f"{directory}/{below}") as entries:
-        for entry in entries:
-            if entry.is_dir() and os.path.exists(f"{entry.path}/__init__.py"):
-                paths += _sources(directory, f"{below}{entry.name}/")
-            elif entry.name.endswith(".py"):
-                paths.append(below + entry.name)
-    return paths

@@ -12,6 +12,8 @@ from posix import _exit  # noqa: F401
 
 from runtime.quick import path
 
+__all__ = ["path"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import cgroups, precompiled, strip
+from runtime import cgroups, precompile, precompiled
 from runtime.state import StateDirectory, start_time
 
 _HOME = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ FORBIDDEN = _names(
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_as_it_is_now() -> None:
-    strip.build()
+    precompile.build()
 
 
 def loaded(*words: str) -> list[str]:
@@ -102,7 +102,7 @@ def test_the_list(tmp_path: Path, verb: Callable[[str], list[str]]) -> None:
 
 
 if __name__ == "__main__":
-    strip.build()
+    precompile.build()
     for verb in (state, create):
         with tempfile.TemporaryDirectory() as directory:
             names = verb(directory)
