@@ -123,6 +123,7 @@ def compile_plan(request: Request) -> Plan:
     namespaces = request.namespaces()
     enters_early = namespaces.get("cgroup") == ""
     enter = cgroup.enter(request)
+    devices = _devices(request)
     return Plan(
         [
             Phase(
@@ -130,8 +131,8 @@ def compile_plan(request: Request) -> Plan:
                 "prepare",
                 cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request),
             ),
-            *_namespaces(request),
-            Phase(RUNTIME, "adopt", (enter if enters_early else []) + _devices(request)),
+            *_namespaces(request, awaited=bool(devices)),
+            Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
             Phase(
                 INIT,
                 "root file system",
@@ -195,16 +196,22 @@ def compile_exec(
     )
 
 
-def _namespaces(request: Request) -> list[Phase]:
-    """Return the phases up to the birth of the init, and what that does at once."""
+def _namespaces(request: Request, *, awaited: bool) -> list[Phase]:
+    """Return the phases that make the init and its namespaces.
+
+    With ``awaited`` the runtime does not go on before the namespaces are there.
+    """
     namespaces = request.namespaces()
     first = process.stage(request) + _joins(request)
     new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
     # A user namespace comes before all others; those of pids and of time are for children only.
     if not ("user" in namespaces or "time" in namespaces or namespaces.get("pid")):
         inside = [kind for kind in new if kind != "pid"]
-        birth = GiveBirth(["pid"] if "pid" in new else [])
-        return [Phase(STAGE, "birth", [birth, *first, *_makes(inside, namespaces)])]
+        birth: list[Operation] = [GiveBirth(["pid"] if "pid" in new else [])]
+        entering = first + _makes(inside, namespaces)
+        if awaited:
+            return [Phase(STAGE, "birth", birth), Phase(INIT, "namespaces", entering)]
+        return [Phase(STAGE, "birth", birth + entering)]
     linux = request.config["linux"]
     last = _makes(new, namespaces)
     if linux.get("timeOffsets") and "time" in new:
