@@ -50,11 +50,6 @@ KNOWN = (
         "The test needs AppArmor and a loaded profile acme_secure_profile; without them an error is right.",
     ),
     Known(
-        r"^linux_mount_label$",
-        r"(?i)selinux|context=|label",
-        "The test needs SELinux; without it an error is right.",
-    ),
-    Known(
         r"^process_capabilities$",
         r"(?i)CAP_|capset|apply caps",
         "The test asks for every capability; root lacks some here (see CapBnd in /proc/self/status).",

@@ -11,6 +11,7 @@ from runtime.config import json
 from runtime.errors import NajaError
 from runtime.linux import process
 from runtime.operations.base import RUNTIME, Context
+from runtime.operations.identity import has_selinux
 from runtime.operations.terminal import send_descriptor
 from runtime.plan import Request, compile_plan, hook_state
 
@@ -127,6 +128,7 @@ class Creation:
             preserve_fds=self._preserve_fds,
             systemd_cgroup=self._systemd,
             gate=self._gate,
+            selinux=has_selinux(),
             environment=dict(os.environ),
             cache=self.root,
             **cgroups.describe(self._manager, hierarchies),

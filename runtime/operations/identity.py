@@ -50,6 +50,19 @@ class JoinSessionKeyring(Operation):
             _write_attribute(context, "keycreate", "")
 
 
+def has_selinux() -> bool:
+    """Tell whether the kernel enforces, or would enforce, SELinux's rules."""
+    return os.path.exists("/sys/fs/selinux/enforce")
+
+
+def _has_apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", "rb") as file:
+            return file.read(1) == b"Y"
+    except FileNotFoundError:
+        return False
+
+
 class RequireSecurityModule(Operation):
     """Refuse a label or profile where the kernel has no such security module."""
 
@@ -63,15 +76,7 @@ class RequireSecurityModule(Operation):
         return f"check that the kernel has {self.module}"
 
     def apply(self, context: Context) -> None:
-        if self.module == "SELinux":
-            active = os.path.exists("/sys/fs/selinux/enforce")
-        else:
-            try:
-                with open("/sys/module/apparmor/parameters/enabled", "rb") as file:
-                    active = file.read(1) == b"Y"
-            except FileNotFoundError:
-                active = False
-        if not active:
+        if not (has_selinux() if self.module == "SELinux" else _has_apparmor()):
             raise Unsupported(f"{self.module} is not active in this kernel")
 
 

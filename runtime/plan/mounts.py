@@ -18,7 +18,6 @@ from runtime.operations.base import Warn
 from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import ReopenNull
-from runtime.operations.identity import RequireSecurityModule
 from runtime.operations.masks import MakePathReadonly, MaskPath
 from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
@@ -149,8 +148,9 @@ def prepare(request: Request) -> list[Operation]:
 def before_hooks(request: Request) -> list[Operation]:
     """Return what the init does to build the root file system, up to the hooks. Raises NajaError."""
     operations: list[Operation] = [RequireKernel(), UseUmask(), OpenProc()]
-    if _linux(request).get("mountLabel"):
-        operations.append(RequireSecurityModule("SELinux", origin="/linux/mountLabel"))
+    if _linux(request).get("mountLabel") and not request.selinux:
+        # Nothing is lost: without SELinux no file system has labels, and nobody looks for them.
+        operations.append(Warn("SELinux is not active: mounts have no label", origin="/linux/mountLabel"))
     of_host, _ = _propagation(request)
     if of_host:
         operations.append(SetHostPropagation(of_host, origin=_propagation_origin(request)))
@@ -170,14 +170,13 @@ def before_hooks(request: Request) -> list[Operation]:
 
 def after_hooks(request: Request) -> list[Operation]:
     """Return what the init does after the hooks: close what was open, and pivot. Raises NajaError."""
-    linux = _linux(request)
     entries = read_mounts(request)
     operations: list[Operation] = [
         MakeReadonly(mount.name, mount.destination, origin=mount.options.place("ro", "rro"))
         for mount in entries
         if mount.readonly_later
     ]
-    operations += _path_operations(linux)
+    operations += _path_operations(request)
     if (request.config.get("root") or {}).get("readonly"):
         operations.append(MakeRootReadonly())
     operations.append(_enter_root(request))
@@ -242,8 +241,9 @@ def _open_console(process: dict[str, Any], *, mount: bool) -> OpenConsole:
     return OpenConsole((size["height"], size["width"]) if size else None, mount=mount)
 
 
-def _path_operations(linux: dict[str, Any]) -> list[Operation]:
+def _path_operations(request: Request) -> list[Operation]:
     """Masks and read-only paths; each path once, wherever it is named again."""
+    linux = _linux(request)
     operations: list[Operation] = []
     readonly = {
         clean(path): index for index, path in reversed([*enumerate(linux.get("readonlyPaths") or ())])
@@ -251,10 +251,14 @@ def _path_operations(linux: dict[str, Any]) -> list[Operation]:
     masked = {clean(path): index for index, path in reversed([*enumerate(linux.get("maskedPaths") or ())])}
     for path, index in reversed(readonly.items()):
         operations.append(MakePathReadonly(path, origin=f"/linux/readonlyPaths/{index}"))
-    label = linux.get("mountLabel") or ""
+    label = _label(request)
     for path, index in reversed(masked.items()):
         operations.append(MaskPath(path, label=label, origin=f"/linux/maskedPaths/{index}"))
     return operations
+
+
+def _label(request: Request) -> str:
+    return (_linux(request).get("mountLabel") or "") if request.selinux else ""
 
 
 def _mount(mount: Mount, request: Request) -> list[Operation]:
@@ -313,7 +317,7 @@ def _filesystem(mount: Mount, request: Request) -> MountFilesystem:
         parameters = [("ro", None, options.place("ro", "rro")), *parameters]
     if mount.kind == "devpts":
         parameters = _without_unmapped_group(parameters, request)
-    label = _linux(request).get("mountLabel")
+    label = _label(request)
     if label and mount.kind not in ("proc", "sysfs") and not options.has_parameter("context"):
         parameters = [*parameters, ("context", label, "/linux/mountLabel")]
     if mount.readonly_later:

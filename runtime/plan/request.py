@@ -30,6 +30,7 @@ class Request:
         cgroup_kind: str = "v1",
         cgroup_mounts: dict[str, str] | None = None,
         cgroup_paths: dict[str, str] | None = None,
+        selinux: bool = True,
         environment: dict[str, str] | None = None,
         cache: str = "",
     ) -> None:
@@ -56,6 +57,8 @@ class Request:
         self.cgroup_mounts = cgroup_mounts or {}
         #: The container's cgroup below each of these, by the same keys ("/naja/ID").
         self.cgroup_paths = cgroup_paths or {}
+        #: Whether SELinux is active on the host.
+        self.selinux = selinux
         #: The caller's environment, where an operation depends on it (LISTEN_FDS, NOTIFY_SOCKET).
         self.environment = environment or {}
         #: Directory for what need not be computed twice (seccomp filters); "" for none.

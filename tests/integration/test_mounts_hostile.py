@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runtime.errors import NajaError, Unsupported
+from runtime.errors import NajaError
 from runtime.linux import files, namespaces
 from runtime.linux import mounts as kernel
 from runtime.operations.mounts import new_mount
@@ -409,11 +409,3 @@ def test_only_descriptors_with_a_name_stay_open(root: Root) -> None:
     before, after = in_child(run)
     # Two for the pipe of the child that the set-up ran in.
     assert after - 2 == before
-
-
-def test_a_label_without_selinux_is_refused(root: Root) -> None:
-    if os.path.exists("/sys/fs/selinux/enforce"):
-        pytest.skip("this machine has SELinux")
-    root.config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
-    with pytest.raises(Unsupported, match="SELinux"):
-        root.usual_mounts().set_up(lambda _: None)

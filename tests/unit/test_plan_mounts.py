@@ -15,7 +15,6 @@ from runtime.operations.base import Operation, Warn, thaw
 from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
-from runtime.operations.identity import RequireSecurityModule
 from runtime.operations.masks import MakePathReadonly, MaskPath
 from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
 from runtime.operations.rootfs import (
@@ -308,10 +307,13 @@ def test_a_mount_label_is_an_option_of_file_systems_that_take_it() -> None:
     linux = {"mountLabel": "system_u:object_r:container_file_t:s0"}
     asked = request(entry("/proc", "proc"), entry("/run", "tmpfs"), linux=linux)
     operations = mounts.before_hooks(asked)
-    assert RequireSecurityModule("SELinux", origin="/linux/mountLabel") in operations
     proc, run = (op for op in operations if isinstance(op, MountFilesystem))
     assert proc.parameters == []
     assert run.parameters == [("context", linux["mountLabel"], "/linux/mountLabel")]
+    asked.selinux = False
+    operations = mounts.before_hooks(asked)
+    assert Warn("SELinux is not active: mounts have no label", origin="/linux/mountLabel") in operations
+    assert not any(op.parameters for op in operations if isinstance(op, MountFilesystem))
 
 
 USER_NAMESPACE = {
