@@ -30,7 +30,15 @@ KNOWN = (
         r"^plain$",
         r"refused",
         "crun runs no container where a v2 tree beside v1 hierarchies has controllers, here hugetlb, "
-        "rdma and misc. With runc and naja the container is in that tree too, and without limits from it.",
+        "rdma and misc. With runc and naja the container is in that tree too.",
+    ),
+    Known(
+        "beside",
+        r"^hybrid$",
+        r"^hugetlb$",
+        r"refused|^unified/",
+        "v1 has no hierarchy for it here, but the v2 tree beside has the controller: naja sets the limit "
+        "there, runc and crun refuse the config.",
     ),
     Known(
         "sub-cgroup",
