@@ -163,6 +163,7 @@ class Sandbox:
         self._holder.kill()
         self._holder.wait()
         for daemon in getattr(self, "_daemons", []):
+            daemon.kill()  # nsenter(1), which may have been stopped by whoever stopped its child
             daemon.wait()
         for cgroup in self._cgroups:
             remove_cgroup(cgroup)
