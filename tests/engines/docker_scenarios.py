@@ -30,9 +30,10 @@ def run(engine: Docklike) -> None:
 def run_terminal(engine: Docklike) -> None:
     with engine.on_terminal("run", "--rm", "-it", BUSYBOX, "sh") as terminal:
         terminal.screen.expect("# ")
-        terminal.screen.send("tty; stty size; exit 4\n")
+        # Docker tells the size once the container runs.
+        terminal.screen.send("tty; until stty size | grep '24 80'; do sleep 0.1; done; exit 4\n")
         terminal.screen.expect("/dev/pts/0")
-        terminal.screen.expect("24 80")
+        terminal.screen.expect("\n24 80")
         assert terminal.wait() == 4, terminal.screen.seen
 
 

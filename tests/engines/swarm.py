@@ -185,16 +185,12 @@ def secrets(engine: Swarm) -> None:
     """They and configs are files of the container's; so are its other mounts."""
     engine("secret", "create", "word", "-", input="sesame")
     engine("config", "create", "settings", "-", input="a=b")
-    files = (
-        "--secret",
-        "source=word,target=word,uid=1000,mode=0400",
-        "--config",
-        "source=settings,target=/set",
-    )
+    secret, config = "source=word,target=word,uid=1000,mode=0400", "source=settings,target=/set"
+    files = ("--secret", secret, "--config", config)
     flags = ("--read-only", "--user", "1000", "--cap-drop", "ALL", "--mount", "type=tmpfs,target=/scratch")
     engine.serve("web", *files, *flags)
     (container,) = engine.wait_for_containers("web", 1)
-    script = "cat /run/secrets/word /s; stat -c ' %u %a' /run/secrets/word; touch /scratch/x; touch /x"
+    script = "cat /run/secrets/word /set; stat -c ' %u %a' /run/secrets/word; touch /scratch/x; touch /x"
     done = engine("exec", container, "sh", "-c", script, check=False)
     assert done.stdout == "sesamea=b 1000 400\n", done
     assert done.stderr.count("Read-only file system") == 1, done
