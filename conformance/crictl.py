@@ -2,8 +2,8 @@
 
 No package of Debian's has it. The Go module proxy gives cri-tools as a module without its vendored
 dependencies, and its go.mod replaces Kubernetes' modules by directories of Kubernetes' own
-repository, which a proxy need not have; here they are the released modules of the same version. The
-download is some 600 MB; Go's caches for it are in a directory that is removed afterwards.
+repository, which a proxy need not have; here they are the released modules of the same version. Go's
+caches for it, 1.1 GB, are in a directory that is removed afterwards.
 """
 
 from __future__ import annotations
