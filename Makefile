@@ -9,6 +9,10 @@ NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
 # Who is not root gets a container that needs no root.
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
+ifdef ROOTLESS
+# A user has this from logging in; su and containers leave it out.
+export XDG_RUNTIME_DIR ?= $(CURDIR)/build/run
+endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help install run test unit lint format packages bench conformance engines crictl test-vm clean
