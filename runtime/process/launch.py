@@ -141,7 +141,9 @@ class Launch:
         """Raise what the other side said before it went, where it said why."""
         try:
             while True:
-                explain(self.channel.receive()[0], context.warn)
+                message, _ = self.channel.receive()
+                if message[0] != DONE:
+                    explain(message, context.warn)
         except ChannelClosed:
             return
 
