@@ -5,8 +5,8 @@
     python tests/vm/run.py --runtime crun --variant v2   one kind of host, another runtime
     python tests/vm/run.py --variant hybrid -- cat /proc/self/cgroup
 
-Some machines run at a time. The exit status is that of the last command
-that failed, 2 where a machine could not be made or died.
+As many machines run at a time as the host bears. The exit status is that of the last command that
+failed, 2 where a machine could not be made or died.
 """
 
 from __future__ import annotations
