@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StartUnit(Operation):
-    """Start a transient unit, with the stage in it: there are none without a process."""
+    """Start a transient unit, with the stage or the init in it: there are none without a process."""
 
     __slots__ = ("properties", "unit", "user")
 
@@ -33,7 +33,9 @@ class StartUnit(Operation):
         what = f"start systemd unit {self.unit}"
         # A slice has no processes of its own.
         scope = not self.unit.endswith(".slice")
-        process: list[Property] = [("PIDs", "au", [context.values["stage"]])] if scope else []
+        # Where no stage is needed, the init is there already. (0 would be naja itself.)
+        pid = context.values["stage"] or context.values["init"]
+        process: list[Property] = [("PIDs", "au", [pid])] if scope else []
         arguments: tuple[Any, ...] = (self.unit, "replace", variants(self.properties + process), [])
         with Systemd(user=self.user) as systemd:
             try:

@@ -33,9 +33,9 @@ def start_unit(request: Request, make: list[Operation]) -> list[Operation]:
 def limit_unit(request: Request, limit: list[Operation]) -> list[Operation]:
     """Return the operations that set the limits of the container's unit.
 
-    Not before the container's process is ready: systemd put the stage into the cgroup, whose memory
-    would count. ``limit`` are those that set them without systemd. They follow, for systemd knows
-    only the most common limits, and rounds some.
+    Not before the container's process is ready: systemd put the stage or the init into the cgroup,
+    whose memory would count. ``limit`` are those that set them without systemd. They follow, for
+    systemd knows only the most common limits, and rounds some.
     """
     resources = (request.config.get("linux") or {}).get("resources") or {}
     unit = units.unit_name(_path(request), request.id)

@@ -10,6 +10,8 @@ from runtime.cgroups import units
 from runtime.cgroups.hierarchies import Hierarchies
 from runtime.cgroups.variants import annotated, parse
 from runtime.errors import NajaError, Unsupported
+from runtime.operations import scope
+from runtime.operations.base import RUNTIME, Context
 
 INFINITY = 2**64 - 1
 
@@ -183,3 +185,36 @@ def test_annotations_that_cannot_be_read(name: str, text: str) -> None:
     with pytest.raises(NajaError) as caught:
         annotated({f"org.systemd.property.{name}": text})
     assert caught.value.origin == f"/annotations/org.systemd.property.{name}"
+
+
+class FakeSystemd:
+    """Takes every job, and remembers its arguments."""
+
+    jobs: list[tuple[Any, ...]]
+
+    def __init__(self, *, user: bool) -> None:
+        FakeSystemd.jobs = []
+
+    def __enter__(self) -> FakeSystemd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run_job(self, what: str, method: str, signature: str, *arguments: Any) -> str:
+        self.jobs.append(arguments)
+        return "done"
+
+
+@pytest.mark.parametrize("values", [{"stage": 7, "init": 0}, {"stage": 7}, {"stage": 0, "init": 7}])
+def test_a_scope_starts_with_the_stage_or_the_init(
+    values: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 would be the caller: naja itself would be killed with the container."""
+    monkeypatch.setattr(scope, "Systemd", FakeSystemd)
+    context = Context(RUNTIME, print)
+    context.values.update(values)
+    scope.StartUnit("naja-x.scope", [], user=False).apply(context)
+    ((unit, mode, properties, _),) = FakeSystemd.jobs
+    assert (unit, mode) == ("naja-x.scope", "replace")
+    assert properties == [("PIDs", ("au", [7]))]
