@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
+#: What the kernel says of a cgroup that has gone, before or after a file of it was opened. systemd removes
+#: one when its last process has ended, which may be at any moment.
+GONE = (errno.ENOENT, errno.ENODEV)
+
 #: How long to wait for processes to freeze, or to be gone so that their cgroup can be removed.
 _PATIENCE = 2.0
 
@@ -135,11 +139,26 @@ class Manager:
 
     def thaw(self) -> None:
         """Let the processes go on; nothing where none can be frozen. Raises OSError."""
-        if self._can_freeze():
+        if not self._can_freeze():
+            return
+        try:
             self._thaw()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
 
     def frozen(self) -> bool:
         """Say whether the container is frozen. Raises OSError."""
+        if not self._can_freeze():
+            return False
+        try:
+            return self._frozen()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            return False
+
+    def _frozen(self) -> bool:
         raise NotImplementedError
 
     def _can_freeze(self) -> bool:
@@ -161,10 +180,13 @@ class Manager:
             return
         # Frozen processes neither fork nor end, so nobody is missed, and no pid gets another owner.
         frozen = self.frozen()
-        if not frozen:
-            self.freeze()
         try:
+            if not frozen:
+                self.freeze()
             self._signal(signal)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
         finally:
             if signal == _SIGKILL or not frozen:
                 self.thaw()
@@ -200,7 +222,7 @@ def _processes(directory: str, *, recursive: bool) -> list[int]:
     try:
         text = read(f"{directory}/cgroup.procs")
     except OSError as error:
-        if error.errno == errno.ENOENT:
+        if error.errno in GONE:
             return []
         if error.errno != errno.EOPNOTSUPP:
             raise
@@ -227,9 +249,9 @@ def _remove(directory: bytes, deadline: float) -> None:
     while True:
         try:
             os.rmdir(directory)
-        except FileNotFoundError:
-            return
         except OSError as error:
+            if error.errno in GONE:
+                return
             # A cgroup with children is "busy" as well as one with processes.
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 name = os.fsdecode(directory)

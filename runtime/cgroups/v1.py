@@ -58,9 +58,9 @@ class ManagerV1(Manager):
             raise Unsupported("notice of running out of memory", why="the container has no memory cgroup")
         return OomWatchV1(directory)
 
-    def frozen(self) -> bool:
-        """Say whether the freezer hierarchy holds the container, or is about to. Raises OSError."""
-        return self._can_freeze() and read(f"{self.paths['freezer']}/freezer.state") != "THAWED"
+    def _frozen(self) -> bool:
+        # Or about to be.
+        return read(f"{self.paths['freezer']}/freezer.state") != "THAWED"
 
     def _can_freeze(self) -> bool:
         return os.path.isdir(self.paths.get("freezer", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.cgroups.base import Manager, require
+from runtime.cgroups.base import GONE, Manager, require
 from runtime.errors import Unsupported
 from runtime.operations.cgroup import read, write
 
@@ -52,9 +52,9 @@ class ManagerV2(Manager):
             raise Unsupported("notice of running out of memory", why="the container has no memory controller")
         return OomWatchV2(directory)
 
-    def frozen(self) -> bool:
-        """Say whether the container was asked to freeze. Raises OSError."""
-        return self._can_freeze() and read(f"{self._directory()}/cgroup.freeze") == "1"
+    def _frozen(self) -> bool:
+        # Or asked to freeze.
+        return read(f"{self._directory()}/cgroup.freeze") == "1"
 
     def _can_freeze(self) -> bool:
         return os.path.isdir(self._directory())
@@ -81,7 +81,9 @@ class ManagerV2(Manager):
         if signal == _SIGKILL and self._directory():
             try:
                 write(f"{self._directory()}/cgroup.kill", "1")
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
                 # Before Linux 5.14, or no cgroup any more: one by one.
                 super().kill(signal)
         else:

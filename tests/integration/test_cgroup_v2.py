@@ -180,6 +180,36 @@ def test_all_below_is_killed_and_removed(tag: str) -> None:
     on_v2(work)
 
 
+@pytest.mark.parametrize("what", ["kill", "terminate", "thaw", "frozen", "processes"])
+def test_a_cgroup_that_goes_meanwhile(tag: str, what: str) -> None:
+    """systemd removes one when its last process has ended, at any moment."""
+    actions: dict[str, Callable[[Manager], object]] = {
+        "kill": lambda manager: manager.kill(signal.SIGKILL),
+        "terminate": lambda manager: manager.kill(signal.SIGTERM),
+        "thaw": lambda manager: manager.thaw(),
+        "frozen": lambda manager: manager.frozen(),
+        "processes": lambda manager: manager.processes(),
+    }
+
+    def work() -> None:
+        kernels = os.open
+        with Container(tag) as made:
+
+            def open_and_remove(*arguments: Any) -> int:
+                descriptor = kernels(*arguments)
+                os.open = kernels
+                os.rmdir(made.directory)
+                return descriptor
+
+            manager = made.restored()
+            os.open = open_and_remove  # type: ignore[assignment]
+            actions[what](manager)
+            os.open = kernels
+            assert not manager.exists()
+
+    on_v2(work)
+
+
 def need_hugetlb() -> None:
     """Skip where v1 has taken the one controller that is often left to v2."""
     if "hugetlb" not in read(f"{cgroups.detect().mounts.get('', '/nowhere')}/cgroup.controllers").split():
