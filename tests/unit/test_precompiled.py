@@ -1,0 +1,81 @@
+"""naja's modules in one file: which are loaded from it, and when it is passed over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_BUILD = "import sys; sys.path.insert(0, sys.argv[1]); from runtime import {what}; {then}"
+
+#: Boots as the command does, preloads what `create` needs, and tells where modules came from.
+_LOOK = """
+from runtime import precompiled
+precompiled.preload("create")
+loaded = "runtime.plan" in sys.modules
+import runtime.plan, runtime.state
+print(loaded, type(runtime.plan.__spec__.loader).__name__, runtime.state.MARK)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a directory with a copy of the package, compiled ahead."""
+    shutil.copytree(
+        Path(__file__).parents[2] / "runtime",
+        tmp_path / "runtime",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    mark(tmp_path, "first")
+    _python(tmp_path, _BUILD.format(what="precompile", then="precompile.build()"))
+    return tmp_path
+
+
+def mark(home: Path, text: str) -> None:
+    """Change a module's source."""
+    with (home / "runtime/state.py").open("a") as file:
+        file.write(f"\nMARK = {text!r}\n")
+
+
+def _python(home: Path, code: str) -> str:
+    command = [sys.executable, "-IS", "-c", code, str(home)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def look(home: Path) -> list[str]:
+    """Return whether modules were preloaded, by whom one was, and the mark of another."""
+    boot = _python(home, _BUILD.format(what="precompiled", then="print(precompiled.boot())"))
+    return _python(home, boot + "import sys\n" + _LOOK).split()
+
+
+def test_modules_come_from_the_file_at_once(home: Path) -> None:
+    assert look(home) == ["True", "Finder", "first"]
+
+
+def test_a_changed_source_counts(home: Path) -> None:
+    mark(home, "second")
+    assert look(home) == ["False", "Finder", "second"]
+
+
+def test_a_source_of_the_same_size_counts(home: Path) -> None:
+    path = home / "runtime/state.py"
+    path.write_text(path.read_text().replace("'first'", "'fresh'"))
+    assert look(home)[2] == "fresh"
+
+
+def test_a_file_of_another_python(home: Path) -> None:
+    file = home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    assert look(home) == ["False", "SourceFileLoader", "first"]
+
+
+def test_no_file(home: Path) -> None:
+    file = home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
+    os.unlink(file)
+    assert look(home) == ["False", "SourceFileLoader", "first"]
