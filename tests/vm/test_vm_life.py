@@ -67,7 +67,7 @@ def test_exec_is_bound_by_the_device_rules(naja: Runtime, bundle: Bundle) -> Non
 def test_pause_and_resume(naja: Runtime, bundle: Bundle) -> None:
     naja.run_detached(bundle.shell("i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 0.1; done"))
     count = f"{bundle.rootfs}/tmp/count"
-    wait_until(lambda: _number(count) > 0, timeout=20, what="a first turn of the loop")
+    wait_until(lambda: _number(count) > 0, timeout=60, what="a first turn of the loop")
     naja.run("pause", bundle.id)
     assert naja.status(bundle) == "paused"
     stopped_at = _number(count)
@@ -75,7 +75,7 @@ def test_pause_and_resume(naja: Runtime, bundle: Bundle) -> None:
     assert _number(count) == stopped_at
     naja.run("resume", bundle.id)
     assert naja.status(bundle) == "running"
-    wait_until(lambda: _number(count) > stopped_at, timeout=20, what="the loop going on")
+    wait_until(lambda: _number(count) > stopped_at, timeout=60, what="the loop going on")
 
 
 def _number(path: str) -> int:
@@ -150,7 +150,7 @@ def test_ps(naja: Runtime, bundle: Bundle) -> None:
         pids[:] = json.loads(naja.run("ps", "--format", "json", bundle.id).stdout)
         return len(pids) >= 3
 
-    wait_until(look, timeout=10, what="three processes")
+    wait_until(look, timeout=60, what="three processes")
     assert naja.state(bundle)["pid"] in pids
 
 

@@ -90,7 +90,7 @@ def test_out_of_memory(naja: Runtime, bundle: Bundle) -> None:
     naja.run_detached(bundle)
     cgroup = Cgroup(naja.state(bundle)["pid"], bundle.id)
     events = "memory.events" if V2 else "memory.oom_control"
-    wait_until(lambda: cgroup.value(events, "oom_kill") > 0, timeout=20, what="an OOM kill")
+    wait_until(lambda: cgroup.value(events, "oom_kill") > 0, timeout=60, what="an OOM kill")
     assert naja.status(bundle) == "running"
 
 
@@ -111,7 +111,7 @@ def test_cpu_is_throttled(naja: Runtime, bundle: Bundle) -> None:
     bundle.linux["resources"]["cpu"] = {"quota": 20000, "period": 100000}
     naja.run_detached(bundle.shell("while :; do :; done"))
     cgroup = Cgroup(naja.state(bundle)["pid"], bundle.id)
-    wait_until(lambda: cgroup.value("cpu.stat", "nr_throttled") > 2, timeout=20, what="throttling")
+    wait_until(lambda: cgroup.value("cpu.stat", "nr_throttled") > 2, timeout=60, what="throttling")
 
 
 def test_cpuset_is_kept(naja: Runtime, bundle: Bundle) -> None:

@@ -112,7 +112,7 @@ def test_out_of_memory(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("head -c 60000000 /dev/zero | tail > /dev/null; sleep 1000")
     runtime.run_detached(bundle)
     cgroup = Cgroup(runtime.state(bundle)["pid"], bundle.id)
-    wait_until(lambda: cgroup.value("memory.events", "oom_kill") > 0, timeout=20, what="an OOM kill")
+    wait_until(lambda: cgroup.value("memory.events", "oom_kill") > 0, timeout=60, what="an OOM kill")
     runtime.delete(bundle, "--force")
 
 
