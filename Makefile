@@ -7,6 +7,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3.12 /usr/bi
 VENV := .venv
 NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
+# What the command is made of; the modules that it loads may change at any time.
+COMMAND := runtime/launcher.py runtime/native/launcher.c runtime/precompile.py runtime/precompiled.py runtime/strip.py
 # Who is not root gets a container that needs no root.
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 ifdef ROOTLESS
@@ -36,12 +38,12 @@ $(BIN)/python:
 	    $(PYTHON) -m venv --clear $(VENV); }
 
 # pip's script for naja is replaced by one that starts faster: see runtime/launcher.py.
-$(VENV)/.installed: pyproject.toml runtime/launcher.py | $(BIN)/python
+$(VENV)/.installed: pyproject.toml $(COMMAND) | $(BIN)/python
 	$(PIP) --editable .
 	$(BIN)/python -m runtime.launcher $(NAJA)
 	touch $@
 
-$(VENV)/.tools: pyproject.toml runtime/launcher.py | $(BIN)/python
+$(VENV)/.tools: pyproject.toml $(COMMAND) | $(BIN)/python
 	$(PIP) --editable '.[test,lint]'
 	$(BIN)/python -m runtime.launcher $(NAJA)
 	touch $@ $(VENV)/.installed
