@@ -55,8 +55,12 @@ def build() -> None:
         status = os.stat(f"{home}/{path}")
         modules[name] = (path, status.st_size, status.st_mtime_ns, *add(codes[name]))
     groups = {}
+    # precompiled.py's code is at the head of the file, and every command has loaded the first group.
+    loaded = {"runtime.precompiled"}
     for group, roots in _GROUPS.items():
-        names = _in_order(roots, trees)
+        names = [name for name in _in_order(roots, trees) if name not in loaded]
+        if group == "command":
+            loaded.update(names)
         parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
         groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
     head = precompiled.pack(codes["runtime.precompiled"], modules, groups)
