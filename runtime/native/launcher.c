@@ -21,13 +21,14 @@ enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PA
 
 static long run(int count, char **words, char **environment);
 
-/* kernel() makes a system call, and returns what the kernel returns: an error is negative. */
+/* Make a system call, and return what the kernel returns: an error is negative. */
+#define kernel(...) kernel_of((const long[6]){__VA_ARGS__})
+
 #ifndef BARE
 
 #include <errno.h>
 #include <unistd.h>
 
-#define kernel(...) kernel_of((long[6]){__VA_ARGS__})
 static long kernel_of(const long *of)
 {
     long result = syscall(of[0], of[1], of[2], of[3], of[4], of[5]);
@@ -40,8 +41,6 @@ int main(int count, char **words)
 }
 
 #else
-
-#define kernel(...) kernel_of((const long[6]){__VA_ARGS__})
 #if defined __x86_64__
 
 static long kernel_of(const long *of)
