@@ -223,7 +223,7 @@ def _namespaces(request: Request, *, awaited: bool) -> list[Phase]:
         _mappings(linux.get("uidMappings")), _mappings(linux.get("gidMappings")), rootless=request.rootless
     )
     return [
-        Phase(STAGE, "user namespace", [*first, UnshareUser(origin=_origin(request, "user"))]),
+        Phase(STAGE, "user namespace", [*first, UnshareUser(origin=request.namespace_origin("user"))]),
         Phase(RUNTIME, "map ids", [maps]),
         Phase(STAGE, "namespaces", [BecomeRoot(), *last]),
     ]
@@ -231,7 +231,9 @@ def _namespaces(request: Request, *, awaited: bool) -> list[Phase]:
 
 def _joins(request: Request) -> list[Operation]:
     paths = [
-        (kind, path, f"{_origin(request, kind)}/path") for kind, path in request.namespaces().items() if path
+        (kind, path, f"{request.namespace_origin(kind)}/path")
+        for kind, path in request.namespaces().items()
+        if path
     ]
     return [JoinNamespaces(paths)] if paths else []
 
@@ -239,11 +241,6 @@ def _joins(request: Request) -> list[Operation]:
 def _makes(kinds: list[str], namespaces: dict[str, str]) -> list[Operation]:
     operations: list[Operation] = [Unshare(kinds)] if kinds else []
     return operations if "mount" in namespaces else [*operations, LeaveMountNamespace()]
-
-
-def _origin(request: Request, kind: str) -> str:
-    kinds = [entry["type"] for entry in request.config["linux"]["namespaces"]]
-    return f"/linux/namespaces/{kinds.index(kind)}"
 
 
 def _mappings(entries: list[dict[str, int]] | None) -> list[Mapping]:

@@ -95,8 +95,7 @@ def _host_namespace_checks(request: Request) -> list[Operation]:
         origins.setdefault(_namespace_of(_dotted(key)), _sysctl_origin(key))
     if paths.get("mount"):
         # Its root would be exchanged, and all that is mounted stay there.
-        index = [entry["type"] for entry in config["linux"]["namespaces"]].index("mount")
-        origins["mount"] = f"/linux/namespaces/{index}/path"
+        origins["mount"] = f"{request.namespace_origin('mount')}/path"
     return [
         RefuseHostNamespace(kind, paths[kind], origin=origin)
         for kind, origin in origins.items()
@@ -116,8 +115,7 @@ def kernel(request: Request) -> list[Operation]:
     config, namespaces = request.config, request.namespaces()
     operations: list[Operation] = []
     if namespaces.get("network") == "":
-        index = [entry["type"] for entry in config["linux"]["namespaces"]].index("network")
-        operations.append(RaiseLoopback(origin=f"/linux/namespaces/{index}"))
+        operations.append(RaiseLoopback(origin=request.namespace_origin("network")))
     for name, kind in (("hostname", SetHostname), ("domainname", SetDomainname)):
         if config.get(name):
             if "uts" not in namespaces:

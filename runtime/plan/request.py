@@ -68,3 +68,8 @@ class Request:
         """Return the namespaces that the config asks for: path by type, "" for a new one."""
         linux = self.config.get("linux") or {}
         return {entry["type"]: entry.get("path", "") for entry in linux.get("namespaces") or ()}
+
+    def namespace_origin(self, kind: str) -> str:
+        """Return the place of a namespace that the config asks for."""
+        kinds = [entry["type"] for entry in self.config["linux"]["namespaces"]]
+        return f"/linux/namespaces/{kinds.index(kind)}"
