@@ -14,6 +14,7 @@ import stat
 
 from runtime.config import json
 from runtime.errors import NajaError
+from runtime.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def default_root() -> str:
 
 def _root_by_name_only() -> bool:
     """Tell whether uid 0 is somebody else outside of this user namespace (user_namespaces(7))."""
-    if os.environ.get("USER") == "root":
-        return False
-    with open("/proc/self/uid_map", "rb") as file:
-        return file.read().split() != [b"0", b"0", b"4294967295"]
+    return os.environ.get("USER") != "root" and process.in_user_namespace()
 
 
 def check_id(id: str) -> None:

@@ -97,6 +97,12 @@ def default_signal(signal: int) -> None:
     syscall(number("rt_sigaction"), signal, bytes(32), None, 8)
 
 
+def in_user_namespace() -> bool:
+    """Tell whether not all IDs are here what they are on the host (user_namespaces(7)). Raises OSError."""
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() != [b"0", b"0", b"4294967295"]
+
+
 _ZERO = Long(0)
 _prctl = libc.function("prctl")
 _personality = libc.function("personality")

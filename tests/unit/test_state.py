@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime import state
 from runtime.errors import NajaError
+from runtime.linux import process
 from runtime.state import StateDirectory, alive, check_id, default_root, ids, start_time, status
 
 
@@ -178,7 +178,7 @@ def test_the_default_root_of_root_in_a_user_namespace(monkeypatch: pytest.Monkey
     """Podman without privileges is such a root; what it passes of its environment has no $USER."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(state, "open", lambda *_: io.BytesIO(b"0 7 1\n1 100000 65536\n"), raising=False)
+    monkeypatch.setattr(process, "open", lambda *_: io.BytesIO(b"0 7 1\n1 100000 65536\n"), raising=False)
     monkeypatch.delenv("USER", raising=False)
     assert default_root() == "/run/user/7/naja"
     monkeypatch.setenv("USER", "somebody")
@@ -186,7 +186,7 @@ def test_the_default_root_of_root_in_a_user_namespace(monkeypatch: pytest.Monkey
     monkeypatch.setenv("USER", "root")
     assert default_root() == "/run/naja"
     monkeypatch.delenv("USER")
-    monkeypatch.setattr(state, "open", lambda *_: io.BytesIO(b"0 0 4294967295\n"), raising=False)
+    monkeypatch.setattr(process, "open", lambda *_: io.BytesIO(b"0 0 4294967295\n"), raising=False)
     assert default_root() == "/run/naja"
 
 
