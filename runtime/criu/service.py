@@ -6,10 +6,10 @@ import _socket
 import os
 from struct import unpack
 
-from runtime import errors
 from runtime.criu import messages
 from runtime.errors import NajaError, Unsupported
 from runtime.linux.channel import Channel, ChannelClosed
+from runtime.process.dialogue import report, reported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class Service:
             while True:
                 message, descriptors = self._channel.receive()
                 if message:
-                    kind, what, errno, why, origin = message
-                    raise getattr(errors, kind)(what, errno=errno, why=why, origin=origin)
+                    raise reported(message)
                 self._socket = _socket.socket(fileno=descriptors[0])
         except ChannelClosed:
             return  # By execve.
@@ -141,7 +140,7 @@ def _become_criu(
             error = NajaError.from_os_error("start CRIU", error)
         elif not isinstance(error, NajaError):
             error = NajaError(f"internal error: {type(error).__name__}: {error}")
-        channel.send((type(error).__name__, error.what, error.errno, error.why, error.origin))
+        report(error, channel)
     finally:
         os._exit(1)
 

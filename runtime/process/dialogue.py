@@ -42,6 +42,11 @@ def explain(message: tuple[Any, ...], warn: Callable[[str], None]) -> None:
     if message[0] == WARNING:
         warn(message[1])
         return
+    raise reported(message)
+
+
+def reported(message: tuple[Any, ...]) -> NajaError:
+    """Return the error that the other side reported."""
     _, kind, what, errno, why, origin = message
-    error_type = getattr(errors, kind, NajaError)
-    raise error_type(what, errno=errno, why=why, origin=origin)
+    error: NajaError = getattr(errors, kind, NajaError)(what, errno=errno, why=why, origin=origin)
+    return error
