@@ -74,6 +74,16 @@ def count_past(volume: Path, least: int) -> int:
     return number(volume)
 
 
+def save_and_restore(naja: Runtime, bundle: Bundle, images: str, volume: Path) -> None:
+    """Let a container that counts be saved, and restored; it goes on where it was."""
+    naja.run_detached(bundle)
+    count_past(volume, 1)
+    checkpoint(naja, bundle, images)
+    saved = number(volume)
+    restore_detached(naja, bundle, images)
+    count_past(volume, saved)
+
+
 @pytest.mark.usefixtures("criu")
 def test_a_container_goes_on_where_it_was(
     naja: Runtime, bundle: Bundle, images: str, volume: Path, tmp_path: Path
@@ -205,12 +215,7 @@ def test_in_a_user_namespace_on_a_readonly_root(
     bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
     bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
     bundle.config["root"]["readonly"] = True
-    naja.run_detached(counting(bundle))
-    count_past(volume, 1)
-    checkpoint(naja, bundle, images)
-    saved = number(volume)
-    restore_detached(naja, bundle, images)
-    count_past(volume, saved)
+    save_and_restore(naja, counting(bundle), images, volume)
     script = "echo text > /dev/null; touch /x; readlink /proc/1/ns/user; readlink /proc/self/ns/user"
     result = naja.exec(bundle, "/bin/sh", "-c", script)
     assert "/x: Read-only file system" in result.stderr
@@ -242,12 +247,7 @@ def test_network_of_a_pod(naja: Runtime, bundle: Bundle, images: str, volume: Pa
     for entry in bundle.linux["namespaces"]:
         if entry["type"] == "network":
             entry["path"] = network
-    naja.run_detached(counting(bundle))
-    count_past(volume, 1)
-    checkpoint(naja, bundle, images)
-    saved = number(volume)
-    restore_detached(naja, bundle, images)
-    count_past(volume, saved)
+    save_and_restore(naja, counting(bundle), images, volume)
     assert os.stat(f"/proc/{naja.state(bundle)['pid']}/ns/net").st_ino == os.stat(network).st_ino
 
 
