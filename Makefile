@@ -8,7 +8,7 @@ VENV := .venv
 NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
 # What the command is made of; the modules that it loads may change at any time.
-COMMAND := runtime/launcher.py runtime/native/launcher.c runtime/precompile.py runtime/precompiled.py runtime/strip.py
+COMMAND := runtime/launcher.py runtime/native/launcher.c runtime/native/kernel.c runtime/precompile.py runtime/precompiled.py runtime/strip.py
 # Who is not root gets a container that needs no root.
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 ifdef ROOTLESS

@@ -20,14 +20,20 @@ import sysconfig
 import tempfile
 
 from runtime import precompile, precompiled
+from runtime.linux import libc
 
 __all__ = ["main", "script", "write"]
 
 #: Linux cuts longer first lines off (BINPRM_BUF_SIZE).
 _LONGEST_LINE = 255
 
+_NATIVE = os.path.join(precompiled.PACKAGE, "native")
+
 #: Options for a program without a C library, whose start takes 0.3 ms.
 _BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+
+#: Options for a library; the stack that it has for a child need not be probed.
+_SHARED = ["-shared", "-fPIC", "-fno-stack-protector", "-fno-stack-clash-protection"]
 
 _MAIN = """\
 import sys
@@ -53,8 +59,7 @@ def script(python: str, packages: str) -> str:
 
 def program(python: str, packages: str) -> bytes | None:
     """Return the compiled native/launcher.c, that does the same; None where it cannot be compiled."""
-    compiler = shutil.which("cc")
-    if compiler is None or ":" in python or "\\" in python:
+    if ":" in python or "\\" in python:
         return None
     # What follows -c in Python's arguments is naja's own command line, its name first.
     body = "import sys\ndel sys.argv[0]\n" + _body(packages)
@@ -63,15 +68,29 @@ def program(python: str, packages: str) -> bytes | None:
         "PYTHON": python,
         "DIRECTORY": directory,
         "NAME": name,
-        "LOWER": os.path.join(precompiled.PACKAGE, "native"),
+        "LOWER": _NATIVE,
         "BODY": body,
     }
-    source = os.path.join(precompiled.PACKAGE, "native", "launcher.c")
+    values = [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]
+    return _compiled("launcher.c", [[*values, *options] for options in (_BARE, ["-static"], [])])
+
+
+def library() -> bytes | None:
+    """Return the compiled native/kernel.c; None where it cannot be compiled, or not for this Python."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return None  # Its objects are others than those that the file declares.
+    return _compiled("kernel.c", [_SHARED])
+
+
+def _compiled(source: str, attempts: list[list[str]]) -> bytes | None:
+    """Return what the C compiler makes of a file of native/ by the first options that work, or None."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
     with tempfile.TemporaryDirectory() as scratch:
-        output = os.path.join(scratch, "naja")
-        command = [compiler, "-O2", "-Wall", "-o", output, source]
-        command += [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]
-        for options in (_BARE, ["-static"], []):
+        output = os.path.join(scratch, "output")
+        command = [compiler, "-O2", "-Wall", "-o", output, os.path.join(_NATIVE, source)]
+        for options in attempts:
             if subprocess.run([*command, *options], check=False, capture_output=True).returncode == 0:
                 with open(output, "rb") as file:
                     return file.read()
@@ -93,6 +112,13 @@ def write(path: str, *, native: bool = True) -> None:
     content = (program(*where) if native else None) or os.fsencode(script(*where))
     compileall.compile_dir(precompiled.PACKAGE, quiet=1)
     precompile.build()
+    if door := library():
+        _put(libc.FILE, door)
+    _put(path, content)
+
+
+def _put(path: str, content: bytes) -> None:
+    """Replace an executable file, which may be running."""
     temporary = path + ".new"
     with open(temporary, "wb") as file:
         file.write(content)

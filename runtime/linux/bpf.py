@@ -6,12 +6,11 @@ and access in one word, major, minor) and answers 1 to allow.
 
 from __future__ import annotations
 
-import _ctypes
 import errno
 import os
 import struct
 
-from runtime.linux.libc import buffer, syscall
+from runtime.linux.libc import address, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,10 +110,8 @@ def attach_device_filter(cgroup: int, program: bytes) -> None:
 
 def _load(program: bytes) -> int:
     """Return a descriptor of a program that the kernel has verified."""
-    code, license = buffer(len(program)), buffer(16)
-    code.raw = program
-    license.value = b"Apache-2.0"
-    addresses = (_ctypes.addressof(code), _ctypes.addressof(license))
+    code, license = bytearray(program), bytearray(b"Apache-2.0\0")
+    addresses = (address(code), address(license))
     for _ in range(5):
         try:
             # type, number of instructions, their address, license, log level, log size, log,
@@ -138,11 +135,11 @@ def _load(program: bytes) -> int:
 
 def _attached(cgroup: int) -> int | None:
     """Return a descriptor of the program that naja attached to a cgroup, None where there is none."""
-    identifiers = buffer(64 * 4)
-    attr = _attr("=4IQI", cgroup, _ATTACH_CGROUP_DEVICE, 0, 0, _ctypes.addressof(identifiers), 64)
+    identifiers = bytearray(64 * 4)
+    attr = _attr("=4IQI", cgroup, _ATTACH_CGROUP_DEVICE, 0, 0, address(identifiers), 64)
     syscall(_SYS_BPF, _PROG_QUERY, attr, _ATTR_SIZE)
-    (count,) = struct.unpack_from("=I", attr.raw, 24)
-    for identifier in struct.unpack_from(f"={count}I", identifiers.raw):
+    (count,) = struct.unpack_from("=I", attr, 24)
+    for identifier in struct.unpack_from(f"={count}I", identifiers):
         program = _bpf(_PROG_GET_FD_BY_ID, "=I", identifier)
         if _name(program) == _NAME:
             return program
@@ -151,16 +148,14 @@ def _attached(cgroup: int) -> int | None:
 
 
 def _name(program: int) -> bytes:
-    information = buffer(256)
-    _bpf(_OBJ_GET_INFO_BY_FD, "=IIQ", program, 256, _ctypes.addressof(information))
-    return information.raw[64:80].rstrip(b"\0")  # type: ignore[no-any-return]
+    information = bytearray(256)
+    _bpf(_OBJ_GET_INFO_BY_FD, "=IIQ", program, 256, address(information))
+    return bytes(information[64:80]).rstrip(b"\0")
 
 
-def _attr(layout: str, *values: Any) -> Any:
+def _attr(layout: str, *values: Any) -> bytearray:
     """Return a ``union bpf_attr`` that starts with these values."""
-    attr = buffer(_ATTR_SIZE)
-    attr.raw = struct.pack(layout, *values).ljust(_ATTR_SIZE, b"\0")
-    return attr
+    return bytearray(struct.pack(layout, *values).ljust(_ATTR_SIZE, b"\0"))
 
 
 def _bpf(command: int, layout: str, *values: Any) -> int:

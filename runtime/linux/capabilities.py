@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from runtime.linux.libc import buffer, call, libc
+from runtime.linux.libc import call, function
 from runtime.linux.process import prctl
 
 #: By number, as linux/capability.h counts them.
@@ -62,8 +62,8 @@ _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 
 # struct __user_cap_header_struct: version, pid; version 3 carries two 32-bit halves of each set.
 _HEADER = struct.pack("=Ii", 0x20080522, 0)
-_capget = libc.function("capget")
-_capset = libc.function("capset")
+_capget = function("capget")
+_capset = function("capset")
 
 
 def mask(names: list[str]) -> int:
@@ -81,9 +81,9 @@ def names(bits: int) -> list[str]:
 
 def get() -> tuple[int, int, int]:
     """Return the caller's effective, permitted and inheritable set (capget(2)). Raises OSError."""
-    data = buffer(24)
+    data = bytearray(24)
     call(_capget, _HEADER, data)
-    low, high = struct.unpack("=3I", data.raw[:12]), struct.unpack("=3I", data.raw[12:])
+    low, high = struct.unpack("=3I", data[:12]), struct.unpack("=3I", data[12:])
     effective, permitted, inheritable = (low[index] | high[index] << 32 for index in range(3))
     return effective, permitted, inheritable
 

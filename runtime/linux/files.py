@@ -12,7 +12,7 @@ import os
 import stat
 from struct import pack, unpack_from
 
-from runtime.linux.libc import buffer, call, libc, syscall
+from runtime.linux.libc import call, function, syscall
 
 _OPENAT2 = 437
 
@@ -177,14 +177,14 @@ def create_file_in_root(rootfd: int, path: str, mode: int = 0o644) -> int:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
-_fstatfs = libc.function("fstatfs")
+_fstatfs = function("fstatfs")
 
 
 def filesystem_magic(fd: int) -> int:
     """Return the kind of file system behind a descriptor (f_type of statfs(2)). Raises OSError."""
-    result = buffer(120)
+    result = bytearray(120)
     call(_fstatfs, fd, result)
-    magic: int = unpack_from("@l", result.raw)[0]
+    magic: int = unpack_from("@l", result)[0]
     return magic
 
 

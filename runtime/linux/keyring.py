@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.linux.libc import buffer, syscall
+from runtime.linux.libc import syscall
 from runtime.linux.numbers import number
 
 _JOIN_SESSION_KEYRING, _SETPERM, _DESCRIBE = 1, 5, 6
@@ -18,10 +18,10 @@ def join_session_keyring(name: bytes) -> int:
 
 def permissions(key: int) -> int:
     """Return the permission mask of a key (keyctl_describe(3)). Raises OSError."""
-    description = buffer(256)
+    description = bytearray(256)
     size = syscall(number("keyctl"), _DESCRIBE, key, description, 256)
     # "type;uid;gid;permissions;description"
-    return int(description.raw[:size].split(b";")[3], 16)
+    return int(description[:size].split(b";")[3], 16)
 
 
 def set_permissions(key: int, mask: int) -> None:

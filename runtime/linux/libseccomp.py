@@ -10,7 +10,7 @@ import os
 import struct
 
 from runtime.errors import Unsupported
-from runtime.linux.libc import Char, Library, arguments
+from runtime.linux.foreign import Char, Library, arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from runtime.linux.files import (
     AT_SYMLINK_NOFOLLOW,
     encode,
 )
-from runtime.linux.libc import call, libc, syscall
+from runtime.linux.libc import call, function, syscall
 
 # Numbers that are the same on every machine (see numbers.py).
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK, _MOUNT_SETATTR = (
@@ -77,9 +77,9 @@ _FSPICK_EMPTY_PATH = 8
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
 _SET_FLAG, _SET_STRING, _CMD_CREATE, _CMD_RECONFIGURE = 0, 1, 6, 7
 
-_mount = libc.function("mount")
-_umount2 = libc.function("umount2")
-_pivot_root = libc.function("pivot_root")
+_mount = function("mount")
+_umount2 = function("umount2")
+_pivot_root = function("pivot_root")
 
 
 def fsopen(kind: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.linux.libc import call, libc
+from runtime.linux.libc import call, function
 
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
@@ -42,10 +42,10 @@ def flags(kinds: list[str]) -> int:
     return together
 
 
-_unshare = libc.function("unshare")
-_setns = libc.function("setns")
-_sethostname = libc.function("sethostname")
-_setdomainname = libc.function("setdomainname")
+_unshare = function("unshare")
+_setns = function("setns")
+_sethostname = function("sethostname")
+_setdomainname = function("setdomainname")
 
 
 def unshare(flags: int) -> None:

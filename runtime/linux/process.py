@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import _ctypes
 import os
 import struct
 
-from runtime.linux.libc import Library, Long, call, libc, syscall
+from runtime.linux.libc import call, clone, function, syscall
 from runtime.linux.numbers import number
 
 # Numbers that are the same on every machine (see numbers.py).
-_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 435, 436, 439
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 436, 439
 
 CLONE_PARENT = 0x00008000
 _CLONE_INTO_CGROUP = 0x200000000
@@ -23,24 +22,6 @@ LAST_DESCRIPTOR = 0xFFFFFFFF
 _AT_EACCESS, _AT_EMPTY_PATH = 0x200, 0x1000
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
-
-
-class _HeldFunction(_ctypes.CFuncPtr):
-    """A function called with the interpreter lock held: nothing of Python may run meanwhile."""
-
-    _flags_ = 1 | 4 | 8  # C calling convention, Python API (the lock is kept), errno is saved
-    _restype_ = Long
-
-
-def _held(name: str) -> _HeldFunction:
-    return _HeldFunction(_ctypes.dlsym(Library()._handle, name))
-
-
-# Looked up while the host's files are still in sight; a child may call none of these first.
-_raw_syscall = _held("syscall")
-_before_fork = _held("PyOS_BeforeFork")
-_after_fork_parent = _held("PyOS_AfterFork_Parent")
-_after_fork_child = _held("PyOS_AfterFork_Child")
 
 
 def clone3(flags: int, *, exit_signal: int = _SIGCHLD, cgroup_fd: int = -1) -> int:
@@ -58,18 +39,7 @@ def clone3(flags: int, *, exit_signal: int = _SIGCHLD, cgroup_fd: int = -1) -> i
     # flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
     # set_tid_size, cgroup
     arguments = struct.pack("=11Q", flags, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
-    number, size = Long(_CLONE3), Long(len(arguments))
-    # As os.fork does: CPython takes its locks before, and repairs itself on both sides after.
-    _before_fork()
-    pid: int = _raw_syscall(number, arguments, size)  # type: ignore[assignment]
-    if pid == 0:
-        _after_fork_child()
-        return 0
-    reason = _ctypes.get_errno()
-    _after_fork_parent()
-    if pid == -1:
-        raise OSError(reason, os.strerror(reason))
-    return pid
+    return clone(arguments)
 
 
 def pidfd_open(pid: int) -> int:
@@ -103,14 +73,13 @@ def in_user_namespace() -> bool:
         return file.read().split() != [b"0", b"0", b"4294967295"]
 
 
-_ZERO = Long(0)
-_prctl = libc.function("prctl")
-_personality = libc.function("personality")
+_prctl = function("prctl")
+_personality = function("personality")
 
 
 def prctl(option: int, value: int, second: int = 0) -> int:
     """Call prctl(2), the arguments not named being 0. Returns its result. Raises OSError."""
-    return call(_prctl, option, value, second, _ZERO, _ZERO)
+    return call(_prctl, option, value, second, 0, 0)
 
 
 def set_dumpable(dumpable: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from runtime.linux.libc import buffer, call, libc, syscall
+from runtime.linux.libc import call, function, syscall
 from runtime.linux.numbers import number
 
 #: sched(7). SCHED_ISO has a number but no implementation in Linux: the kernel refuses it.
@@ -69,7 +69,7 @@ RLIMITS = {
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_SHIFT = 1, 13
 _LONG_BITS = 8 * struct.calcsize("@L")
 
-_prlimit = libc.function("prlimit")
+_prlimit = function("prlimit")
 
 
 def prlimit(pid: int, name: str, limits: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -77,9 +77,9 @@ def prlimit(pid: int, name: str, limits: tuple[int, int] | None = None) -> tuple
 
     ``name`` is one of RLIMITS; "unlimited" is 2**64 - 1. Returns those before. Raises OSError.
     """
-    before = buffer(16)
+    before = bytearray(16)
     call(_prlimit, pid, RLIMITS[name], struct.pack("=2Q", *limits) if limits else None, before)
-    soft, hard = struct.unpack("=2Q", before.raw)
+    soft, hard = struct.unpack("=2Q", before)
     return soft, hard
 
 

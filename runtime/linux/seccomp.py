@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import _ctypes
 import struct
 
-from runtime.linux.libc import buffer, syscall
+from runtime.linux.libc import address, syscall
 from runtime.linux.numbers import number
 
 _SET_MODE_FILTER = 1
@@ -47,8 +46,7 @@ def load(program: bytes, flags: int, *, listen: bool = False) -> int:
         flags |= _NEW_LISTENER
         if flags & FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]:
             flags |= _TSYNC_ESRCH  # Without it the two do not go together.
-    instructions = buffer(len(program))
-    instructions[:] = program
+    instructions = bytearray(program)
     # struct sock_fprog: number of instructions, pointer to them
-    filter = struct.pack("@HP", len(program) // INSTRUCTION_SIZE, _ctypes.addressof(instructions))
+    filter = struct.pack("@HP", len(program) // INSTRUCTION_SIZE, address(instructions))
     return syscall(number("seccomp"), _SET_MODE_FILTER, flags, filter)
