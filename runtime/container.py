@@ -9,14 +9,13 @@ that the others take.
 
 from __future__ import annotations
 
-import _socket
 import os
 import select
 import sys
 
 from runtime import cgroups, hooks, state
 from runtime.config import json
-from runtime.errors import NajaError
+from runtime.errors import ChannelClosed, NajaError
 from runtime.linux import process
 
 TYPE_CHECKING = False
@@ -43,10 +42,16 @@ class Container:
     """A container that exists. Make one with ``create``, find one with ``load``."""
 
     def __init__(
-        self, directory: state.StateDirectory, record: dict[str, Any], warn: Callable[[str], None] = _warn
+        self,
+        directory: state.StateDirectory,
+        record: dict[str, Any],
+        warn: Callable[[str], None] = _warn,
+        config: dict[str, Any] | None = None,
     ) -> None:
         self._directory = directory
         self._record = record
+        #: The config.json, once it was read: it never changes.
+        self._config = config
         self.id = directory.id
         #: The state root.
         self.root = directory.root
@@ -82,7 +87,7 @@ class Container:
             creation = Creation(id, bundle, root=root, warn=warn, gate=True, **options)
             creation.make(begun)
         creation.directory.unlock()
-        return cls(creation.directory, creation.record, warn)
+        return cls(creation.directory, creation.record, warn, creation.config)
 
     @classmethod
     def load(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = _warn) -> Self:
@@ -103,11 +108,12 @@ class Container:
     @property
     def config(self) -> dict[str, Any]:
         """The config.json that the container was made from."""
-        try:
-            document: dict[str, Any] = json.loads(self._directory.read_file("config.json"))
-        except OSError as error:
-            raise NajaError.from_os_error(f"read the config of container {self.id}", error) from None
-        return document
+        if self._config is None:
+            try:
+                self._config = json.loads(self._directory.read_file("config.json"))
+            except OSError as error:
+                raise NajaError.from_os_error(f"read the config of container {self.id}", error) from None
+        return self._config
 
     @property
     def pid(self) -> int:
@@ -179,7 +185,9 @@ class Container:
         notifications.close()
 
     def _open_gate(self) -> None:
-        from runtime.linux.channel import Channel, ChannelClosed
+        import _socket
+
+        from runtime.linux.channel import Channel
         from runtime.operations.gate import START
         from runtime.process.dialogue import explain
 
@@ -393,7 +401,7 @@ def run(
                 **options,
             )
             creation.make(begun)
-            container = Container(creation.directory, creation.record, warn)
+            container = Container(creation.directory, creation.record, warn, creation.config)
             try:
                 container._poststart()
             except NajaError:

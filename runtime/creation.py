@@ -31,8 +31,9 @@ _SIGKILL = 9
 class Creation:
     """A container in the making. ``make`` makes it, or leaves nothing of it behind.
 
-    Afterwards ``directory`` holds its record, locked; ``init`` is the pid of its process, a child of
-    this one; ``console`` the master of its terminal where the caller is to relay it, else -1.
+    Afterwards ``config`` is its config.json; ``directory`` holds its record, locked; ``init`` is the pid of
+    its process, a child of this one; ``console`` the master of its terminal where the caller is to
+    relay it, else -1.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Creation:
         hierarchies = cgroups.detect()
         if not launch.sealed:  # The launcher has done it.
             warm_up(hierarchies)
-        self._config, content = config.read(self.bundle)
+        self.config, content = config.read(self.bundle)
         launch.begin(self._compile(hierarchies))
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
@@ -97,18 +98,19 @@ class Creation:
 
     def plan(self) -> Plan:
         """Return what ``make`` would run. Touches nothing. Raises NajaError."""
-        self._config, _ = config.read(self.bundle)
+        self.config, _ = config.read(self.bundle)
         return self._compile(cgroups.detect())
 
     def _compile(self, hierarchies: Hierarchies) -> Plan:
         console_socket, detached = self._terminal
-        terminal = self._config["process"].get("terminal", False)
+        terminal = self.config["process"].get("terminal", False)
         check_terminal(terminal, console_socket, detached)
-        linux = self._config["linux"]
+        linux = self.config["linux"]
+        wanted = self.config
         if self._notify:
             from runtime.process import notify
 
-            self._config = notify.expose(self._config, os.path.join(self.root, self.id, notify.DIRECTORY))
+            wanted = notify.expose(wanted, os.path.join(self.root, self.id, notify.DIRECTORY))
         self._manager: Manager = cgroups.manager(
             linux.get("cgroupsPath", ""),
             self.id,
@@ -117,7 +119,7 @@ class Creation:
             hierarchies=hierarchies,
         )
         self._request = Request(
-            self._config,
+            wanted,
             id=self.id,
             bundle=self.bundle,
             rootless=self._rootless,
@@ -150,7 +152,7 @@ class Creation:
 
     def _born(self, pid: int) -> None:
         self.init = pid
-        if self._config.get("hooks"):
+        if self.config.get("hooks"):
             # They may ask for the state, and expect the pid in it.
             self.directory.write(self._make_record("creating", pid))
 
@@ -172,16 +174,16 @@ class Creation:
 
     def _make_record(self, status: str, pid: int) -> dict[str, Any]:
         return {
-            "ociVersion": self._config["ociVersion"],
+            "ociVersion": self.config["ociVersion"],
             "id": self.id,
             "status": status,
             "pid": pid,
             "start_time": state.start_time(pid),
             "bundle": self.bundle,
-            "rootfs": os.path.join(self.bundle, self._config["root"]["path"]),
+            "rootfs": os.path.join(self.bundle, self.config["root"]["path"]),
             "created": self._created,
             "owner": os.geteuid(),
-            "annotations": self._config.get("annotations") or {},
+            "annotations": self.config.get("annotations") or {},
             "rootless": self._rootless,
             "notify": bool(self._notify),
             "cgroup": self._manager.record(),
@@ -192,7 +194,7 @@ class Creation:
         self._manager.kill(_SIGKILL)
         self._manager.delete()
         if self.init:
-            run_poststop(self._config, hook_state(self._request, "poststop"), self.warn)
+            run_poststop(self.config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()
         self.directory.close()
 
