@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["NajaError", "Unsupported", "error_name"]
+__all__ = ["ChannelClosed", "NajaError", "Unsupported", "error_name"]
 
 
 def error_name(number: int) -> str:
@@ -56,6 +56,10 @@ class NajaError(Exception):
         if self.why:
             text += f": {self.why}"
         return text
+
+
+class ChannelClosed(Exception):
+    """The other end of a channel is gone: its process died, or exec closed the descriptor."""
 
 
 class Unsupported(NajaError):

@@ -50,7 +50,7 @@ class Finder:
         self, name: str, _path: Sequence[str] | None = None, _target: object = None
     ) -> ModuleSpec | None:
         """Return how to load a module, None where the file has not got it as it is now."""
-        if name not in self._modules or self._descriptor < 0 or not self._is_current(name):
+        if name not in self._modules or not self._is_current(name):
             return None
         return self._spec(name)
 
@@ -115,11 +115,6 @@ class Finder:
         if spec.submodule_search_locations:
             module.__path__ = spec.submodule_search_locations
         return module
-
-    def close(self) -> None:
-        """Find nothing from now on."""
-        posix.close(self._descriptor)
-        self._descriptor = -1
 
 
 def use(descriptor: int, head: bytes) -> None:

@@ -7,7 +7,6 @@ Everything below ROOT is reached by descriptor and no symbolic link is followed.
 
 from __future__ import annotations
 
-import _socket
 import fcntl
 import os
 import stat
@@ -18,6 +17,7 @@ from runtime.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Any
 
 __all__ = [
@@ -160,6 +160,8 @@ class StateDirectory:
 
     def listen(self, name: str) -> int:
         """Return a descriptor that listens on a new unix socket in the directory. Raises OSError."""
+        import _socket  # Hundreds of constants, which most verbs do without.
+
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         # By descriptor, for the path of a socket may have 107 bytes only (unix(7)).
         listener.bind(f"/proc/self/fd/{self._descriptor}/{name}")
@@ -168,6 +170,8 @@ class StateDirectory:
 
     def connect(self, name: str) -> _socket.socket:
         """Return a connection to the unix socket ``name`` in the directory. Raises OSError."""
+        import _socket
+
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         connection.connect(f"/proc/self/fd/{self._descriptor}/{name}")
         return connection

@@ -250,6 +250,7 @@ VERBS = {
         _NO_KEYRING,
         _PRESERVE,
         Option("json", "print it as JSON", FLAG),
+        Option("run", "the plan of run, which does not wait for start", FLAG),
     ),
     "ps": Verb(
         "listing.ps", "list the processes of a container", _ID + " [ps options]", 1, -1, _FORMAT, greedy=True

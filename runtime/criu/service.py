@@ -7,8 +7,8 @@ import os
 from struct import unpack
 
 from runtime.criu import messages
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.channel import Channel, ChannelClosed
+from runtime.errors import ChannelClosed, NajaError, Unsupported
+from runtime.linux.channel import Channel
 from runtime.process.dialogue import report, reported
 
 TYPE_CHECKING = False

@@ -12,6 +12,8 @@ import marshal
 import os
 from struct import Struct
 
+from runtime.errors import ChannelClosed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -20,10 +22,6 @@ _HEADER = Struct("=II")
 #: A plan is some tens of kilobytes, a seccomp filter a few hundred; what is larger is a mistake.
 _LIMIT = 64 << 20
 _MOST_DESCRIPTORS = 250
-
-
-class ChannelClosed(Exception):
-    """The other end is gone: its process died, or exec closed the descriptor."""
 
 
 class Channel:

@@ -1,4 +1,4 @@
-"""Operations on cgroups: make them, hand controllers down, enter them. All are done by the runtime.
+"""Operations on cgroups: make them, hand controllers down, enter them. Nearly all are the runtime's.
 
 cgroups(7); the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.
 """
@@ -281,6 +281,52 @@ class EnterCgroup(Operation):
                 attach(unit, pid)
             else:
                 raise
+
+
+class OpenCgroups(Operation):
+    """Open the doors by which the init will enter its cgroups, while it sees the host's files.
+
+    It does not enter at once: what it takes to make the container shall not be charged to it.
+    """
+
+    __slots__ = ("directories",)
+
+    def __init__(self, directories: list[str]) -> None:
+        self.directories = directories
+        self.origin = "/linux/cgroupsPath"
+
+    def describe(self) -> str:
+        return f"open cgroup.procs of {', '.join(self.directories)}"
+
+    def apply(self, context: Context) -> None:
+        for directory in self.directories:
+            door = f"{directory}/cgroup.procs"
+            context.descriptors[door] = os.open(os.fsencode(door), os.O_WRONLY | os.O_CLOEXEC)
+
+
+class EnterOpenCgroups(Operation):
+    """Move the init, which does this itself, into the cgroups whose doors are open."""
+
+    __slots__ = ("directories",)
+
+    def __init__(self, directories: list[str]) -> None:
+        self.directories = directories
+        self.origin = "/linux/cgroupsPath"
+
+    def describe(self) -> str:
+        return f"enter cgroup {', '.join(self.directories)}"
+
+    def apply(self, context: Context) -> None:
+        for directory in self.directories:
+            door = context.take(f"{directory}/cgroup.procs")
+            try:
+                os.write(door, b"0")
+            except OSError as error:
+                raise NajaError.from_os_error(
+                    f"enter cgroup {directory}", error, why=_explain(error)
+                ) from None
+            finally:
+                os.close(door)
 
 
 def move(directory: str, pid: int) -> None:

@@ -7,7 +7,6 @@ success, a message is an error.
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from runtime.operations.base import Context, Operation
@@ -28,6 +27,8 @@ class WaitForStart(Operation):
         return "wait at the gate for start"
 
     def apply(self, context: Context) -> None:
+        import _socket  # It is loaded, for the channel is a socket.
+
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("gate"))
         while True:
             connection, _ = listener._accept()  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import fcntl
 import os
 import struct
@@ -10,6 +9,7 @@ import struct
 from runtime.errors import NajaError
 from runtime.linux import namespaces, process
 from runtime.linux.files import open_beneath
+from runtime.linux.network import control_socket
 from runtime.operations.base import Context, Operation
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
@@ -106,13 +106,13 @@ class RaiseLoopback(Operation):
         return "bring up the loopback device"
 
     def apply(self, context: Context) -> None:
-        control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        control = control_socket()
         try:
-            request = fcntl.ioctl(control.fileno(), _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
+            request = fcntl.ioctl(control, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
             name, flags = _IFREQ.unpack(request)
-            fcntl.ioctl(control.fileno(), _SIOCSIFFLAGS, _IFREQ.pack(name, flags | _IFF_UP))
+            fcntl.ioctl(control, _SIOCSIFFLAGS, _IFREQ.pack(name, flags | _IFF_UP))
         finally:
-            control.close()
+            os.close(control)
 
 
 class SetPersonality(Operation):

@@ -295,7 +295,7 @@ class GiveBirth(Operation):
         return f"give birth to the container's first process, as a child of the runtime{where}"
 
     def apply(self, context: Context) -> None:
-        flags = namespaces.flags(self.kinds)
+        flags = self.flags()
         if context.actor == STAGE:
             flags |= process.CLONE_PARENT
         pid = process.clone3(flags)
@@ -303,9 +303,18 @@ class GiveBirth(Operation):
             context.values["init"] = pid
         else:
             context.actor = INIT
-            # Until it is all set up there is nobody else to end it.
-            process.set_parent_death_signal(_SIGKILL)
-            os.setsid()
+            self.begin_life()
+
+    def flags(self) -> int:
+        """Return the CLONE_NEW* flags."""
+        return namespaces.flags(self.kinds)
+
+    @staticmethod
+    def begin_life() -> None:
+        """Do what the init does first."""
+        # Until it is all set up there is nobody else to end it.
+        process.set_parent_death_signal(_SIGKILL)
+        os.setsid()
 
 
 class OutliveRuntime(Operation):

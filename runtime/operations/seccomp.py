@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import struct
 
 from runtime.linux import seccomp
@@ -58,6 +57,8 @@ class ConnectSeccompAgent(Operation):
         return f"connect to the seccomp agent at {self.path}"
 
     def apply(self, context: Context) -> None:
+        import _socket
+
         from runtime.config import json
 
         state = dict(self.state, pid=context.pid)
@@ -92,6 +93,8 @@ class LoadSeccomp(Operation):
         if not self.listen:
             seccomp.load(program, self.flags)
             return
+        import _socket  # It is loaded, for the channel is a socket.
+
         # All is made ready first: nothing but sendmsg may stand between the filter and the agent.
         agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("seccomp agent"))
         state = context.values.pop("seccomp state")

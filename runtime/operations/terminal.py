@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import _socket
 import os
 from struct import pack
 
 from runtime.operations.base import Context, Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
 
 
 class SendConsole(Operation):
@@ -29,6 +32,8 @@ class SendConsole(Operation):
 
 def send_descriptor(path: str, descriptor: int, name: bytes) -> None:
     """Send one descriptor with its name to a listening unix socket, in one message. Raises OSError."""
+    import _socket
+
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connect(connection, path)

@@ -21,7 +21,7 @@ from runtime.operations.namespaces import (
     UnshareUser,
 )
 from runtime.operations.terminal import SendConsole
-from runtime.plan import cgroup, mounts, process
+from runtime.plan import cgroup, mounts, process, seccomp
 from runtime.plan.request import Request
 
 TYPE_CHECKING = False
@@ -82,10 +82,22 @@ class Plan:
         self.phases[-1] = Phase(last.actor, title, operations)
 
     @property
-    def birth(self) -> list[Operation]:
-        """The birth of the init and what that does at once, where no stage need prepare it; else []."""
+    def birth(self) -> GiveBirth | None:
+        """The birth of the init, where no stage need prepare it."""
         phases = [phase.operations for phase in self.phases if phase.actor == STAGE]
-        return phases[0] if len(phases) == 1 and isinstance(phases[0][0], GiveBirth) else []
+        first = phases[0][0] if len(phases) == 1 else None
+        return first if isinstance(first, GiveBirth) else None
+
+    @property
+    def infancy(self) -> list[Operation]:
+        """What the init does at once when it is born, where no stage need prepare that."""
+        return next(phase.operations for phase in self.phases if phase.actor == STAGE)[1:]
+
+    @property
+    def unattended(self) -> bool:
+        """Whether the runtime has nothing to do from the init's birth until it runs its program."""
+        actors = [phase.actor for phase in self.phases]
+        return bool(self.birth) and RUNTIME not in actors[actors.index(STAGE) :] and not self.phases[-1].waits
 
     def text(self) -> str:
         """Return the plan for people: a heading for each phase, a numbered line for each operation."""
@@ -124,34 +136,34 @@ def compile_plan(request: Request) -> Plan:
     enters_early = namespaces.get("cgroup") == ""
     enter = cgroup.enter(request)
     devices = _devices(request)
+    preparation = cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request)
+    created = process.created(request)
+    own_cgroups: list[Operation] = [Unshare(["cgroup"])] if enters_early else []
+    root = own_cgroups + mounts.before_hooks(request) + process.kernel(request)
+    pivot = _hooks(request, "createContainer") + mounts.after_hooks(request)
+    identity = [*process.identity(request), OutliveRuntime()]
+    if _is_unattended(request):
+        outside, inside = cgroup.enter_alone(request)
+        if enters_early:
+            outside, inside = outside + inside, []
+        return Plan(
+            [
+                Phase(RUNTIME, "prepare", preparation),
+                *_namespaces(request, outside),
+                Phase(INIT, "root file system", root),
+                Phase(INIT, "pivot and identity", pivot + created + inside + identity),
+                _last_phase(request),
+            ]
+        )
     return Plan(
         [
-            Phase(
-                RUNTIME,
-                "prepare",
-                cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request),
-            ),
-            *_namespaces(request, awaited=bool(devices)),
+            Phase(RUNTIME, "prepare", preparation),
+            *_namespaces(request, [], awaited=bool(devices)),
             Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
-            Phase(
-                INIT,
-                "root file system",
-                ([Unshare(["cgroup"])] if enters_early else [])
-                + mounts.before_hooks(request)
-                + process.kernel(request),
-            ),
+            Phase(INIT, "root file system", root),
             Phase(RUNTIME, "hooks", _console(request) + _hooks(request, "prestart", "createRuntime")),
-            Phase(
-                INIT,
-                "pivot and identity",
-                [
-                    *_hooks(request, "createContainer"),
-                    *mounts.after_hooks(request),
-                    *process.identity(request),
-                    OutliveRuntime(),
-                ],
-            ),
-            Phase(RUNTIME, "created", process.created(request) + ([] if enters_early else enter)),
+            Phase(INIT, "pivot and identity", pivot + identity),
+            Phase(RUNTIME, "created", created + ([] if enters_early else enter)),
             _last_phase(request),
         ]
     )
@@ -196,16 +208,44 @@ def compile_exec(
     )
 
 
-def _namespaces(request: Request, *, awaited: bool) -> list[Phase]:
-    """Return the phases that make the init and its namespaces.
+def _is_unattended(request: Request) -> bool:
+    """Tell whether the init can do all by itself between its birth and its program.
 
-    With ``awaited`` the runtime does not go on before the namespaces are there.
+    The others wait for ``start``, or for what only the runtime can do on the host's side.
+    """
+    config = request.config
+    return not (
+        request.gate
+        or request.rootless
+        or request.systemd_cgroup
+        or config["process"].get("terminal")
+        or _needs_stage(request)
+        or config.get("hooks")
+        or config["linux"].get("netDevices")
+        or config["linux"].get("intelRdt")
+        or seccomp.connect(request)
+    )
+
+
+def _needs_stage(request: Request) -> bool:
+    """Tell whether there are namespaces to be made or joined before the init is born.
+
+    A user namespace comes before all others; those of pids and of time are for children only.
     """
     namespaces = request.namespaces()
-    first = process.stage(request) + _joins(request)
+    return "user" in namespaces or "time" in namespaces or bool(namespaces.get("pid"))
+
+
+def _namespaces(request: Request, outside: list[Operation], *, awaited: bool = False) -> list[Phase]:
+    """Return the phases that make the init and its namespaces.
+
+    ``outside`` is what an init that needs no stage does before it leaves the host's namespaces; with
+    ``awaited`` the runtime does not go on before the new ones are there.
+    """
+    namespaces = request.namespaces()
+    first = outside + process.stage(request) + _joins(request)
     new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
-    # A user namespace comes before all others; those of pids and of time are for children only.
-    if not ("user" in namespaces or "time" in namespaces or namespaces.get("pid")):
+    if not _needs_stage(request):
         inside = [kind for kind in new if kind != "pid"]
         birth: list[Operation] = [GiveBirth(["pid"] if "pid" in new else [])]
         entering = first + _makes(inside, namespaces)

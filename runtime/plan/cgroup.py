@@ -1,6 +1,6 @@
 """The part of a plan that deals with cgroups: config → operations. Pure.
 
-config-linux.md, Cgroups Path and Control groups. All of these operations are the runtime's.
+config-linux.md, Cgroups Path and Control groups.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from runtime.operations.cgroup import (
     DelegateCgroup,
     EnableControllers,
     EnterCgroup,
+    EnterOpenCgroups,
     InheritCpuset,
     MakeCgroup,
+    OpenCgroups,
 )
 
 TYPE_CHECKING = False
@@ -54,13 +56,23 @@ def enter(request: Request, *, beside: int = 0) -> list[Operation]:
         from runtime.plan.scope import limit_unit
 
         operations += limit_unit(request, _operations(request)[1])
-    if places := list(directories(request.cgroup_mounts, request.cgroup_paths).values()):
+    if places := _places(request):
         operations.append(EnterCgroup(places, optional=_optional(request), beside=beside))
     if (settings := (request.config.get("linux") or {}).get("intelRdt")) is not None:
         from runtime.cgroups import intelrdt
 
         operations += intelrdt.enter(settings, request.id)
     return operations
+
+
+def enter_alone(request: Request) -> tuple[list[Operation], list[Operation]]:
+    """Return what an init that enters its cgroups by itself does first, in sight of the host, and later."""
+    places = _places(request)
+    return [OpenCgroups(places)], [EnterOpenCgroups(places)]
+
+
+def _places(request: Request) -> list[str]:
+    return list(directories(request.cgroup_mounts, request.cgroup_paths).values())
 
 
 def _operations(request: Request) -> tuple[list[Operation], list[Operation]]:

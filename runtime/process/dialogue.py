@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from runtime import errors
-from runtime.errors import NajaError
+from runtime.errors import ChannelClosed, NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,29 @@ if TYPE_CHECKING:
 DONE, WARNING = "done", "warning"
 
 
-def hand_over(what: int | str, context: Context, channel: Channel) -> None:
+class Mailbox:
+    """A channel between two that share their memory; what one has sent the other receives afterwards."""
+
+    def __init__(self) -> None:
+        self._messages: list[Any] = []
+
+    def send(self, message: Any, descriptors: list[int] | None = None) -> None:
+        """Send a message; descriptors cannot go this way."""
+        if descriptors:
+            raise NajaError("descriptors cannot be handed over within a memory")
+        self._messages.append(message)
+
+    def receive(self) -> tuple[Any, list[int]]:
+        """Return the next message. Raises ChannelClosed where there is none: the other has spoken."""
+        if not self._messages:
+            raise ChannelClosed
+        return self._messages.pop(0), []
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+def hand_over(what: int | str, context: Context, channel: Channel | Mailbox) -> None:
     """Give control to the other side, with all values and what ``context.handover`` names."""
     names, context.handover = context.handover, []
     descriptors = [context.take(name) for name in names]
@@ -32,7 +54,7 @@ def hand_over(what: int | str, context: Context, channel: Channel) -> None:
         os.close(descriptor)
 
 
-def report(error: NajaError, channel: Channel) -> None:
+def report(error: NajaError, channel: Channel | Mailbox) -> None:
     """Tell the other side what went wrong. Raises ChannelClosed."""
     channel.send(("error", type(error).__name__, error.what, error.errno, error.why, error.origin))
 

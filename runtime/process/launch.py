@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from errno import EBADF
 
-from runtime.errors import NajaError
+from runtime.errors import ChannelClosed, NajaError
 from runtime.linux import process
-from runtime.linux.channel import Channel, ChannelClosed
+from runtime.linux.birth import can_share_memory, share_memory
 from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
-from runtime.process.dialogue import DONE, explain, hand_over
+from runtime.process.dialogue import DONE, Mailbox, explain, hand_over
 from runtime.process.seal import is_sealed, spawn_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import NoReturn, Self
 
+    from runtime.linux.channel import Channel
+    from runtime.operations.namespaces import GiveBirth
     from runtime.plan import Phase, Plan
 
 _SIGKILL = 9
@@ -34,6 +36,8 @@ class Launch:
         """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
         self._inherited = inherited(preserve_fds)
         self.stage = self.init = 0
+        self._takes_turns = False
+        self.channel: Channel | Mailbox
         #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan,
         #: and where it would do nothing but give birth, there is none.
         self.sealed = is_sealed()
@@ -57,16 +61,21 @@ class Launch:
         if not self.sealed:
             self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
             return
+        # An init that shares the runtime's memory spares the copying of pages, and makes it stand still: what
+        # both could have done at once is worth less.
+        self._takes_turns = plan.unattended and can_share_memory()
+        if self._takes_turns:
+            return
+        from runtime.linux.channel import Channel
         from runtime.process.stage import be_born
 
         self.channel, theirs = Channel.pair()
         keep = len(self._inherited)
         if plan.birth:
             context = Context(RUNTIME, print)
-            birth, *first = plan.birth
-            birth.apply(context)
+            apply_all([plan.birth], context)
             if context.actor == INIT:
-                be_born(theirs, INIT, plan, keep, first)
+                be_born(theirs, INIT, plan, keep)
             self.init = context.values["init"]
         else:
             self.stage = os.fork()
@@ -109,10 +118,13 @@ class Launch:
         for index, phase in enumerate(self._plan.phases):
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
+            elif phase.actor == STAGE and self._takes_turns and self._plan.birth:
+                self._let_live(self._plan.birth, context)
             elif phase.actor == INIT or self.stage:
                 if ready and (phase.waits or phase.executes):
                     ready()
-                hand_over(index, context, self.channel)
+                if not isinstance(self.channel, Mailbox):
+                    hand_over(index, context, self.channel)
                 if phase.waits:
                     return
                 if meanwhile and phase.actor == INIT:
@@ -121,6 +133,28 @@ class Launch:
                 self._take_back(phase, context)
             if not context.pid and "init" in context.values:
                 self._meet(context, born)
+
+    def _let_live(self, birth: GiveBirth, context: Context) -> None:
+        """Give birth to an init in this memory; on return it has become its program, or ended."""
+        from runtime.process.stage import be_born_inside, keep_imports
+
+        self.channel = mailbox = Mailbox()
+        descriptors = {name: context.take(name) for name in context.handover}
+        context.handover.clear()
+        handed = dict(descriptors)
+        reopen_imports = keep_imports()
+
+        def life() -> NoReturn:
+            be_born_inside(mailbox, self._plan, len(self._inherited), handed, context.values)
+
+        try:
+            self.init = context.values["init"] = share_memory(life, birth.flags())
+        except OSError as error:
+            raise NajaError.from_os_error(birth.describe(), error, origin=birth.origin) from None
+        finally:
+            reopen_imports()
+            for descriptor in descriptors.values():
+                os.close(descriptor)
 
     def _take_back(self, phase: Phase, context: Context) -> None:
         """Wait until the phase is done, or, where it ends in execve, until the channel closes."""

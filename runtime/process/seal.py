@@ -16,7 +16,10 @@ import sys
 
 from runtime import precompiled
 from runtime.linux import mounts
-from runtime.linux.channel import Channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.linux.channel import Channel
 
 _MFD_EXEC = 0x10
 _F_ADD_SEALS = 1033
@@ -89,6 +92,8 @@ def spawn_stage(keep: tuple[int, ...] = ()) -> tuple[int, Channel]:
     ``keep`` are descriptors that it inherits under their numbers. It boots while the caller goes on.
     Raises OSError.
     """
+    from runtime.linux.channel import Channel
+
     path, interpreter = sealed_interpreter()
     ours, theirs = Channel.pair()
     # dup2 of a descriptor onto itself clears close-on-exec (posix_spawn(3)).

@@ -7,7 +7,6 @@ phase, hand control back. The stage ends when it has given birth; the init ends 
 from __future__ import annotations
 
 import _signal
-import gc
 import os
 import sys
 
@@ -22,22 +21,21 @@ import runtime.operations.kernel
 import runtime.operations.limits
 import runtime.operations.masks
 import runtime.operations.mounts
-import runtime.operations.namespaces
 import runtime.operations.privileges
 import runtime.operations.rootfs  # noqa: F401
-from runtime import precompiled
-from runtime.errors import NajaError
+from runtime.errors import ChannelClosed, NajaError
 from runtime.linux import process
-from runtime.linux.channel import Channel, ChannelClosed
 from runtime.operations.base import INIT, STAGE, Context, apply_all, thaw
-from runtime.process.dialogue import DONE, WARNING, hand_over, report
+from runtime.operations.namespaces import GiveBirth
+from runtime.process.dialogue import DONE, WARNING, Mailbox, hand_over, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
+    from runtime.linux.channel import Channel
     from runtime.operations.base import Operation
     from runtime.plan import Plan
 
@@ -51,48 +49,68 @@ def main(descriptor: int, keep: int) -> None:
 
     ``keep`` is the number of descriptors from 3 on that the container inherits.
     """
+    from runtime.linux.channel import Channel
+
     channel = Channel.from_descriptor(descriptor)
-    _live(channel, STAGE, keep, lambda: _receive_phases(channel), ())
+    try:
+        phases = _receive_phases(channel)
+    except ChannelClosed:
+        os._exit(1)
+    _live(channel, STAGE, keep, [descriptor], lambda context: _serve(channel, phases, context))
 
 
-def be_born(channel: Channel, actor: str, plan: Plan, keep: int, first: Sequence[Operation] = ()) -> None:
-    """Be the stage, or the init, forked from a sealed runtime that has the plan already. Never returns.
-
-    ``first`` is what to do at once.
-    """
+def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> NoReturn:
+    """Be the stage, or the init, forked from a sealed runtime that has the plan already."""
     # The handlers of a runtime in the foreground (process/attached.py) do nothing here, and end with execve.
     _signal.set_wakeup_fd(-1)
-    _live(channel, actor, keep, lambda: [(phase.actor, phase.operations) for phase in plan.phases], first)
+    phases = [(phase.actor, phase.operations) for phase in plan.phases]
+
+    def work(context: Context) -> None:
+        if actor == INIT:
+            apply_all(plan.infancy, context)
+        _serve(channel, phases, context)
+
+    _live(channel, actor, keep, [channel.fileno()], work)
 
 
-def _close_descriptors(channel: Channel, keep: int) -> None:
-    """Close all but the first three, ``keep`` more and the channel.
+def be_born_inside(
+    mailbox: Mailbox, plan: Plan, keep: int, descriptors: dict[str, int], values: dict[str, Any]
+) -> NoReturn:
+    """Be the init, in the memory of a runtime that stands still meanwhile (linux/birth.py).
 
-    A forked stage has the runtime's lock and directories of the host among them, either kind what the
-    caller has left open.
+    ``descriptors`` and ``values`` are what the runtime hands over; it takes no other turn.
     """
-    own = channel.fileno()
-    if own > 3 + keep:
-        process.close_range(3 + keep, own - 1)
-    process.close_range(own + 1)
+
+    def work(context: Context) -> None:
+        GiveBirth.begin_life()
+        context.descriptors, context.values = descriptors, values
+        apply_all(plan.infancy, context)
+        for phase in plan.phases:
+            if phase.actor == INIT:
+                apply_all(phase.operations, context)
+                hand_over(DONE, context, mailbox)
+
+    _live(mailbox, INIT, keep, list(descriptors.values()), work)
 
 
 def _live(
-    channel: Channel,
-    actor: str,
-    keep: int,
-    get_phases: Callable[[], Phases],
-    first: Sequence[Operation],
+    channel: Channel | Mailbox, actor: str, keep: int, own: list[int], work: Callable[[Context], None]
 ) -> NoReturn:
+    """Do an actor's work, with no descriptors but 0, 1 and 2, ``keep`` more and its ``own``."""
     status = 1
     try:
         # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
         process.set_dumpable(False)
         process.set_parent_death_signal(_SIGKILL)
-        phases = get_phases()
         close_imports()
-        _close_descriptors(channel, keep)
-        serve(channel, actor, phases, first)
+        _close_descriptors(keep, own)
+        context = Context(actor, lambda text: channel.send((WARNING, text)))
+        try:
+            work(context)
+        except ChannelClosed:
+            raise
+        except Exception as error:
+            _report(error, context, channel)
         status = 0
     except ChannelClosed:
         pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
@@ -100,23 +118,29 @@ def _live(
         os._exit(status)
 
 
+def _close_descriptors(keep: int, own: list[int]) -> None:
+    """Close all but the first three, ``keep`` more and ``own``.
+
+    A forked process has the runtime's lock and directories of the host among them, either kind what the
+    caller has left open.
+    """
+    first = 3 + keep
+    for descriptor in sorted(own):
+        if first < descriptor:
+            process.close_range(first, descriptor - 1)
+        first = descriptor + 1
+    process.close_range(first)
+
+
 def _receive_phases(channel: Channel) -> Phases:
     frozen, _ = channel.receive()
     return [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
 
 
-def serve(channel: Channel, actor: str, phases: Phases, first: Sequence[Operation]) -> None:
-    """Apply ``first``, and each phase when its turn comes; ``actor`` is who this is. Raises ChannelClosed."""
-    gc.freeze()
-    context = Context(actor, lambda text: channel.send((WARNING, text)))
-    try:
-        apply_all(first, context)
-        while _take_turn(channel, phases, context):
-            pass
-    except ChannelClosed:
-        raise
-    except Exception as error:
-        _report(error, context, channel)
+def _serve(channel: Channel, phases: Phases, context: Context) -> None:
+    """Apply each phase when its turn comes. Raises ChannelClosed."""
+    while _take_turn(channel, phases, context):
+        pass
 
 
 def _take_turn(channel: Channel, phases: Phases, context: Context) -> bool:
@@ -134,11 +158,13 @@ def _take_turn(channel: Channel, phases: Phases, context: Context) -> bool:
     return context.actor == INIT or "init" not in context.values
 
 
-def _report(error: Exception, context: Context, channel: Channel) -> None:
+def _report(error: Exception, context: Context, channel: Channel | Mailbox) -> None:
     """Tell whoever waits (the runtime, or past the gate the starter) what went wrong."""
     if not isinstance(error, NajaError):
         error = NajaError(f"internal error: {type(error).__name__}: {error}", why=_place(error.__traceback__))
     if "starter" in context.descriptors:
+        from runtime.linux.channel import Channel  # It is loaded, for there was one before the gate.
+
         channel = Channel.from_descriptor(context.take("starter"))
     report(error, channel)
 
@@ -153,15 +179,22 @@ def _place(traceback: TracebackType | None) -> str:
     return " > ".join(places)
 
 
+def keep_imports() -> Callable[[], None]:
+    """Return what undoes close_imports, for a runtime whose memory an init has shared."""
+    finders, hooks, path = sys.meta_path[:], sys.path_hooks[:], sys.path[:]
+
+    def reopen() -> None:
+        sys.meta_path[:], sys.path_hooks[:], sys.path[:] = finders, hooks, path
+
+    return reopen
+
+
 def close_imports() -> None:
     """Close the import system for good.
 
     From here on the files in sight may be the container's: an import would run them with the host's
     privileges. What is loaded stays importable, all else fails with ModuleNotFoundError.
     """
-    for finder in sys.meta_path:
-        if isinstance(finder, precompiled.Finder):
-            finder.close()
     sys.meta_path.clear()
     sys.path_hooks.clear()
     sys.path.clear()

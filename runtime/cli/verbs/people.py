@@ -51,7 +51,7 @@ def validate(command: Command, log: Log) -> int:
 
 
 def plan(command: Command, log: Log) -> None:
-    """Print what ``create`` would do, as a plan; needs no privilege and changes nothing."""
+    """Print what ``create`` or ``run`` would do, as a plan; needs no privilege and changes nothing."""
     from runtime.creation import Creation
 
     options = command.options
@@ -60,7 +60,7 @@ def plan(command: Command, log: Log) -> None:
         _bundle(command),
         root=command.root or "",
         warn=log.warning,
-        gate=True,
+        gate=not options["run"],
         systemd_cgroup=command.globals["systemd-cgroup"],
         rootless=command.rootless,
         console_socket=options["console-socket"],
