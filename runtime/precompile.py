@@ -15,20 +15,16 @@ __all__ = ["build"]
 
 #: What is loaded at once: by every command, and beside that by the verbs that engines call.
 _CONTROL = ("runtime.cli.verbs.lifecycle", "runtime.container")
-_CREATE = (
-    *_CONTROL,
-    "runtime.config.rules",
-    "runtime.config.verdict",
-    "runtime.creation",
-    "runtime.process.launch",
-    "runtime.process.stage",
-)
+_PROCESS = ("runtime.process.launch", "runtime.process.stage")
+_CREATE = (*_CONTROL, "runtime.config.rules", "runtime.config.verdict", "runtime.creation", *_PROCESS)
+_CHANNEL = "runtime.linux.channel"
 _GROUPS = {
     "command": ("runtime.cli.main",),
-    "create": _CREATE,
+    "create": (*_CREATE, _CHANNEL),
     "run": (*_CREATE, "runtime.process.attached"),
+    "exec": ("runtime.cli.verbs.execute", *_PROCESS, "runtime.process.attached", _CHANNEL),
     **dict.fromkeys(("state", "kill", "delete"), _CONTROL),
-    "start": (*_CONTROL, "runtime.operations.gate", "runtime.process.dialogue"),
+    "start": (*_CONTROL, "runtime.operations.gate", "runtime.process.dialogue", _CHANNEL),
 }
 
 
