@@ -28,7 +28,7 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE, MNT_DETACH = 0x00020000, 0x4000, 1 << 18, 2
 UNIFIED = "/sys/fs/cgroup/unified"
 
 #: Rows of the table; the last is the sum of three timed commands.
-VERBS = ("create", "start", "state", "kill", "delete", "run", "create+start+delete --force")
+VERBS = ("create", "start", "state", "exec", "kill", "delete", "run", "create+start+delete --force")
 
 
 class Failed(Exception):
@@ -78,6 +78,7 @@ def measure(subject: Subject, short: Bundle, long: Bundle) -> None:
     times["create"].append(subject.timed(*create))
     times["start"].append(subject.timed(*root, "start", long.id))
     times["state"].append(subject.timed(*root, "state", long.id))
+    times["exec"].append(subject.timed(*root, "exec", long.id, "/bin/true"))
     times["kill"].append(subject.timed(*root, "kill", long.id, "KILL"))
     reap(pid_file)
     times["delete"].append(subject.timed(*root, "delete", long.id))
