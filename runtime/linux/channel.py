@@ -54,14 +54,16 @@ class Channel:
         """Send one message. Raises ChannelClosed where the other end is gone."""
         payload = marshal.dumps(message)
         descriptors = descriptors or []
-        header = _HEADER.pack(len(payload), len(descriptors))
+        # In one: what two processes send at once must not get mixed up, and is not where it is short.
+        frame = _HEADER.pack(len(payload), len(descriptors)) + payload
         rights = []
         if descriptors:
             packed = Struct(f"={len(descriptors)}i").pack(*descriptors)
             rights.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed))
         try:
-            sent = self.socket.sendmsg([header], rights, _socket.MSG_NOSIGNAL)
-            self._send_all(header[sent:] + payload)
+            sent = self.socket.sendmsg([frame], rights, _socket.MSG_NOSIGNAL)
+            if sent < len(frame):
+                self._send_all(frame[sent:])
         except (BrokenPipeError, ConnectionResetError):
             raise ChannelClosed from None
 
