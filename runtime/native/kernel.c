@@ -187,8 +187,10 @@ static Object *birth(Object *module, Object *const *values, ssize_t count)
     if (pid < 0) {
         PyThreadState_Clear(life.state);
         PyThreadState_Delete(life.state);
-    } else {
-        PyThreadState_Swap(own);
+    } else if (!PyThreadState_Swap(own)) {
+        /* Killed in a system call, the child has left the interpreter's lock to nobody. */
+        PyThreadState_Swap(NULL);
+        PyEval_RestoreThread(own);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     return pid < 0 ? failed(reason) : PyLong_FromLong(pid);

@@ -118,6 +118,19 @@ def test_handlers_stay_with_the_parent() -> None:
 
 
 @shares
+def test_a_child_that_is_killed_in_a_system_call() -> None:
+    """It had released the interpreter's lock, and cannot take it again for its parent."""
+
+    def work() -> list[int]:
+        kill = libc.function("kill")
+        code = live(lambda: libc.call(kill, os.getpid(), signal.SIGKILL))
+        # Both release the lock, and take it.
+        return [code, libc.call(libc.function("getpid")) - os.getpid(), len(os.listdir("/proc/self/task"))]
+
+    assert in_child(work) == [-signal.SIGKILL, 0, 1]
+
+
+@shares
 def test_a_birth_that_is_refused() -> None:
     def work() -> int:
         try:
