@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 
 from runtime import cgroups, hooks, state
 from runtime.config import json
@@ -31,6 +32,9 @@ _SIGKILL = 9
 
 #: How long a killed process may take to end, in seconds; it is in the kernel's hands.
 _PATIENCE = 10.0
+
+#: How long a command waits for a container that another one is making, in seconds: a hook of it may be asking.
+_PATIENCE_IN_CREATION = 2.0
 
 
 def _warn(text: str) -> None:
@@ -126,6 +130,16 @@ class Container:
         status = state.status(self._record)
         if status in ("created", "running") and self.cgroup.frozen():
             return "paused"
+        return status
+
+    def status_once_made(self) -> str:
+        """Return the status; a container that is being made gets a little time to be there.
+
+        Till then the record names naja itself, which is outside of all its namespaces.
+        """
+        end = time.monotonic() + _PATIENCE_IN_CREATION
+        while (status := self.status()) == "creating" and time.monotonic() < end:
+            time.sleep(0.005)
         return status
 
     def state(self) -> dict[str, Any]:
@@ -227,7 +241,7 @@ class Container:
 
         Raises NajaError: "container not running" (not so with ``all``).
         """
-        status = self.status()
+        status = self.status_once_made()
         if status == "stopped" and not all:
             raise NajaError("container not running", why=self.id)
         # Asked before the signal: whoever waits for the container may remove it at once.

@@ -70,9 +70,11 @@ def execute(
 
 def _open_process(container: Container, ignore_paused: bool) -> int:
     """Return a pidfd of the container's process. Raises NajaError where nothing can be added to it."""
-    status = container.status()
+    status = container.status_once_made()
     if status == "stopped":
         raise NajaError("cannot exec in a stopped container", why=container.id)
+    if status == "creating":
+        raise NajaError("cannot exec in a container that is being created", why=container.id)
     if status == "paused" and not ignore_paused:
         raise NajaError("cannot exec in a paused container", why="--ignore-paused waits for its resume")
     try:

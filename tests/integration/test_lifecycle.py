@@ -14,7 +14,7 @@ from tests.support.terminal import OnTerminal
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.bundle import Bundle
@@ -258,3 +258,53 @@ def test_terminated_create_leaves_nothing_after_delete(naja: Runtime, bundle: Bu
     creating.wait(timeout=30)
     naja.delete(bundle, "--force")
     assert naja.ids() == []
+
+
+@pytest.fixture
+def half_made(naja: Runtime, bundle: Bundle) -> Iterator[int]:
+    """The pid of a create that stands still before the container is there."""
+    record = os.path.join(naja.root, bundle.id, "state.json")
+    bundle.args("/bin/sleep", "1000")
+    for _ in range(20):
+        creating = subprocess.Popen(naja.command("create", "--bundle", bundle.path, bundle.id))
+        while not os.path.exists(record) and creating.poll() is None:
+            pass
+        creating.send_signal(signal.SIGSTOP)
+        os.waitpid(creating.pid, os.WUNTRACED)
+        if naja.status(bundle) == "creating":
+            break
+        creating.send_signal(signal.SIGCONT)
+        creating.wait()
+        naja.delete(bundle, "--force")
+    yield creating.pid
+    creating.send_signal(signal.SIGCONT)
+    creating.wait(timeout=10)
+
+
+def test_exec_waits_for_a_container_that_is_being_made(
+    naja: Runtime, bundle: Bundle, half_made: int
+) -> None:
+    """The record names naja itself meanwhile: nothing may run where that is, on the host."""
+    exec = subprocess.Popen(naja.command("exec", bundle.id, "/bin/hostname"), stdout=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        exec.wait(timeout=0.3)
+    os.kill(half_made, signal.SIGCONT)
+    output, _ = exec.communicate(timeout=10)
+    assert (exec.returncode, output) == (0, b"naja-test\n")
+
+
+def test_exec_does_not_wait_for_ever(naja: Runtime, bundle: Bundle, half_made: int) -> None:
+    refused = naja.exec(bundle, "/bin/hostname", check=False)
+    assert refused.status == 255
+    assert f"cannot exec in a container that is being created: {bundle.id}" in refused.stderr
+
+
+def test_kill_waits_for_a_container_that_is_being_made(
+    naja: Runtime, bundle: Bundle, half_made: int
+) -> None:
+    kill = subprocess.Popen(naja.command("kill", bundle.id, "KILL"))
+    with pytest.raises(subprocess.TimeoutExpired):
+        kill.wait(timeout=0.3)
+    os.kill(half_made, signal.SIGCONT)
+    assert kill.wait(timeout=10) == 0
+    naja.wait_for(bundle, "stopped")
