@@ -81,7 +81,7 @@ class Creation:
         if not launch.sealed:  # The launcher has done it.
             warm_up(hierarchies)
         self.config, content = config.read(self.bundle)
-        launch.begin(self._compile(hierarchies))
+        launch.begin(self._compile(hierarchies), announces=bool(self.pid_file or self.pidfd_socket))
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import gc
 import os
 import sys
@@ -29,6 +30,8 @@ def main() -> NoReturn:
     # One command makes little garbage, and a collection costs more than it frees.
     gc.disable()
     _open_standard_streams()
+    # A caller may ignore it, and then nobody could be asked how a child has ended (wait(2)).
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     program = os.path.basename(sys.argv[0])
     status = _complete(program) if "_NAJA_COMPLETE" in os.environ else execute(program, sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):

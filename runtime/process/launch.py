@@ -55,32 +55,38 @@ class Launch:
         if kind is not None:
             self.abandon()
 
-    def begin(self, plan: Plan) -> None:
-        """Start what can go on beside the caller: a stage or an init that waits for its turn."""
+    def begin(self, plan: Plan, *, announces: bool = False) -> None:
+        """Start what can go on beside the caller: a stage or an init that waits for its turn.
+
+        With ``announces`` somebody is to be told of the init before it runs its program, which may fail.
+        """
         self._plan = plan
         if not self.sealed:
             self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
             return
         # An init that shares the runtime's memory spares the copying of pages, and makes it stand still: what
         # both could have done at once is worth less.
-        self._takes_turns = plan.unattended and can_share_memory()
-        if self._takes_turns:
-            return
+        self._takes_turns = plan.unattended and not announces and can_share_memory()
+        if not plan.unattended:
+            self._fork()
+
+    def _fork(self) -> None:
+        """Fork the init, or a stage that will give birth to it."""
         from runtime.linux.channel import Channel
         from runtime.process.stage import be_born
 
         self.channel, theirs = Channel.pair()
         keep = len(self._inherited)
-        if plan.birth:
+        if self._plan.birth:
             context = Context(RUNTIME, print)
-            apply_all([plan.birth], context)
+            apply_all([self._plan.birth], context)
             if context.actor == INIT:
-                be_born(theirs, INIT, plan, keep)
+                be_born(theirs, INIT, self._plan, keep)
             self.init = context.values["init"]
         else:
             self.stage = os.fork()
             if not self.stage:
-                be_born(theirs, STAGE, plan, keep)
+                be_born(theirs, STAGE, self._plan, keep)
         theirs.close()
 
     def run(
@@ -118,8 +124,8 @@ class Launch:
         for index, phase in enumerate(self._plan.phases):
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
-            elif phase.actor == STAGE and self._takes_turns and self._plan.birth:
-                self._let_live(self._plan.birth, context)
+            elif phase.actor == STAGE and self.sealed and self._plan.unattended:
+                self._let_live_now(context)
             elif phase.actor == INIT or self.stage:
                 if ready and (phase.waits or phase.executes):
                     ready()
@@ -133,6 +139,14 @@ class Launch:
                 self._take_back(phase, context)
             if not context.pid and "init" in context.values:
                 self._meet(context, born)
+
+    def _let_live_now(self, context: Context) -> None:
+        """Give birth to an init that does all by itself, now that its cgroups are there."""
+        if self._takes_turns and self._plan.birth:
+            self._let_live(self._plan.birth, context)
+        else:
+            self._fork()
+            context.values["init"] = self.init
 
     def _let_live(self, birth: GiveBirth, context: Context) -> None:
         """Give birth to an init in this memory; on return it has become its program, or ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import termios
@@ -19,6 +20,46 @@ if TYPE_CHECKING:
 
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
+
+
+@pytest.mark.parametrize("option", ["--pid-file", "--pidfd-socket"])
+def test_nothing_runs_before_the_caller_knows_its_pid(naja: Runtime, bundle: Bundle, option: str) -> None:
+    bundle.shell("echo ran > /ran")
+    refused = naja.run_attached(bundle, option, "/no/such/place", check=False)
+    assert refused.status == 1
+    assert "/no/such/place: No such file or directory" in refused.stderr
+    assert not os.path.exists(os.path.join(bundle.rootfs, "ran"))
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/no/such/program"])
+def test_a_caller_that_ignores_the_ends_of_children(naja: Runtime, bundle: Bundle, program: str) -> None:
+    """Inherited, that would leave nobody to ask how they ended (wait(2))."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    missing = "no such file or directory" if "such" in program else ""
+    done = naja.run_detached(bundle.args(program), check=False, preexec_fn=ignore)
+    assert (done.status, missing in done.stderr) == (int(bool(missing)), True)
+    assert naja.ids() == ([] if missing else [bundle.id])
+
+
+def test_a_filter_that_kills_before_the_program_runs(naja: Runtime, bundle: Bundle) -> None:
+    """In the last step before it, where naja drops what it took to load the filter."""
+    bundle.process["noNewPrivileges"] = False
+    bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_KILL_PROCESS"}
+    killed = naja.run_attached(bundle.save(), check=False)
+    assert (killed.status, killed.stderr) == (128 + signal.SIGSYS, "")
+
+
+@pytest.mark.parametrize("size", [512, 1024, 2048, 16384])
+def test_a_small_stack(naja: Runtime, bundle: Bundle, size: int) -> None:
+    """Where there is no room for two on it, the init has a memory of its own."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_STACK, (size << 10, resource.RLIM_INFINITY))
+
+    assert naja.run_attached(bundle.shell("exit 7"), check=False, preexec_fn=limit).status == 7
 
 
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
