@@ -430,12 +430,12 @@ def run(
                 attached.relay(creation.console)
             attached.notifications = creation.notifications
             code = attached.wait(creation.init)
+            if not keep:
+                container.delete(force=True)
+            return code
         finally:
             if attached:
                 attached.close()
-    if not keep:
-        container.delete(force=True)
-    return code
 
 
 def list_containers(root: str | None = None) -> list[dict[str, Any]]:

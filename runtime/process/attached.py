@@ -81,6 +81,7 @@ class Attached:
             self.notifications.drain(pid)
         if self._terminal:
             self._terminal.drain()
+            self._close_terminal()
         return code
 
     def _forward(self, pidfd: int) -> None:
@@ -109,13 +110,17 @@ class Attached:
 
     def close(self) -> None:
         """Undo what making this has changed."""
-        if self._terminal:
-            self._terminal.close()
+        self._close_terminal()
         _signal.set_wakeup_fd(self._saved_wakeup)
         for number, handler in self._saved_handlers.items():
             _signal.signal(number, _signal.SIG_DFL if handler is None else handler)
         os.close(self._wakeup)
         os.close(self._alarm)
+
+    def _close_terminal(self) -> None:
+        if self._terminal:
+            self._terminal.close()
+        self._terminal = None
 
 
 def _reap(pid: int) -> int:

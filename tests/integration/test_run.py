@@ -52,6 +52,19 @@ def test_a_filter_that_kills_before_the_program_runs(naja: Runtime, bundle: Bund
     assert (killed.status, killed.stderr) == (128 + signal.SIGSYS, "")
 
 
+def test_a_signal_after_the_end(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """There is nobody left to forward it to, and the container is removed all the same."""
+    ended = str(tmp_path / "ended")
+    bundle.config["hooks"] = {
+        "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"touch {ended}; sleep 0.3"]}]
+    }
+    bundle.shell("exit 7")
+    attached = subprocess.Popen(naja.command("run", "--bundle", bundle.path, bundle.id))
+    wait_until(lambda: os.path.exists(ended))
+    attached.send_signal(signal.SIGTERM)
+    assert attached.wait(timeout=20) == 7
+
+
 @pytest.mark.parametrize("size", [512, 1024, 2048, 16384])
 def test_a_small_stack(naja: Runtime, bundle: Bundle, size: int) -> None:
     """Where there is no room for two on it, the init has a memory of its own."""
