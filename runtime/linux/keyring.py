@@ -18,8 +18,9 @@ def join_session_keyring(name: bytes) -> int:
 
 def permissions(key: int) -> int:
     """Return the permission mask of a key (keyctl_describe(3)). Raises OSError."""
-    description = bytearray(256)
-    size = syscall(number("keyctl"), _DESCRIBE, key, description, 256)
+    # The description is the keyring's name; nothing is written into a buffer that is too short.
+    description = bytearray(1024)
+    size = syscall(number("keyctl"), _DESCRIBE, key, description, len(description))
     # "type;uid;gid;permissions;description"
     return int(description[:size].split(b";")[3], 16)
 

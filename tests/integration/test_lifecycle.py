@@ -158,6 +158,16 @@ def test_ids_that_are_refused(naja: Runtime, bundle: Bundle, id: str) -> None:
     assert naja.ids() == []
 
 
+def test_the_longest_id(naja: Runtime, bundle: Bundle) -> None:
+    """A file name has at most 255 bytes."""
+    bundle.id = bundle.id.ljust(255, "x")
+    naja.create(bundle)
+    naja.start(bundle)
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+    assert "File name too long" in naja.run("run", "--bundle", bundle.path, "x" * 256, check=False).stderr
+
+
 def test_the_bundle_defaults_to_the_current_directory(naja: Runtime, bundle: Bundle) -> None:
     naja.run("run", bundle.id, cwd=bundle.path)
 
