@@ -123,7 +123,8 @@ def process(process: Config) -> Findings:
     if not process.get("args"):
         yield "/args", "names no program"
     elif not process["args"][0]:
-        yield "/args/0", "the name of the program is empty"
+        # The words that engines make the exit status 127 of; no program has such a name.
+        yield "/args/0", 'exec: "": executable file not found in $PATH'
     if not process["cwd"].startswith("/"):
         yield "/cwd", f"must be an absolute path, not {process['cwd']!r}"
     for index, entry in enumerate(process.get("env", ())):

@@ -113,7 +113,7 @@ MUTATIONS: list[tuple[str, Any, str, str]] = [
     # The process.
     ("/process/args", GONE, "/process/args", "names no program"),
     ("/process/args", [], "/process/args", "names no program"),
-    ("/process/args/0", "", "/process/args/0", "is empty"),
+    ("/process/args/0", "", "/process/args/0", 'exec: "": executable file not found in $PATH'),
     ("/process/cwd", "tmp", "/process/cwd", "must be an absolute path, not 'tmp'"),
     ("/process/cwd", "", "/process/cwd", "must be an absolute path"),
     ("/process/env/0", "PATH", "/process/env/0", "must be NAME=value, not 'PATH'"),
