@@ -7,7 +7,7 @@ manages it: v1 (and hybrid) or v2, with systemd in between or not.
 
 from __future__ import annotations
 
-from runtime.cgroups.hierarchies import Hierarchies, detect, directories, locate, subgroup
+from runtime.cgroups.hierarchies import Hierarchies, by_controller, detect, directories, locate, subgroup
 from runtime.errors import NajaError
 
 TYPE_CHECKING = False
@@ -71,10 +71,15 @@ def describe(
     """Return the keyword arguments of ``Request`` that tell where the container's cgroups are.
 
     ``below`` is for ``exec --cgroup``: a cgroup below the container's, by controller, "" standing for
-    all that are not named. Raises NajaError for one that leads out of the container's cgroup.
+    all that are not named. Raises NajaError for one that leads out of the container's cgroup, or for a
+    controller that it has not.
     """
     mounts: dict[str, str] = {}
     paths: dict[str, str] = {}
+    known = by_controller(manager.places)
+    for single in below or ():
+        if single and single not in known:
+            raise NajaError(f"--cgroup: {single} is no controller of the container's cgroups")
     for name, place in manager.places.items():
         # A hierarchy that is not mounted any more is told as one mounted at the root.
         mounts[name] = hierarchies.mounts.get(name, "")

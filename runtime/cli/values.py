@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["integer", "json_file", "seconds", "signal_number", "size", "user"]
+__all__ = ["group", "integer", "json_file", "seconds", "signal_number", "size", "user"]
 
 _SIGNALS = {
     name[3:]: int(getattr(_signal, name))
@@ -92,9 +92,20 @@ def user(text: str) -> tuple[int, int | None]:
     """
     uid, colon, gid = text.partition(":")
     for part in (uid, gid) if colon else (uid,):
-        if not part or not _DIGITS.issuperset(part) or int(part) >= _MAXIMUM_ID:
+        if not _is_id(part):
             raise NajaError(f"invalid value for --user: {text!r} is not UID or UID:GID")
     return int(uid), int(gid) if colon else None
+
+
+def group(option: str, text: str) -> int:
+    """Return the group ID that was given for an option. Raises NajaError."""
+    if not _is_id(text):
+        raise NajaError(f"invalid value for --{option}: {text!r} is not a group ID")
+    return int(text)
+
+
+def _is_id(text: str) -> bool:
+    return bool(text) and _DIGITS.issuperset(text) and int(text) < _MAXIMUM_ID
 
 
 def json_file(path: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime import config
-from runtime.cli.values import integer, json_file, user
+from runtime.cli.values import group, json_file, user
 from runtime.container import Container
 from runtime.errors import NajaError
 from runtime.execution import execute as run_process
@@ -23,8 +23,9 @@ _OPTIONS = {
     "selinuxLabel": ("process-label",),
     "apparmorProfile": ("apparmor",),
     "capabilities": ("cap",),
-    "terminal": ("tty",),
+    "terminal": ("tty", "console-socket"),
     "user": ("user", "additional-gids"),
+    "env": ("env",),
 }
 
 
@@ -74,6 +75,8 @@ def _typed(origin: str, options: dict[str, Any]) -> str:
     """Return the option that an origin in the container's own process stands for, or the origin itself."""
     if options["process"] and origin.startswith("/process/"):
         return f"--process {options['process']} {origin.removeprefix('/process')}"
+    if origin == "/linux/cgroupsPath" and options["cgroup"]:
+        return "--cgroup"
     if origin.startswith("/process/args"):
         return ""  # They are all that was typed.
     member = origin.removeprefix("/process/").partition("/")[0]
@@ -89,6 +92,8 @@ def _from_options(process: dict[str, Any], args: list[str], options: dict[str, A
     for option, name in (("cwd", "cwd"), ("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if options[option]:
             process[name] = options[option]
+    if not process["cwd"].startswith("/"):
+        raise NajaError("--cwd", why=f"must be an absolute path, not {process['cwd']!r}")
     if options["no-new-privs"]:
         process["noNewPrivileges"] = True
     process["user"] = _user(process.get("user") or {}, options)
@@ -120,7 +125,7 @@ def _user(base: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         if gid is not None:
             identity["gid"] = gid
     if options["additional-gids"]:
-        more = [integer("additional-gids", text) for text in options["additional-gids"]]
+        more = [group("additional-gids", text) for text in options["additional-gids"]]
         identity["additionalGids"] = [*(base.get("additionalGids") or ()), *more]
     return identity
 
