@@ -85,6 +85,21 @@ KNOWN = sorted(
 )
 
 
+def _words(text: str) -> list[str]:
+    """Split what names several options, as mount(8) takes them ("size=1m,mode=700").
+
+    It is one where anything after a comma is no option by itself: then the comma belongs to a value.
+    """
+    if "," not in text:
+        return [text]
+    words = text.split(",")
+    for word in words[1:]:
+        name, equals, _ = word.partition("=")
+        if word not in KNOWN and not (equals and name.replace("_", "").isalnum()):
+            return [text]
+    return words
+
+
 class MountOptions:
     """The options of one mount, sorted by whom they are for."""
 
@@ -104,9 +119,10 @@ class MountOptions:
         self.mappings: dict[str, list[tuple[Mapping, bool]]] = {}
         #: Where each word stands, for complaints about it.
         self.places: dict[str, str] = {}
-        for index, word in enumerate(options):
-            self.places[word] = f"{origin}/{index}"
-            self._sort(word)
+        for index, words in enumerate(options):
+            for word in _words(words):
+                self.places[word] = f"{origin}/{index}"
+                self._sort(word)
 
     def _sort(self, word: str) -> None:
         if word in _ATTRIBUTES:

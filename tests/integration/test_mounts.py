@@ -177,6 +177,17 @@ def test_a_tmpfs_keeps_the_mode_of_what_it_covers(root: Root) -> None:
     assert root.set_up(probe) == [0o2750, 0o1777, 0o700]
 
 
+def test_options_in_one_word(root: Root) -> None:
+    """As runc and crun take them, which hand the whole word to mount(2)."""
+    root.mount("/one", "tmpfs", "size=64k,mode=700,uid=5")
+
+    def probe(_: Context) -> tuple[int, int, int]:
+        found = os.stat("/one")
+        return stat.S_IMODE(found.st_mode), found.st_uid, os.statvfs("/one").f_blocks * 4096
+
+    assert root.set_up(probe) == (0o700, 5, 65536)
+
+
 def test_tmpcopyup_fills_the_tmpfs(root: Root) -> None:
     data = root.path / "data"
     (data / "sub").mkdir()

@@ -155,6 +155,28 @@ def test_later_options_win() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "parameters"),
+    [
+        ("size=1m,mode=700", [("size", "1m"), ("mode", "700")]),
+        (
+            "lowerdir=/a:/b,upperdir=/c,workdir=/d",
+            [("lowerdir", "/a:/b"), ("upperdir", "/c"), ("workdir", "/d")],
+        ),
+        ("uid=5,ro", [("uid", "5")]),
+        ("lowerdir=/a,b", [("lowerdir", "/a,b")]),
+        ("mpol=bind:0,1", [("mpol", "bind:0,1")]),
+        ('context="u:r:t:s0:c1,c2"', [("context", '"u:r:t:s0:c1,c2"')]),
+        ("size=1m,", [("size", "1m,")]),
+    ],
+)
+def test_several_options_in_one_word(word: str, parameters: list[tuple[str, str]]) -> None:
+    """As mount(2) takes them; but a comma may also belong to a value."""
+    options = MountOptions(["nodev", word], "/o")
+    assert options.parameters == [(name, value, "/o/1") for name, value in parameters]
+    assert (options.attributes[0] & kernel.MOUNT_ATTR_RDONLY != 0) == word.endswith(",ro")
+
+
 @given(st.lists(st.sampled_from(KNOWN)))
 def test_any_mix_of_known_options_is_fit_for_the_kernel(words: list[str]) -> None:
     options = MountOptions(words, "/o")
