@@ -29,6 +29,10 @@ _DEFAULT_LINKS = (
 )
 
 
+#: The device of all terminals; those of a container are a file system of their own.
+_PTMX = ("/dev/ptmx", "c", 5, 2)
+
+
 def dev_is_bound(entries: list[Mount]) -> bool:
     """Tell whether /dev is somebody else's directory, which has its own devices and is left alone."""
     return any(mount.bind and mount.destination == "/dev" for mount in entries)
@@ -45,8 +49,10 @@ def compile_devices(request: Request, entries: list[Mount]) -> list[Operation]:
     for index, device in enumerate((request.config.get("linux") or {}).get("devices") or ()):
         origin = f"/linux/devices/{index}"
         path, kind = "/" + device["path"].lstrip("/"), device["type"]
-        taken.add(path)
         major, minor = device.get("major", 0), device.get("minor", 0)
+        if (path, kind, major, minor) == _PTMX:
+            continue  # The link below is the one of the container's own terminals.
+        taken.add(path)
         if bind and kind != "p":
             operations.append(BindDevice(path, kind, major, minor, origin=origin))
             continue

@@ -227,6 +227,12 @@ def test_devices_that_every_container_has(naja: Runtime, bundle: Bundle) -> None
     ]
 
 
+def test_a_ptmx_among_the_devices(naja: Runtime, bundle: Bundle) -> None:
+    """It stands for the container's /dev/pts/ptmx all the same (config-linux.md, Default Devices)."""
+    bundle.linux["devices"] = [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]
+    assert shown(naja, bundle, "readlink /dev/ptmx") == "pts/ptmx"
+
+
 def test_file_systems_that_every_container_has(naja: Runtime, bundle: Bundle) -> None:
     """config-linux.md, Default Filesystems: where the config asks for them they are there."""
     places = ("/proc", "/sys", "/dev/pts", "/dev/shm")
