@@ -104,13 +104,20 @@ class Manager:
         """Set new limits; ``resources`` has the shape of /linux/resources, and holds only what changes.
 
         ``warn`` is told what is no error. Raises Unsupported and NajaError as the translation does, and
-        where the kernel refuses a value.
+        where the kernel refuses a value; then the limits are as before.
         """
+        from runtime.operations.cgroup_limits import in_force
+
         context = Context(RUNTIME, warn)
+        before: list[Operation] = []
         for operation in self._settings(resources):
             try:
+                before += in_force(operation)
                 operation.apply(context)
-            except OSError as error:
+            except (OSError, NajaError) as error:
+                _restore(before, context)
+                if isinstance(error, NajaError):
+                    raise
                 raise NajaError.from_os_error(operation.describe(), error, origin=operation.origin) from None
 
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
@@ -207,6 +214,15 @@ class Manager:
             if path in self.adopted:
                 continue
             _remove(os.fsencode(path), deadline)
+
+
+def _restore(before: list[Operation], context: Context) -> None:
+    """Write back the limits that were in force before a change that failed."""
+    for operation in reversed(before):
+        try:
+            operation.apply(context)
+        except (OSError, NajaError) as error:
+            context.warn(f"a limit is not as it was before: {error}")
 
 
 def require(needed: list[tuple[str, str]], directory: str) -> None:

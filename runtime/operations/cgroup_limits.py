@@ -88,6 +88,28 @@ class WriteFirstPresent(Operation):
             raise Unsupported(f"this kernel has no {files} in {self.directory}", origin=self.origin)
 
 
+def in_force(operation: Operation) -> list[Operation]:
+    """Return what would take back an operation that is to be done: writes of what its files hold now.
+
+    Only of files with one value; those with a line for each device cannot be written back.
+    """
+    if isinstance(operation, WriteLimits):
+        files = [file for file, _, _ in operation.limits]
+    elif isinstance(operation, WriteFirstPresent):
+        files = [file for file, _ in operation.choices]
+    else:
+        return []
+    found = []
+    for file in files:
+        try:
+            value = read(f"{operation.directory}/{file}")
+        except OSError:
+            continue  # There is none, or it cannot be read; then it was not for a limit.
+        if value and "\n" not in value and ":" not in value:
+            found.append((file, value, operation.origin))
+    return [WriteLimits(operation.directory, found)] if found else []
+
+
 def _check_made(context: Context, operation: WriteLimits | WriteFirstPresent) -> None:
     if operation.directory in skipped(context):
         raise NajaError(

@@ -99,6 +99,26 @@ def limits(naja: Runtime, bundle: Bundle) -> tuple[int, int]:
     return data["memory"]["usage"]["limit"], data["pids"]["limit"]
 
 
+@pytest.mark.parametrize(
+    "words", [["--cpu-share=77", "--memory=4096"], ["--memory=40m", "--pids-limit=9", "--cpuset-cpus=4000"]]
+)
+def test_an_update_that_fails_changes_nothing(naja: Runtime, running: Bundle, words: list[str]) -> None:
+    """Not even what the kernel has accepted before it refuses something else."""
+
+    def limits() -> Any:
+        data = json.loads(naja.run("events", "--stats", running.id).stdout)["data"]
+        memory, cpuset = data["memory"], data["cpuset"]
+        shares = Path(f"/sys/fs/cgroup/cpu/{running.id}/cpu.shares")
+        shown = [memory[name]["limit"] for name in ("usage", "swap")], data["pids"]["limit"], cpuset["cpus"]
+        return shown, shares.read_text() if shares.exists() else ""
+
+    naja.run("update", "--cpuset-cpus=0", "--pids-limit=30", "--memory-swap=96m", running.id)
+    before = limits()
+    result = naja.run("update", *words, running.id, check=False)
+    assert (result.status, result.stderr.count("\n")) == (1, 1)
+    assert limits() == before
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"memory": {"limit": "32m"}}', '{"memory": 5}'])
 def test_update_refuses_what_is_no_limit(naja: Runtime, running: Bundle, text: str) -> None:
     result = naja.run("update", "--resources=-", running.id, input=text, check=False)
