@@ -370,7 +370,7 @@ class Container:
 _WHY_NOT_STARTED = {
     "stopped": "cannot start a container that has stopped",
     "running": "cannot start an already running container",
-    "paused": "cannot start an already running container",
+    "paused": "cannot start a container in the paused state",
 }
 
 

@@ -56,7 +56,8 @@ class Creation:
     ) -> None:
         state.check_id(id)
         self.id = id
-        self.bundle = os.path.abspath(bundle)
+        # A link to it may lead elsewhere tomorrow, and the state and the hooks speak of this one.
+        self.bundle = os.path.realpath(bundle)
         self.root = os.path.abspath(root)
         self.warn = warn
         self.pid_file = pid_file

@@ -11,8 +11,18 @@ import os
 
 from runtime.operations.base import Context, Operation
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 #: What ``start`` says to open the gate.
 START = b"start"
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """End as a process does that has no handler; the program is to have none of naja's either."""
+    del frame
+    os._exit(128 + number)
 
 
 class WaitForStart(Operation):
@@ -27,7 +37,12 @@ class WaitForStart(Operation):
         return "wait at the gate for start"
 
     def apply(self, context: Context) -> None:
-        import _socket  # It is loaded, for the channel is a socket.
+        import _signal  # Both are loaded, for the channel is a socket.
+        import _socket
+
+        for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
+            # The first process of a PID namespace is spared the signals that it does not handle.
+            _signal.signal(number, _end)
 
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("gate"))
         while True:

@@ -96,6 +96,28 @@ def test_kill_defaults_to_term(naja: Runtime, bundle: Bundle) -> None:
     naja.delete(bundle)
 
 
+def test_an_empty_signal_is_the_default(naja: Runtime, bundle: Bundle) -> None:
+    """What `kill ID "$SIGNAL"` gives."""
+    naja.run_detached(bundle.shell("trap 'exit 7' TERM; while :; do sleep 0.05; done"))
+    wait_until(lambda: naja.kill(bundle, "", check=False) and naja.status(bundle) == "stopped")
+    naja.delete(bundle)
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT"])
+def test_a_signal_that_asks_for_the_end_ends_a_created_container(
+    naja: Runtime, bundle: Bundle, name: str
+) -> None:
+    """Though the kernel spares the first process of a PID namespace what it does not handle."""
+    naja.create(bundle)
+    for other in ("USR1", "WINCH", "0"):
+        naja.kill(bundle, other)
+    assert naja.status(bundle) == "created"
+    naja.kill(bundle, name)
+    naja.wait_for(bundle, "stopped")
+    assert "cannot start a container that has stopped" in naja.run("start", bundle.id, check=False).stderr
+    naja.delete(bundle)
+
+
 def test_kill_of_a_stopped_container_says_so(naja: Runtime, bundle: Bundle) -> None:
     naja.run_detached(bundle)
     naja.wait_for(bundle, "stopped")
@@ -149,6 +171,27 @@ def test_start_only_once(naja: Runtime, bundle: Bundle) -> None:
     again = naja.start(bundle, check=False)
     assert again.status == 1
     assert "cannot start an already running container" in again.stderr
+
+
+def test_start_of_a_paused_container(naja: Runtime, bundle: Bundle) -> None:
+    naja.create(bundle.args("/bin/sleep", "1000"))
+    naja.run("pause", bundle.id)
+    result = naja.run("start", bundle.id, check=False)
+    assert (result.status, result.stderr) == (
+        1,
+        f"{naja.name}: cannot start a container in the paused state\n",
+    )
+    naja.run("resume", bundle.id)
+    naja.start(bundle)
+    assert naja.status(bundle) == "running"
+
+
+def test_a_bundle_behind_a_link(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """The state names the bundle's own place, as with runc and crun: the link may be another's later."""
+    (tmp_path / "link").symlink_to(bundle.path)
+    naja.run_detached(bundle.args("/bin/sleep", "1000"), "--bundle", str(tmp_path / "link"))
+    state = naja.state(bundle)
+    assert (state["bundle"], state["rootfs"]) == (bundle.path, bundle.rootfs)
 
 
 @pytest.mark.parametrize("id", ["", "../up", "a/b", ".", "..", "a b", "é"])

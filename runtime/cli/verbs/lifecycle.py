@@ -68,8 +68,8 @@ def kill(command: Command, log: Log) -> None:
     """Send a signal."""
     from runtime.cli.values import signal_number
 
-    name = command.arguments[1] if len(command.arguments) > 1 else "TERM"
-    number = signal_number(name)
+    # An empty name is what a script gives that has none.
+    number = signal_number("".join(command.arguments[1:]) or "TERM")
     Container.load(command.id, root=command.root, warn=log.warning).kill(number, all=command.options["all"])
 
 
