@@ -35,8 +35,8 @@ def execute(
 ) -> int:
     """Run ``program`` (the shape of config.json's /process) in a running container.
 
-    Where ``program`` names no capabilities, profile or label, it has the container's own: a process that
-    is added shall not be freer than those that it comes to, nor of another kind.
+    Where ``program`` names no capabilities, profile, label or OOM score, it has the container's own: a
+    process that is added shall not be freer than those that it comes to, nor outlive them.
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``origin`` is the
     place of ``program``, for messages (``runtime.errors.place``). Returns the program's exit code, 128 + N
@@ -74,7 +74,7 @@ def execute(
 def _completed(program: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return the program with what of the container's own process it does not name."""
     completed = dict(program)
-    for name in ("capabilities", "apparmorProfile", "selinuxLabel"):
+    for name in ("capabilities", "apparmorProfile", "selinuxLabel", "oomScoreAdj"):
         # An empty label is none; of capabilities there may be none.
         if name in own and program.get(name, "") == "":
             completed[name] = own[name]

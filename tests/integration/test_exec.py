@@ -74,6 +74,18 @@ def test_a_file_that_names_no_label_has_the_containers(naja: Runtime, bundle: Bu
         path.write_text(json.dumps(config))
 
 
+def test_a_file_that_names_no_oom_score_has_the_containers(
+    naja: Runtime, bundle: Bundle, from_file: Any
+) -> None:
+    """The caller's own, which an engine may have made low, is not for the container's processes."""
+    naja.delete(bundle, "--force")
+    bundle.process["oomScoreAdj"] = 300
+    naja.run_detached(bundle.save())
+    score = ["/bin/cat", "/proc/self/oom_score_adj"]
+    assert from_file(score).stdout == "300\n"
+    assert from_file(score, oomScoreAdj=400).stdout == "400\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
