@@ -114,7 +114,8 @@ class Container:
         """The config.json that the container was made from."""
         if self._config is None:
             try:
-                self._config = json.loads(self._directory.read_file("config.json"))
+                text = self._directory.read_file("config.json")
+                self._config = json.loads(text, f"the config of container {self.id}")
             except OSError as error:
                 raise NajaError.from_os_error(f"read the config of container {self.id}", error) from None
         return self._config

@@ -215,7 +215,7 @@ class StateDirectory:
             return {}
         except OSError as error:
             raise NajaError.from_os_error(f"read the state of container {self.id}", error) from None
-        record = json.loads(content)
+        record = json.loads(content, f"the state of container {self.id}")
         if not isinstance(record, dict):
             raise NajaError(f"the state of container {self.id} is not an object")
         return record

@@ -70,7 +70,7 @@ def test_the_record_survives_and_may_be_missing(tmp_path: Path) -> None:
 def test_a_broken_record_is_an_error(tmp_path: Path, content: str) -> None:
     directory = StateDirectory.create(str(tmp_path), "c")
     (tmp_path / "c" / "state.json").write_text(content)
-    with pytest.raises(NajaError):
+    with pytest.raises(NajaError, match="the state of container c"):
         directory.read()
     directory.remove()
     assert ids(str(tmp_path)) == []
