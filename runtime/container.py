@@ -226,7 +226,8 @@ class Container:
         if not entries:
             return
         try:
-            hooks.run_hooks("poststart", entries, json.dumps(self._hook_state("running")))
+            document = json.dumps(self._hook_state("running"))
+            hooks.run_hooks("poststart", entries, document, self._record["bundle"])
         except NajaError:
             # Since 1.3 of the specification a failure stops the container.
             self._end()

@@ -225,7 +225,8 @@ def run_poststop(
     text = json.dumps({**state_document, "pid": 0})
     for index, hook in enumerate((document.get("hooks") or {}).get("poststop") or ()):
         try:
-            hooks.run_hook(hook, text, origin=f"/hooks/poststop/{index}")
+            origin = f"/hooks/poststop/{index}"
+            hooks.run_hook(hook, text, state_document["bundle"], origin=origin)
         except NajaError as error:
             warn(str(error))
 

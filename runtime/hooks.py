@@ -20,17 +20,18 @@ _SIGKILL = 9
 _MOST_OUTPUT = 4096
 
 
-def run_hooks(kind: str, hooks: list[dict[str, Any]], state: str) -> None:
+def run_hooks(kind: str, hooks: list[dict[str, Any]], state: str, directory: str = "") -> None:
     """Run the hooks of a kind in their order, each with ``state`` (JSON) on its standard input.
 
-    Raises NajaError at the first that cannot be started, exits with a status other than 0, or runs
-    longer than its ``timeout`` (seconds; then it is killed).
+    They start in ``directory``, or in the caller's where that is empty or not there any more. Raises
+    NajaError at the first that cannot be started, exits with a status other than 0, or runs longer than
+    its ``timeout`` (seconds; then it is killed).
     """
     for index, hook in enumerate(hooks):
-        run_hook(hook, state, origin=f"/hooks/{kind}/{index}")
+        run_hook(hook, state, directory, origin=f"/hooks/{kind}/{index}")
 
 
-def run_hook(hook: dict[str, Any], state: str, *, origin: str) -> None:
+def run_hook(hook: dict[str, Any], state: str, directory: str, *, origin: str) -> None:
     """Run one hook. Raises NajaError with its output."""
     path = hook["path"]
     what = f"hook {path}"
@@ -42,7 +43,8 @@ def run_hook(hook: dict[str, Any], state: str, *, origin: str) -> None:
         (os.POSIX_SPAWN_DUP2, output, 2),
     ]
     try:
-        pid = os.posix_spawn(path, hook.get("args") or [path], environment, file_actions=actions)
+        with _Inside(directory):
+            pid = os.posix_spawn(path, hook.get("args") or [path], environment, file_actions=actions)
         code = _wait(pid, hook.get("timeout"))
         if code is None:
             raise NajaError(f"{what} ran longer than its timeout of {hook['timeout']} s", origin=origin)
@@ -54,6 +56,32 @@ def run_hook(hook: dict[str, Any], state: str, *, origin: str) -> None:
     finally:
         os.close(given)
         os.close(output)
+
+
+class _Inside:
+    """For the time of a ``with`` this process is in a directory, if there is one: a child inherits it.
+
+    posix_spawn could do it for the child alone, but not through Python; a fork would take a millisecond.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._before = -1
+
+    def __enter__(self) -> None:
+        if not self._directory:
+            return
+        self._before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.chdir(self._directory)
+        except OSError:
+            self.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before >= 0:
+            os.fchdir(self._before)
+            os.close(self._before)
+            self._before = -1
 
 
 def _environment(hook: dict[str, Any]) -> dict[str, str]:

@@ -170,7 +170,7 @@ class Restoration(Creation):
             for kind in ("prestart", "createRuntime"):
                 document = {**hook_state(self._request, kind), "pid": pid}
                 entries = (self._config.get("hooks") or {}).get(kind) or []
-                hooks.run_hooks(kind, entries, json.dumps(document))
+                hooks.run_hooks(kind, entries, json.dumps(document), document["bundle"])
         elif event == "orphan-pts-master":
             self._take_console(descriptors[0])
         elif event == "post-restore":

@@ -31,4 +31,6 @@ class RunHooks(Operation):
     def apply(self, context: Context) -> None:
         # Hooks see the pid as their own pid namespace does (runtime.md, State).
         pid = context.pid if context.actor == RUNTIME else os.getpid()
-        hooks.run_hooks(self.kind, self.hooks, json.dumps({**self.state, "pid": pid}))
+        # The one that comes after the pivot is where the program will be.
+        directory = "" if self.kind == "startContainer" else self.state["bundle"]
+        hooks.run_hooks(self.kind, self.hooks, json.dumps({**self.state, "pid": pid}), directory)

@@ -12,6 +12,8 @@ import pytest
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
 
@@ -121,6 +123,39 @@ def test_namespaces(naja: Runtime, bundle: Bundle, recorder: Recorder) -> None:
     host = os.readlink("/proc/self/ns/mnt")
     with open(links) as file:
         assert file.read().split() == [host, host, inside, inside, host, host]
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_working_directory(
+    naja: Runtime, bundle: Bundle, recorder: Recorder, tmp_path: Path, verb: str
+) -> None:
+    """They start in the bundle, as runc and crun have it, and leave naja where it is."""
+    places = os.path.join(bundle.rootfs, "places")
+    for kind in KINDS:
+        recorder.add(kind, kind, f"pwd >> {'/places' if kind == 'startContainer' else places}")
+    bundle.process["cwd"] = "/tmp"
+    bundle.save()
+    flags = ["--bundle", os.path.basename(bundle.path), "--pid-file", "pid", bundle.id]
+    naja.detached(*(["run", "--detach"] if verb == "run" else ["create"]), *flags, cwd=tmp_path)
+    if verb == "create":
+        naja.run("start", bundle.id, cwd="/usr")
+    assert (tmp_path / "pid").exists()
+    naja.wait_for(bundle, "stopped")
+    naja.run("delete", bundle.id, cwd="/usr")
+    with open(places) as file:
+        assert file.read().split() == [bundle.path] * 3 + ["/tmp"] + [bundle.path] * 2
+
+
+def test_poststop_hooks_of_a_bundle_that_is_gone(
+    naja: Runtime, bundle: Bundle, recorder: Recorder, tmp_path: Path
+) -> None:
+    script = f"pwd > {tmp_path}/place"
+    recorder.hooks["poststop"] = [{"path": "/bin/sh", "args": ["sh", "-c", script]}]
+    naja.run_detached(bundle.save())
+    naja.wait_for(bundle, "stopped")
+    os.rename(bundle.path, bundle.path + ".gone")
+    assert naja.run("delete", bundle.id, cwd="/usr").stderr == ""
+    assert (tmp_path / "place").read_text() == "/usr\n"
 
 
 def test_environment_is_the_hooks_own(
