@@ -241,9 +241,11 @@ class Container:
     def kill(self, signal: int, all: bool = False) -> None:
         """Send a signal to the container's process, or with ``all`` to every process in its cgroup.
 
-        Raises NajaError: "container not running" (not so with ``all``).
+        Raises NajaError: "container not running" (not so with ``all`` where it has ended).
         """
         status = self.status_once_made()
+        if status == "creating":
+            raise NajaError("container not running", why=f"{self.id} is being created")
         if status == "stopped" and not all:
             raise NajaError("container not running", why=self.id)
         # Asked before the signal: whoever waits for the container may remove it at once.

@@ -173,6 +173,27 @@ def test_start_only_once(naja: Runtime, bundle: Bundle) -> None:
     assert "cannot start an already running container" in again.stderr
 
 
+def test_a_container_in_the_making(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """runtime.md, kill: what is neither created nor running is left alone, and that is an error."""
+    wait = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", wait]}]}
+    bundle.args("/bin/sleep", "1000")
+    command = naja.command("create", "--bundle", bundle.path, bundle.id)
+    creating = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until((tmp_path / "begun").exists)
+    assert naja.status(bundle) == "creating"
+    for words, message in (
+        (["kill", bundle.id, "KILL"], f"container not running: {bundle.id} is being created"),
+        (["kill", "--all", bundle.id, "KILL"], f"container not running: {bundle.id} is being created"),
+        (["exec", bundle.id, "/bin/true"], "cannot exec in a container that is being created"),
+    ):
+        assert message in naja.run(*words, check=False).stderr
+    (tmp_path / "go").touch()
+    assert creating.wait() == 0
+    assert naja.status(bundle) == "created"
+    naja.delete(bundle)
+
+
 def test_start_of_a_paused_container(naja: Runtime, bundle: Bundle) -> None:
     naja.create(bundle.args("/bin/sleep", "1000"))
     naja.run("pause", bundle.id)
