@@ -33,7 +33,7 @@ _SIGKILL = 9
 #: How long a killed process may take to end, in seconds; it is in the kernel's hands.
 _PATIENCE = 10.0
 
-#: How long a command waits for a container that another one is making, in seconds: a hook of it may be asking.
+#: How long a command waits for a container that another one is making, in seconds: its hook may be asking.
 _PATIENCE_IN_CREATION = 2.0
 
 

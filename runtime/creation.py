@@ -89,8 +89,9 @@ class Creation:
             if self._notify:
                 self.directory.make_subdirectory("notify")
             self._manager.intend()
-            self.directory.write(self._make_record("creating", os.getpid()))
+            # In this order: whoever finds a record finds the config too.
             self.directory.write_file("config.json", content)
+            self.directory.write(self._make_record("creating", os.getpid()))
             self._run(launch)
         except BaseException:
             launch.abandon()

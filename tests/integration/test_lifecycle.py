@@ -355,9 +355,7 @@ def half_made(naja: Runtime, bundle: Bundle) -> Iterator[int]:
     creating.wait(timeout=10)
 
 
-def test_exec_waits_for_a_container_that_is_being_made(
-    naja: Runtime, bundle: Bundle, half_made: int
-) -> None:
+def test_exec_waits_for_a_container_that_is_being_made(naja: Runtime, bundle: Bundle, half_made: int) -> None:
     """The record names naja itself meanwhile: nothing may run where that is, on the host."""
     exec = subprocess.Popen(naja.command("exec", bundle.id, "/bin/hostname"), stdout=subprocess.PIPE)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -373,9 +371,7 @@ def test_exec_does_not_wait_for_ever(naja: Runtime, bundle: Bundle, half_made: i
     assert f"cannot exec in a container that is being created: {bundle.id}" in refused.stderr
 
 
-def test_kill_waits_for_a_container_that_is_being_made(
-    naja: Runtime, bundle: Bundle, half_made: int
-) -> None:
+def test_kill_waits_for_a_container_that_is_being_made(naja: Runtime, bundle: Bundle, half_made: int) -> None:
     kill = subprocess.Popen(naja.command("kill", bundle.id, "KILL"))
     with pytest.raises(subprocess.TimeoutExpired):
         kill.wait(timeout=0.3)
