@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
 def at_a_time() -> int:
     """Return how many machines may run at a time.
 
-    One for each processor, since a test leaves one of a guest's two idle; and for each 3 GiB of memory.
+    One for each processor, as a guest has a thread for all of its own; and for each 3 GiB of memory.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(os.cpu_count() or 1, memory // (3 << 30)))
