@@ -8,6 +8,7 @@ same directory, and changes nothing on the host.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from tests.vm.kernel import GUEST, MachineError, initramfs, prepare
 
-__all__ = ["VARIANTS", "Machine", "MachineError", "Outcome"]
+__all__ = ["VARIANTS", "KernelPanic", "Machine", "MachineError", "Outcome"]
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -31,7 +32,23 @@ HARDWARE = (
     *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
     *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-device", "virtio-serial-pci"),
 )
-ARGUMENTS = "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check hugepages=8"
+ARGUMENTS = "console=ttyS0 quiet tsc=reliable no_timer_check hugepages=8"
+#: A kernel that hangs panics, shows what every processor does (panic_print), and reboots, which ends qemu.
+#: The seconds are many, as a slow host must not look like a hang: 60 in the kernel without a pause (twice
+#: watchdog_thresh) or without an RCU grace period, 240 in an uninterruptible sleep. Tests give up after 300.
+ON_HANGS = (
+    "panic=-1 panic_print=0x40 oops=panic softlockup_panic=1 watchdog_thresh=30"
+    " sysctl.kernel.panic_on_rcu_stall=1 rcupdate.rcu_cpu_stall_timeout=60"
+    " hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=240"
+)
+#: The panics that are the kernel's own. The end of PID 1 is not: whatever runs in the guest may kill it.
+PANIC = re.compile("Kernel panic - not syncing: (?!Attempted to kill init)")
+#: How much of the console, of stdout and of stderr an error shows. Two stacks need 9000 characters.
+LAST_WORDS = {"console": 20000, "stdout": 3000, "stderr": 3000}
+
+
+class KernelPanic(MachineError):
+    """The guest's kernel hung or met a bug of its own, whatever ran in it."""
 
 
 class Outcome(NamedTuple):
@@ -69,7 +86,8 @@ class Machine:
     ) -> Outcome:
         """Boot, run a command as root in ``directory`` (the present one), and return how it ended.
 
-        $NAJA_VM holds the variant. Raises MachineError where the guest dies or takes too long.
+        $NAJA_VM holds the variant. Raises MachineError where the guest dies or takes too long, KernelPanic
+        where it is its kernel that died.
         """
         with tempfile.TemporaryDirectory(prefix="naja-vm-") as share:
             shutil.copytree(GUEST, os.path.join(share, "guest"))
@@ -85,6 +103,8 @@ class Machine:
                 archive.write(initramfs(self._kernel, self._busybox))
             errors = self._wait(share, timeout)
             if not os.path.exists(os.path.join(share, "status")):
+                if PANIC.search(_read(share, "console")):
+                    raise KernelPanic(f"the guest's kernel died: {errors}{_last_words(share)}")
                 raise MachineError(f"the guest died: {errors}{_last_words(share)}")
             return Outcome(int(_read(share, "status")), _read(share, "stdout"), _read(share, "stderr"))
 
@@ -111,7 +131,7 @@ class Machine:
 
     def _command(self, share: str) -> list[str]:
         command = [self._qemu, *HARDWARE, "-kernel", self._kernel.image, "-initrd", f"{share}/initramfs"]
-        command += ["-append", f"{ARGUMENTS} naja.variant={self.variant}"]
+        command += ["-append", f"{ARGUMENTS} {ON_HANGS} naja.variant={self.variant}"]
         command += ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"]
         command += ["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
         command += ["-fsdev", f"local,id=share,path={share},security_model=none"]
@@ -140,5 +160,4 @@ def _read(share: str, name: str) -> str:
 
 def _last_words(share: str) -> str:
     """Return the end of what the guest said, for an error."""
-    texts = (f"\n{name}:\n{_read(share, name)[-3000:]}" for name in ("console", "stdout", "stderr"))
-    return "".join(texts)
+    return "".join(f"\n{name}:\n{_read(share, name)[-length:]}" for name, length in LAST_WORDS.items())
