@@ -5,8 +5,9 @@
     python tests/vm/run.py --runtime crun --variant v2   one kind of host, another runtime
     python tests/vm/run.py --variant hybrid -- cat /proc/self/cgroup
 
-As many machines run at a time as the host bears. The exit status is that of the last command that
-failed, 2 where a machine could not be made or died.
+As many machines run at a time as the host bears. Where a guest's kernel hangs or panics, that is
+reported, and the machine booted once more. The exit status is that of the last command that failed, 2
+where a machine could not be made or died.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 if not __package__:
     sys.path[0] = ROOT
 
-from tests.vm.machine import VARIANTS, Machine, MachineError, Outcome  # noqa: E402
+from tests.vm.machine import VARIANTS, KernelPanic, Machine, MachineError, Outcome  # noqa: E402
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -63,11 +64,9 @@ def main(argv: list[str]) -> int:
     # As an exception, so that the machines and their directories go with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
-    def run(machine: Machine) -> tuple[Outcome, float]:
-        began = time.monotonic()
+    def run(machine: Machine) -> tuple[Outcome, str]:
         command = options.command or tests(machine.variant, everything=options.all)
-        outcome = machine.run(command, options.timeout, directory=ROOT, environment={"NAJA": options.runtime})
-        return outcome, time.monotonic() - began
+        return run_again(machine, command, options.timeout, {"NAJA": options.runtime})
 
     failure = 0
     machines: list[Machine] = []
@@ -96,16 +95,35 @@ def at_a_time() -> int:
     return max(1, min(os.cpu_count() or 1, memory // (3 << 30)))
 
 
-def report(variant: str, running: Future[tuple[Outcome, float]]) -> int:
+def run_again(
+    machine: Machine, command: list[str], timeout: float, environment: dict[str, str]
+) -> tuple[Outcome, str]:
+    """Run a command in a machine, a second time where its kernel dies, and say how long it took.
+
+    Raises MachineError.
+    """
+    note = ""
+    began = time.monotonic()
+    try:
+        outcome = machine.run(command, timeout, directory=ROOT, environment=environment)
+    except KernelPanic as panic:
+        again = f"{machine.variant}: booting once more"
+        print(f"{machine.variant}: {panic}\n{again}", file=sys.stderr, flush=True)
+        note = ", at the second boot: in the first the guest's kernel died (see above)"
+        outcome = machine.run(command, timeout, directory=ROOT, environment=environment)
+    return outcome, f"{time.monotonic() - began:.0f} s{note}"
+
+
+def report(variant: str, running: Future[tuple[Outcome, str]]) -> int:
     """Wait for a machine, print what its command said, and return the status, 2 where the machine died."""
     try:
-        outcome, seconds = running.result()
+        outcome, duration = running.result()
     except MachineError as error:
         print(f"{variant}: {error}", file=sys.stderr)
         return 2
     sys.stdout.write(outcome.stdout)
     sys.stderr.write(outcome.stderr)
-    print(f"{variant}: status {outcome.status} after {seconds:.0f} s", flush=True)
+    print(f"{variant}: status {outcome.status} after {duration}", flush=True)
     return outcome.status
 
 
