@@ -188,9 +188,9 @@ static Object *birth(Object *module, Object *const *values, ssize_t count)
         PyThreadState_Clear(life.state);
         PyThreadState_Delete(life.state);
     } else if (!PyThreadState_Swap(own)) {
-        /* Killed in a system call, the child has left the interpreter's lock to nobody. */
-        PyThreadState_Swap(NULL);
-        PyEval_RestoreThread(own);
+        /* Killed in a system call or on its way there, the child has left the interpreter's lock to nobody;
+         * or has it still. A forked child has this repaired, whose parent's other threads are gone. */
+        PyOS_AfterFork_Child();
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     return pid < 0 ? failed(reason) : PyLong_FromLong(pid);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import random
+import select
 import signal
 import struct
 from types import ModuleType
@@ -128,6 +130,44 @@ def test_a_child_that_is_killed_in_a_system_call() -> None:
         return [code, libc.call(libc.function("getpid")) - os.getpid(), len(os.listdir("/proc/self/task"))]
 
     assert in_child(work) == [-signal.SIGKILL, 0, 1]
+
+
+@shares
+def test_a_child_that_is_killed_at_any_moment() -> None:
+    """That may be while it gives the lock away, or takes it."""
+
+    def work() -> int:
+        reader, writer = os.pipe()
+        parent = os.getpid()
+        getppid, pause = libc.function("getppid"), libc.function("usleep")
+
+        def kill_soon() -> None:
+            while True:
+                if not select.select([reader], [], [], 5)[0]:
+                    os.kill(parent, signal.SIGKILL)  # It waits for a lock, and no other signal wakes it.
+                if len(pid := os.read(reader, 4)) < 4:
+                    return
+                for _ in range(random.randrange(400)):
+                    libc.call(getppid)
+                os.kill(*struct.unpack("=i", pid), signal.SIGKILL)
+
+        def loop() -> None:
+            os.write(writer, struct.pack("=i", os.getpid()))
+            while True:
+                libc.call(getppid)
+
+        killer = os.fork()
+        if killer == 0:
+            os.close(writer)
+            kill_soon()
+            os._exit(0)
+        codes = {live(loop) for _ in range(1000)}
+        libc.call(pause, 1)
+        os.close(writer)
+        os.waitpid(killer, 0)
+        return sum(codes)
+
+    assert in_child(work) == -signal.SIGKILL
 
 
 @shares
