@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 shares = pytest.mark.skipif(libc.birth is None, reason="naja was installed without a C compiler")
 
 
-def live(work: Callable[[], None], flags: int = 0) -> int:
+def live(work: Callable[[], object], flags: int = 0) -> int:
     """Return the exit code of a process in this memory that does some work."""
 
     def life() -> NoReturn:
