@@ -145,11 +145,12 @@ def test_a_child_that_is_killed_at_any_moment() -> None:
             while True:
                 if not select.select([reader], [], [], 5)[0]:
                     os.kill(parent, signal.SIGKILL)  # It waits for a lock, and no other signal wakes it.
-                if len(pid := os.read(reader, 4)) < 4:
+                if not (packed := os.read(reader, 4)):
                     return
+                (child,) = struct.unpack("=i", packed)
                 for _ in range(random.randrange(400)):
                     libc.call(getppid)
-                os.kill(*struct.unpack("=i", pid), signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
 
         def loop() -> None:
             os.write(writer, struct.pack("=i", os.getpid()))
