@@ -79,7 +79,7 @@ class Restoration(Creation):
         stdio = _read_descriptors(images)
         _check_parent(images, parent)
         hierarchies = cgroups.detect()
-        self._config, content = config.read(self.bundle)
+        self.config, content = config.read(self.bundle)
         self._compile(hierarchies)
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
@@ -101,9 +101,9 @@ class Restoration(Creation):
         inherited = {key: number for number, key in reversed([*enumerate(stdio)]) if is_foreign(key)}
         options = {
             **options,
-            **common_options(self._config),
+            **common_options(self.config),
             **directories.options("restore.log"),
-            "root": os.path.join(self.bundle, self._config["root"]["path"]),
+            "root": os.path.join(self.bundle, self.config["root"]["path"]),
             "rst_sibling": True,
             # The newer way to restore mounts takes the sharing of all that come from one file system from
             # a single mount, which has to show all of it: ours show the sources only.
@@ -147,7 +147,7 @@ class Restoration(Creation):
             raise Unsupported("restore without a mount namespace", origin="/linux/namespaces")
         foreign: dict[str, int] = {}
         joined: list[bytes] = []
-        for index, entry in enumerate(self._config["linux"].get("namespaces") or ()):
+        for index, entry in enumerate(self.config["linux"].get("namespaces") or ()):
             kind, path, origin = entry["type"], entry.get("path", ""), f"/linux/namespaces/{index}/path"
             if not path:
                 continue
@@ -169,13 +169,13 @@ class Restoration(Creation):
             self._born(pid)
             for kind in ("prestart", "createRuntime"):
                 document = {**hook_state(self._request, kind), "pid": pid}
-                entries = (self._config.get("hooks") or {}).get(kind) or []
+                entries = (self.config.get("hooks") or {}).get(kind) or []
                 hooks.run_hooks(kind, entries, json.dumps(document), document["bundle"])
         elif event == "orphan-pts-master":
             self._take_console(descriptors[0])
         elif event == "post-restore":
             self.init = pid
-            if self._config["root"].get("readonly"):
+            if self.config["root"].get("readonly"):
                 mounts.make_root_readonly(pid)
             self._draft()
             self._ready()
