@@ -77,8 +77,9 @@ def program(python: str, packages: str) -> bytes | None:
 
 def library() -> bytes | None:
     """Return the compiled native/kernel.c; None where it cannot be compiled, or not for this Python."""
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return None  # Its objects are others than those that the file declares.
+    if any(map(sysconfig.get_config_var, ("Py_GIL_DISABLED", "Py_DEBUG", "Py_TRACE_REFS"))):
+        # Its objects are others than those that the file declares, or it allows a thread one state only.
+        return None
     return _compiled("kernel.c", [_SHARED])
 
 

@@ -189,7 +189,9 @@ static Object *birth(Object *module, Object *const *values, ssize_t count)
         PyThreadState_Delete(life.state);
     } else if (!PyThreadState_Swap(own)) {
         /* Killed in a system call or on its way there, the child has left the interpreter's lock to nobody;
-         * or has it still. A forked child has this repaired, whose parent's other threads are gone. */
+         * or has it still. A forked child has this repaired, whose parent's other threads are gone. Not so
+         * where the swap itself waits for the lock (3.12), for ever if the child was just taking it. */
+        PyOS_BeforeFork();
         PyOS_AfterFork_Child();
     }
     sigprocmask(SIG_SETMASK, &before, NULL);

@@ -8,6 +8,7 @@ import random
 import select
 import signal
 import struct
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,7 @@ def test_a_child_that_is_killed_in_a_system_call() -> None:
 
 
 @shares
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a Python that cannot take the lock from the dead")
 def test_a_child_that_is_killed_at_any_moment() -> None:
     """That may be while it gives the lock away, or takes it."""
 

@@ -92,15 +92,16 @@ def test_orphans_of_a_killed_create_end_by_themselves(
         naja.delete(bundle, "--force")
 
 
+@pytest.mark.parametrize("flags", [(), ("--detach",)])
 def test_killed_run(
-    naja: Runtime, busybox_bundle: Callable[[], Bundle], leak_check: Watch, seed: int
+    naja: Runtime, busybox_bundle: Callable[[], Bundle], leak_check: Watch, seed: int, flags: tuple[str, ...]
 ) -> None:
-    """The same for an attached `run`, whose container stays behind without it."""
+    """The same for `run`, whose container stays behind without it."""
     bundle = busybox_bundle().args("/bin/sleep", "1000")
     moments = random.Random(seed)
-    for _ in range(10):
+    for _ in range(20):
         running = subprocess.Popen(
-            naja.command("run", "--bundle", bundle.path, bundle.id), stdout=subprocess.DEVNULL
+            naja.command("run", "--bundle", bundle.path, *flags, bundle.id), stdout=subprocess.DEVNULL
         )
         time.sleep(moments.uniform(0, 0.06))
         running.kill()
