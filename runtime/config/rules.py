@@ -23,6 +23,7 @@ NO_ID = 0xFFFFFFFF
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _ID_SPACE = 1 << 32
 _MOST_MAPPINGS = 340  # user_namespaces(7)
+_MOST_GROUPS = 65536  # getgroups(2)
 _DIGITS = "0123456789"
 
 
@@ -150,7 +151,10 @@ def _user(user: Config) -> Findings:
     for name in ("uid", "gid"):
         if user.get(name) == NO_ID:
             yield f"/user/{name}", f"{NO_ID} is nobody's id (it is -1)"
-    for index, gid in enumerate(user.get("additionalGids", ())):
+    groups = user.get("additionalGids", ())
+    if len(groups) > _MOST_GROUPS:
+        yield "/user/additionalGids", f"a process has at most {_MOST_GROUPS} groups, not {len(groups)}"
+    for index, gid in enumerate(groups):
         if gid == NO_ID:
             yield f"/user/additionalGids/{index}", f"{NO_ID} is nobody's id (it is -1)"
 

@@ -120,6 +120,7 @@ MUTATIONS: list[tuple[str, Any, str, str]] = [
     ("/process/env/1", "=x", "/process/env/1", "must be NAME=value"),
     ("/process/user/uid", 2**32 - 1, "/process/user/uid", "nobody's id"),
     ("/process/user/additionalGids/0", 2**32 - 1, "/process/user/additionalGids/0", "nobody's id"),
+    ("/process/user/additionalGids", list(range(65537)), "/process/user/additionalGids", "at most 65536"),
     ("/process/user/uid", 20, "/process/user/uid", "20 is not in /linux/uidMappings"),
     ("/process/user/gid", 65536, "/process/user/gid", "65536 is not in /linux/gidMappings"),
     ("/process/rlimits/1/type", "RLIMIT_NOFILE", "/process/rlimits/1/type", "is set twice"),
