@@ -239,7 +239,7 @@ class Container:
         return {**{name: self._record[name] for name in names}, "status": status, "pid": pid}
 
     def kill(self, signal: int, all: bool = False) -> None:
-        """Send a signal to the container's process, or with ``all`` to every process in its cgroup.
+        """Send a signal to the container's process, or with ``all`` to every process in its cgroup, if any.
 
         Raises NajaError: "container not running" (not so with ``all`` where it has ended).
         """
@@ -250,9 +250,9 @@ class Container:
             raise NajaError("container not running", why=self.id)
         # Asked before the signal: whoever waits for the container may remove it at once.
         shares_pids = signal == _SIGKILL and not all and not self._has_own_pids()
-        if all:
+        if all and (status == "stopped" or self.cgroup.exists()):
             self.cgroup.kill(signal)
-        elif not self._signal(signal):
+        elif not self._signal(signal) and not all:  # "all" here: no cgroup knows the others.
             raise NajaError("container not running", why=self.id)
         if shares_pids:
             # Nothing else would end the other processes of a container without a pid namespace.
@@ -326,8 +326,13 @@ class Container:
             run_poststop(document, self._hook_state("stopped"), self.warn)
 
     def processes(self) -> list[int]:
-        """Return the pids of all processes in the container, as the host sees them."""
-        return self.cgroup.processes()
+        """Return the pids of all processes in the container, as the host sees them. Raises NajaError."""
+        manager = self.cgroup
+        if not manager.exists() and self.status() != "stopped":
+            raise NajaError(
+                f"list the processes of container {self.id}", why="it has no cgroup that knows them"
+            )
+        return manager.processes()
 
     def pause(self) -> None:
         """Freeze all processes of the container. Raises NajaError where it is not running."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any
+import subprocess
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +15,13 @@ from runtime.errors import NajaError
 from runtime.operations.base import RUNTIME, Context
 from runtime.plan import cgroup as plan
 from runtime.plan.request import Request
+from tests.support.bundle import Bundle
 from tests.support.child import ChildFailed, in_child
+from tests.support.command import Result, Runtime
+from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HIERARCHIES = cgroups.detect()
 NOBODY = 65534
@@ -63,3 +72,56 @@ def test_a_limit_that_cannot_be_set_is_an_error() -> None:
 def test_a_path_that_was_asked_for_must_be_made() -> None:
     with pytest.raises(ChildFailed, match="Permission denied"):
         attempt(cgroupsPath="/somewhere")
+
+
+@pytest.fixture
+def users(naja: Runtime, busybox_rootfs: str, tag: str) -> Iterator[Callable[..., Result]]:
+    """Call naja as nobody, who has a container without cgroups: ``users(verb, *words)``."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        bundle = Bundle(f"{directory}/bundle", tag, busybox_rootfs)
+        linux = bundle.linux
+        linux["namespaces"] += [{"type": "user"}]
+        for name in ("uidMappings", "gidMappings"):
+            linux[name] = [{"containerID": 0, "hostID": NOBODY, "size": 1}]
+        del linux["cgroupsPath"], linux["resources"]
+        devpts, cgroup = "/dev/pts", "/sys/fs/cgroup"
+        bundle.config["mounts"] = [
+            m for m in bundle.config["mounts"] if m["destination"] not in (devpts, cgroup)
+        ]
+        bundle.shell("sleep 1000 & trap 'exit 7' TERM; wait")
+        runtime = Runtime(f"{directory}/root", naja.argv)
+        os.mkdir(runtime.root)
+        for path in (bundle.path, runtime.root):
+            os.chown(path, NOBODY, NOBODY)
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", bundle.rootfs], check=True)
+        nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
+
+        def call(verb: str, *words: str) -> Result:
+            return runtime.run(verb, *words, tag, check=False, **nobody)
+
+        made = runtime.detached("run", "--detach", "--bundle", bundle.path, tag, check=False, **nobody)
+        if made.status:
+            pytest.skip(f"nobody can have no container here: {made.stderr}")
+        yield call
+        assert call("delete", "--force").status == 0
+
+
+def test_processes_that_no_cgroup_knows(users: Callable[..., Result]) -> None:
+    """An empty list would not be true."""
+    result = users("ps", "--format", "json")
+    assert (result.status, result.stdout) == (1, "")
+    assert "it has no cgroup that knows them" in result.stderr
+
+
+def test_kill_all_without_a_cgroup(users: Callable[..., Result]) -> None:
+    """The first process is known all the same, and the others of its namespace end with it."""
+
+    def stopped() -> bool:
+        # Its shell ignores the signal before it has set the trap.
+        assert users("kill", "--all").status == 0
+        return bool(json.loads(users("state").stdout)["status"] == "stopped")
+
+    wait_until(stopped)
+    assert json.loads(users("ps", "--format", "json").stdout) == []
+    assert users("kill", "--all").status == 0
