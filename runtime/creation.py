@@ -93,8 +93,10 @@ class Creation:
             self.directory.write_file("config.json", content)
             self.directory.write(self._make_record("creating", os.getpid()))
             self._run(launch)
-        except BaseException:
+        except BaseException as error:
             launch.abandon()
+            if isinstance(error, NajaError):
+                self._mention_memory(error)
             self._undo()
             raise
 
@@ -190,6 +192,20 @@ class Creation:
             "notify": bool(self._notify),
             "cgroup": self._manager.record(),
         }
+
+    def _mention_memory(self, error: NajaError) -> None:
+        """Name the memory limit where it was reached: no memory, E2BIG or a killed process do not tell."""
+        resources = self.config["linux"].get("resources") or {}
+        limit = (resources.get("memory") or {}).get("limit", 0)
+        if limit <= 0:
+            return
+        try:
+            reached = self._manager.statistics()["memory"]["usage"]["failcnt"]
+        except (OSError, KeyError):
+            return  # It was not yet set.
+        if reached:
+            hint = f"the memory limit, {limit} bytes, was reached"
+            error.why = f"{error.why}: {hint}" if error.why else hint
 
     def _undo(self) -> None:
         """Take back all that was done, however far that was."""

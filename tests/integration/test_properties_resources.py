@@ -193,6 +193,19 @@ def test_linux_resources(naja: Runtime, bundle: Bundle, limit: str) -> None:
             assert value in lines.read().strip()
 
 
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_a_memory_limit_that_is_too_low_is_named(naja: Runtime, bundle: Bundle, verb: str) -> None:
+    """Who writes 64k where 64m is meant is told of anything else by the kernel (ENOMEM, E2BIG, SIGKILL)."""
+    if not V2 and "memory" not in HIERARCHIES.mounts:
+        pytest.skip("needs the memory controller")
+    bundle.linux["resources"]["memory"] = {"limit": 65536}
+    # With a cgroup namespace the init is in the cgroup from its birth on.
+    bundle.linux["namespaces"] += [{"type": "cgroup"}]
+    result = naja.detached(verb, "--bundle", bundle.save().path, bundle.id, check=False)
+    assert result.status == 1
+    assert result.stderr.endswith("the memory limit, 65536 bytes, was reached\n")
+
+
 def test_linux_resources_memory_kernel(naja: Runtime, bundle: Bundle) -> None:
     """It is not recommended, and later kernels take it and do nothing: that is worth a warning."""
     bundle.linux["resources"]["memory"] = {"kernel": 64 * MIB}
