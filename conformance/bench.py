@@ -96,13 +96,17 @@ def reap(pid_file: str) -> None:
 
 
 def hide_unified() -> bool:
-    """Enter a private mount namespace without the v2 tree of a hybrid layout; True where there was one."""
+    """Enter a private mount namespace without the v2 tree of a hybrid layout; True where there was one.
+
+    A file system of this namespace's own takes its place: the peers make directories there all the same.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     hybrid = os.path.ismount(UNIFIED)
+    place = UNIFIED.encode()
     if (
         libc.unshare(CLONE_NEWNS)
         or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
-        or (hybrid and libc.umount2(UNIFIED.encode(), MNT_DETACH))
+        or (hybrid and (libc.umount2(place, MNT_DETACH) or libc.mount(b"none", place, b"tmpfs", 0, None)))
     ):
         number = ctypes.get_errno()
         raise Failed(f"a private mount namespace: {os.strerror(number)}")

@@ -17,6 +17,7 @@
 
 /* These are the same on all machines; the headers may be older than they are. */
 enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, CLOSE_RANGE = 436 };
+enum { CGROUP = 0x27E0EB, CGROUP2 = 0x63677270 }; /* statfs(2) */
 enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PATH_ONLY = 010000000 };
 
 static long run(int count, char **words, char **environment);
@@ -129,6 +130,13 @@ static long sealed_python(void)
     return mount < 0 ? mount : kernel(SYS_openat, mount, (long)NAME, PATH_ONLY | O_CLOEXEC);
 }
 
+/* Tell whether a descriptor is of a cgroup tree: where one was unmounted, somebody may have left a file. */
+static int is_of_cgroups(long descriptor)
+{
+    long status[32] = {0}; /* struct statfs begins with the type */
+    return !kernel(SYS_fstatfs, descriptor, (long)status) && (status[0] == CGROUP || status[0] == CGROUP2);
+}
+
 /* Pay early for the first move into a cgroup: runtime/cgroups/warmup.py tells what for. A process of no
  * further use moves again and again for as long as a container takes to make, and ends; no signal
  * tells of its end, for nobody waits for it. */
@@ -144,7 +152,7 @@ static void warm_up(void)
     if (kernel(SYS_clone, 0))
         return;
     long procs = -1;
-    for (unsigned file = 0; procs < 0 && file < sizeof files / sizeof *files; file++)
+    for (unsigned file = 0; !is_of_cgroups(procs) && file < sizeof files / sizeof *files; file++)
         procs = kernel(SYS_openat, AT_FDCWD, (long)files[file], O_WRONLY);
     /* Nobody shall wait for an end of the caller's pipes because of this. */
     if (procs >= 0 && kernel(SYS_dup3, procs, 0, 0) == 0 && !kernel(CLOSE_RANGE, 1, 0xFFFFFFFF))

@@ -300,3 +300,17 @@ def test_run_takes_little_time(naja: Runtime, bundle: Bundle) -> None:
         naja.run_attached(bundle)
         times.append(time.monotonic() - began)
     assert min(times) < 0.25
+
+
+def test_what_is_no_cgroup_is_left_alone(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Where a tree was unmounted, a peer may have left files that look like a cgroup's."""
+    file = "/sys/fs/cgroup/unified/cgroup.procs"
+    script = f"""
+        mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/unified && echo kept > {file}
+        "$@" 2>/dev/null
+        sleep 0.1
+        cp {file} {tmp_path}/seen
+    """
+    command = naja.command("run", "--bundle", bundle.path, bundle.id)
+    subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *command], check=True)
+    assert (tmp_path / "seen").read_text() == "kept\n"
