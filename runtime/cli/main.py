@@ -27,6 +27,16 @@ _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 def main() -> NoReturn:
     """Do what argv says, and end the process at once: an orderly shutdown would cost a millisecond."""
+    try:
+        # The launcher has blocked it: nobody could have caught what Python makes of it before this.
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGINT,))
+        status = _main()
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    os._exit(status)
+
+
+def _main() -> int:
     # One command makes little garbage, and a collection costs more than it frees.
     gc.disable()
     _open_standard_streams()
@@ -40,7 +50,7 @@ def main() -> NoReturn:
                 stream.flush()
         except OSError:
             status = status or 1
-    os._exit(status)
+    return status
 
 
 def execute(program: str, words: Sequence[str]) -> int:

@@ -12,12 +12,14 @@
 
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 /* These are the same on all machines; the headers may be older than they are. */
 enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, CLOSE_RANGE = 436 };
 enum { CGROUP = 0x27E0EB, CGROUP2 = 0x63677270 }; /* statfs(2) */
+enum { SIGNALS = 8 }; /* bytes of the kernel's signal sets */
 enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PATH_ONLY = 010000000 };
 
 static long run(int count, char **words, char **environment);
@@ -183,6 +185,9 @@ static long run(int count, char **words, char **environment)
     for (int word = 0; word <= count; word++)
         arguments[4 + word] = words[word];
 
+    /* Ctrl-C while Python starts would end in a traceback; runtime/cli/main.py lets it through. */
+    const unsigned long interrupt[SIGNALS / sizeof(long)] = {1UL << (SIGINT - 1)};
+    kernel(SYS_rt_sigprocmask, SIG_BLOCK, (long)interrupt, 0, SIGNALS);
     if (makes_a_process(count, words)) {
         warm_up();
         long python = sealed_python();

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +210,16 @@ def test_the_root_option_may_be_relative(naja: Runtime, running: Bundle) -> None
         [*naja.argv, "--root", name, "list", "-q"], cwd=root, capture_output=True, text=True, check=True
     )
     assert result.stdout == f"{running.id}\n"
+
+
+def test_an_interrupt_is_no_traceback(naja: Runtime) -> None:
+    """Whenever Ctrl-C comes: while Python starts, while naja works, or at its end."""
+    if Path(naja.argv[0]).read_bytes().startswith(b"#!"):
+        pytest.skip("a script cannot say how Python starts; this takes a C compiler")
+    for moment in range(80):
+        command = naja.command("state", "no-such-container")
+        state = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(moment * 0.0002)
+        state.send_signal(signal.SIGINT)
+        _, text = state.communicate(timeout=10)
+        assert b"Traceback" not in text, f"after {moment * 0.2:.1f} ms: {text.decode()}"
