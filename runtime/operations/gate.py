@@ -37,8 +37,8 @@ class WaitForStart(Operation):
         return "wait at the gate for start"
 
     def apply(self, context: Context) -> None:
-        import _signal  # Both are loaded, for the channel is a socket.
-        import _socket
+        import _signal
+        import _socket  # Both are loaded: the one by the stage, the other for the channel.
 
         for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
             # The first process of a PID namespace is spared the signals that it does not handle.

@@ -36,7 +36,7 @@ class Launch:
         """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
         self._inherited = inherited(preserve_fds)
         self.stage = self.init = 0
-        self._takes_turns = False
+        self._shares_memory = False
         self.channel: Channel | Mailbox
         #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan,
         #: and where it would do nothing but give birth, there is none.
@@ -64,11 +64,10 @@ class Launch:
         if not self.sealed:
             self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
             return
-        # An init that shares the runtime's memory spares the copying of pages, and makes it stand still: what
-        # both could have done at once is worth less.
-        self._takes_turns = plan.unattended and not announces and can_share_memory()
         if not plan.unattended:
             self._fork()
+        # To spare the copying of pages is worth more than what the two could have done at once.
+        self._shares_memory = plan.unattended and not announces and can_share_memory()
 
     def _fork(self) -> None:
         """Fork the init, or a stage that will give birth to it."""
@@ -125,7 +124,7 @@ class Launch:
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
             elif phase.actor == STAGE and self.sealed and self._plan.unattended:
-                self._let_live_now(context)
+                self._give_birth(context)
             elif phase.actor == INIT or self.stage:
                 if ready and (phase.waits or phase.executes):
                     ready()
@@ -140,15 +139,15 @@ class Launch:
             if not context.pid and "init" in context.values:
                 self._meet(context, born)
 
-    def _let_live_now(self, context: Context) -> None:
+    def _give_birth(self, context: Context) -> None:
         """Give birth to an init that does all by itself, now that its cgroups are there."""
-        if self._takes_turns and self._plan.birth:
-            self._let_live(self._plan.birth, context)
+        if self._shares_memory and self._plan.birth:
+            self._give_birth_inside(self._plan.birth, context)
         else:
             self._fork()
             context.values["init"] = self.init
 
-    def _let_live(self, birth: GiveBirth, context: Context) -> None:
+    def _give_birth_inside(self, birth: GiveBirth, context: Context) -> None:
         """Give birth to an init in this memory; on return it has become its program, or ended."""
         from runtime.process.stage import be_born_inside, keep_imports
 
