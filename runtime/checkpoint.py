@@ -161,20 +161,24 @@ def _externals(container: Container, images: str) -> list[str]:
             word, name = FOREIGN[kind]
             inode = os.stat(f"/proc/{pid}/ns/{namespaces.file_name(kind)}").st_ino
             found.append(f"{word}[{inode}]:{name}")
-    descriptors = _stdio(pid)
+    descriptors = _stdio(pid, container.record.get("stdio") or [""] * 3)
     with open(os.path.join(images, DESCRIPTORS), "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(json.dumps(descriptors))
     return found + [text for text in dict.fromkeys(descriptors) if text.startswith("file[")]
 
 
-def _stdio(pid: int) -> list[str]:
+def _stdio(pid: int, given: list[str]) -> list[str]:
     """Return what a process has as stdin, stdout and stderr: "pipe:[INODE]", or a path, as in /proc.
 
-    A file that is not the container's, but the caller's, is "file[MOUNT:INODE]", as CRIU calls it.
+    A file that is not the container's, but the caller's, is "file[MOUNT:INODE]", as CRIU calls it. What was
+    ``given`` to the container counts: a shell puts other files in its place for each of its redirections.
     """
     own = {number for number, _, _ in mount_table(str(pid))}
     found = []
     for number in range(3):
+        if given[number]:
+            found.append(given[number])
+            continue
         try:
             text = os.readlink(f"/proc/{pid}/fd/{number}")
         except FileNotFoundError:

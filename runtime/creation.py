@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from runtime import cgroups, config, hooks, state
@@ -10,6 +11,7 @@ from runtime.cgroups.warmup import warm_up
 from runtime.config import json
 from runtime.errors import NajaError
 from runtime.linux import process
+from runtime.linux.mounts import mount_id
 from runtime.operations.base import RUNTIME, Context
 from runtime.operations.identity import has_selinux
 from runtime.operations.terminal import send_descriptor
@@ -190,6 +192,7 @@ class Creation:
             "annotations": self.config.get("annotations") or {},
             "rootless": self._rootless,
             "notify": bool(self._notify),
+            "stdio": [""] * 3 if self.config["process"].get("terminal") else callers_stdio(),
             "cgroup": self._manager.record(),
         }
 
@@ -215,6 +218,24 @@ class Creation:
             run_poststop(self.config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()
         self.directory.close()
+
+
+def callers_stdio() -> list[str]:
+    """Return which of stdin, stdout and stderr are the caller's own: "pipe:[INODE]", "file[MOUNT:INODE]".
+
+    By these names CRIU is told of what it can neither save nor find in the container; others are "".
+    """
+    return [_name_of_stream(number) for number in range(3)]
+
+
+def _name_of_stream(number: int) -> str:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return ""  # Closed.
+    if stat.S_ISREG(status.st_mode):
+        return f"file[{mount_id(number):x}:{status.st_ino:x}]"
+    return f"pipe:[{status.st_ino}]" if stat.S_ISFIFO(status.st_mode) else ""
 
 
 def check_terminal(terminal: bool, console_socket: str, detached: bool) -> None:

@@ -86,8 +86,8 @@ class Restoration(Creation):
             self.directory.lock()
             self._staging = self.directory.make_subdirectory(_STAGING)
             self._manager.intend()
-            self.directory.write(self._make_record("creating", os.getpid()))
             self.directory.write_file("config.json", content)
+            self.directory.write(self._make_record("creating", os.getpid()))
             mounts.make_mount_points(self._request)
             with Directories(images, work) as directories:
                 self._restore(directories, stdio, options)

@@ -252,6 +252,19 @@ def test_network_of_a_pod(naja: Runtime, bundle: Bundle, images: str, volume: Pa
 
 
 @pytest.mark.usefixtures("criu")
+def test_a_program_that_redirects_all_the_time(
+    naja: Runtime, bundle: Bundle, images: str, volume: Path
+) -> None:
+    """Its stdout is the caller's file, but hardly ever at the moment at which somebody looks."""
+    elsewhere = "{ n=0; while [ $n -lt 1000 ]; do n=$((n+1)); done; } > /vol/other"
+    naja.run_detached(bundle.shell(f"echo > /vol/begun; while :; do {elsewhere}; done"))
+    wait_until((volume / "begun").exists, timeout=30)
+    checkpoint(naja, bundle, images)
+    restore_detached(naja, bundle, images)
+    assert naja.status(bundle) == "running"
+
+
+@pytest.mark.usefixtures("criu")
 def test_failed_restore_leaves_nothing(naja: Runtime, bundle: Bundle, images: str, volume: Path) -> None:
     naja.run_detached(counting(bundle))
     count_past(volume, 1)
