@@ -157,7 +157,7 @@ static void warm_up(void)
     for (unsigned file = 0; !is_of_cgroups(procs) && file < sizeof files / sizeof *files; file++)
         procs = kernel(SYS_openat, AT_FDCWD, (long)files[file], O_WRONLY);
     /* Nobody shall wait for an end of the caller's pipes because of this. */
-    if (procs >= 0 && kernel(SYS_dup3, procs, 0, 0) == 0 && !kernel(CLOSE_RANGE, 1, 0xFFFFFFFF))
+    if (is_of_cgroups(procs) && kernel(SYS_dup3, procs, 0, 0) == 0 && !kernel(CLOSE_RANGE, 1, 0xFFFFFFFF))
         for (int times = 0; times < 12 && kernel(SYS_write, 0, (long)"0", 1) == 1; times++)
             kernel(SYS_nanosleep, (long)&pause);
     for (;;)

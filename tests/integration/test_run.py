@@ -302,11 +302,12 @@ def test_run_takes_little_time(naja: Runtime, bundle: Bundle) -> None:
     assert min(times) < 0.25
 
 
-def test_what_is_no_cgroup_is_left_alone(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tree", ["unified", "pids"])
+def test_what_is_no_cgroup_is_left_alone(naja: Runtime, bundle: Bundle, tmp_path: Path, tree: str) -> None:
     """Where a tree was unmounted, a peer may have left files that look like a cgroup's."""
-    file = "/sys/fs/cgroup/unified/cgroup.procs"
+    file = f"/sys/fs/cgroup/{tree}/cgroup.procs"
     script = f"""
-        mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/unified && echo kept > {file}
+        mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/{tree} && echo kept > {file}
         "$@" 2>/dev/null
         sleep 0.1
         cp {file} {tmp_path}/seen
