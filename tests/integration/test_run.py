@@ -199,7 +199,7 @@ def test_terminal(naja: Runtime, terminal_bundle: Bundle) -> None:
 
 def test_terminal_is_resized(naja: Runtime, terminal_bundle: Bundle) -> None:
     # The caller's own size may come as a change too, where the shell was quicker than naja.
-    trap = "trap 'size=$(stty size); echo $size; [ \"$size\" = \"50 132\" ] && exit 0' WINCH"
+    trap = 'trap \'size=$(stty size); echo $size; [ "$size" = "50 132" ] && exit 0\' WINCH'
     terminal_bundle.shell(f"{trap}; echo ready; while :; do sleep 0.05; done")
     argv = naja.command("run", "--bundle", terminal_bundle.path, terminal_bundle.id)
     with OnTerminal(argv) as process:
