@@ -134,8 +134,6 @@ def compile_plan(request: Request) -> Plan:
     """Return the plan that makes the requested container. Raises NajaError."""
     namespaces = request.namespaces()
     enters_early = namespaces.get("cgroup") == ""
-    enter = cgroup.enter(request)
-    devices = _devices(request)
     preparation = cgroup.prepare(request) + mounts.prepare(request) + process.prepare(request)
     created = process.created(request)
     own_cgroups: list[Operation] = [Unshare(["cgroup"])] if enters_early else []
@@ -155,6 +153,7 @@ def compile_plan(request: Request) -> Plan:
                 _last_phase(request),
             ]
         )
+    enter, devices = cgroup.enter(request), _devices(request)
     return Plan(
         [
             Phase(RUNTIME, "prepare", preparation),
