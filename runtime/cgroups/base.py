@@ -7,9 +7,9 @@ import os
 import time
 
 from runtime.errors import NajaError, Unsupported
+from runtime.linux.cgroupfs import read
 from runtime.operations import cgroup as operations
 from runtime.operations.base import RUNTIME, Context
-from runtime.operations.cgroup import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.operations.cgroup import read
+from runtime.linux.cgroupfs import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

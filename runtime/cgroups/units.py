@@ -11,7 +11,7 @@ from runtime.cgroups.limits_v2 import cpu_weight, swap_max
 from runtime.cgroups.resources import ORIGIN, Section
 from runtime.cgroups.statistics import numbers
 from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup import read
+from runtime.linux.cgroupfs import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

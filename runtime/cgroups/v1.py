@@ -8,7 +8,7 @@ import time
 from runtime.cgroups.base import Manager, require
 from runtime.cgroups.hierarchies import by_controller
 from runtime.errors import Unsupported
-from runtime.operations.cgroup import read, write
+from runtime.linux.cgroupfs import read, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import select
 
 from runtime.cgroups.base import GONE, Manager, require
 from runtime.errors import Unsupported
-from runtime.operations.cgroup import read, write
+from runtime.linux.cgroupfs import read, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

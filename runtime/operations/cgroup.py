@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
 from runtime.errors import NajaError, Unsupported
+from runtime.linux.cgroupfs import cgroup_of, move, read, write
 from runtime.operations.base import Context, Operation
 
 #: What a caller without privileges gets for an answer on a tree that is not its own.
@@ -17,27 +17,6 @@ DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
 
 #: Controllers of v2 that work for whole processes only; the others may be used in threaded cgroups.
 _DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "misc")
-
-
-def write(path: str, value: str) -> None:
-    """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
-    descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, os.fsencode(value))
-    finally:
-        os.close(descriptor)
-
-
-def read(path: str) -> str:
-    """Return the text of a file of a cgroup, without the last newline. Raises OSError."""
-    descriptor = os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = b""
-        while chunk := os.read(descriptor, 65536):
-            text += chunk
-    finally:
-        os.close(descriptor)
-    return os.fsdecode(text).rstrip("\n")
 
 
 def skipped(context: Context) -> list[str]:
@@ -273,7 +252,7 @@ class EnterCgroup(Operation):
         except OSError as error:
             if error.errno == errno.EBUSY and self.beside:
                 # The container made cgroups of its own below this one, so it takes no processes.
-                move(_cgroup_of(self.beside, directory), pid)
+                move(cgroup_of(self.beside, directory), pid)
             elif error.errno in DENIED and unit.endswith(".scope"):
                 # From one unit of a user to another only the user's systemd may move a process.
                 from runtime.cgroups.bus import attach
@@ -327,36 +306,6 @@ class EnterOpenCgroups(Operation):
                 ) from None
             finally:
                 os.close(door)
-
-
-def move(directory: str, pid: int) -> None:
-    """Move a process into a cgroup. Raises OSError."""
-    for _ in range(5):
-        try:
-            write(f"{directory}/cgroup.procs", str(pid))
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # The kernel says so of a process that is just being born.
-            refused = error
-            time.sleep(0.03)
-        else:
-            return
-    raise refused
-
-
-def _cgroup_of(pid: int, directory: str) -> str:
-    """Return the directory of a process's v2 cgroup, in the tree that ``directory`` is part of."""
-    for line in read(f"/proc/{pid}/cgroup").split("\n"):
-        if line.startswith("0::"):
-            path = line[3:]
-            # The process is in or below ``directory``, whose end is a part of the path.
-            parts = directory.split("/")
-            for length in range(len(parts) - 1, 0, -1):
-                tail = "/" + "/".join(parts[-length:])
-                if path == tail or path.startswith(f"{tail}/"):
-                    return directory + path[len(tail) :]
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 def _explain(error: OSError) -> str:

@@ -9,8 +9,9 @@ import errno
 import os
 
 from runtime.errors import NajaError, Unsupported
+from runtime.linux.cgroupfs import read, write
 from runtime.operations.base import Context, Operation
-from runtime.operations.cgroup import DENIED, read, skipped, write
+from runtime.operations.cgroup import DENIED, skipped
 
 
 class WriteLimits(Operation):

@@ -11,8 +11,8 @@ import errno
 import os
 
 from runtime.errors import NajaError, Unsupported
+from runtime.linux.cgroupfs import read, write
 from runtime.operations.base import Context, Operation
-from runtime.operations.cgroup import read, write
 
 _ORIGIN = "/linux/intelRdt"
 

@@ -15,8 +15,8 @@ from runtime import cgroups
 from runtime.cgroups.hierarchies import by_controller
 from runtime.cgroups.warmup import warm_up
 from runtime.errors import NajaError, Unsupported
+from runtime.linux.cgroupfs import read, write
 from runtime.operations.base import RUNTIME, Context
-from runtime.operations.cgroup import read, write
 from runtime.plan import cgroup as plan
 from runtime.plan.request import Request
 from tests.support.needs import requires_command

@@ -17,8 +17,8 @@ import pytest
 from runtime import cgroups
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import namespaces
+from runtime.linux.cgroupfs import cgroup_of, read, write
 from runtime.operations.base import RUNTIME, Context
-from runtime.operations.cgroup import _cgroup_of, read, write
 from runtime.plan import cgroup as plan
 from runtime.plan.request import Request
 from tests.support.child import in_child
@@ -240,7 +240,7 @@ def test_one_more_process_goes_to_the_first_where_the_container_made_cgroups(tag
     def work() -> None:
         with Container(tag) as made:
             first = made.start()
-            assert _cgroup_of(first.pid, made.directory) == made.directory
+            assert cgroup_of(first.pid, made.directory) == made.directory
             os.mkdir(f"{made.directory}/init")
             write(f"{made.directory}/init/cgroup.procs", str(first.pid))
             write(f"{made.directory}/cgroup.subtree_control", "+hugetlb")

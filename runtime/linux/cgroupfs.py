@@ -1,0 +1,61 @@
+"""Files of cgroups and of file systems like theirs: one value or line each, read and written at once.
+
+cgroups(7); the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+
+def write(path: str, value: str) -> None:
+    """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
+    descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, os.fsencode(value))
+    finally:
+        os.close(descriptor)
+
+
+def read(path: str) -> str:
+    """Return the text of a file of a cgroup, without the last newline. Raises OSError."""
+    descriptor = os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = b""
+        while chunk := os.read(descriptor, 65536):
+            text += chunk
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(text).rstrip("\n")
+
+
+def move(directory: str, pid: int) -> None:
+    """Move a process into a cgroup. Raises OSError."""
+    for _ in range(5):
+        try:
+            write(f"{directory}/cgroup.procs", str(pid))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # The kernel says so of a process that is just being born.
+            refused = error
+            time.sleep(0.03)
+        else:
+            return
+    raise refused
+
+
+def cgroup_of(pid: int, directory: str) -> str:
+    """Return the directory of a process's v2 cgroup, in the tree that ``directory`` is part of."""
+    for line in read(f"/proc/{pid}/cgroup").split("\n"):
+        if line.startswith("0::"):
+            path = line[3:]
+            # The process is in or below ``directory``, whose end is a part of the path.
+            parts = directory.split("/")
+            for length in range(len(parts) - 1, 0, -1):
+                tail = "/" + "/".join(parts[-length:])
+                if path == tail or path.startswith(f"{tail}/"):
+                    return directory + path[len(tail) :]
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
