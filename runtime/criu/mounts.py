@@ -19,7 +19,7 @@ from runtime.operations.masks import MaskPath
 from runtime.operations.mounts import new_mount
 from runtime.operations.target import open_directory, open_file
 from runtime.plan import Request
-from runtime.plan import mounts as plan
+from runtime.plan.mount import read_mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def make_mount_points(request: Request) -> None:
     root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     above: list[str] = []
     try:
-        for mount in plan.read_mounts(request):
+        for mount in read_mounts(request):
             if mount.options.remount or any(mount.destination.startswith(f"{path}/") for path in above):
                 continue
             is_file = mount.bind and not os.path.isdir(mount.source)

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.operations.base import Operation
     from runtime.operations.mounts import Parameter
-    from runtime.plan.mounts import Mount
+    from runtime.plan.mount import Mount
     from runtime.plan.request import Request
 
 _TMPFS = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC

@@ -7,7 +7,7 @@ from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.operations.base import Operation
-    from runtime.plan.mounts import Mount
+    from runtime.plan.mount import Mount
     from runtime.plan.request import Request
 
 #: The devices that every container has (config-linux.md, Default Devices).

@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runtime.plan.mount import Mount
     from runtime.plan.mount_options import Mapping
-    from runtime.plan.mounts import Mount
     from runtime.plan.request import Request
 
 
