@@ -19,6 +19,7 @@ from runtime.operations.masks import MaskPath
 from runtime.operations.mounts import new_mount
 from runtime.operations.target import open_directory, open_file
 from runtime.plan import Request
+from runtime.plan import mounts as plan
 from runtime.plan.mount import read_mounts
 
 TYPE_CHECKING = False
