@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from runtime.cgroups import Manager
+    from runtime.linux.channel import Channel
     from runtime.process.launch import Launch
     from runtime.process.notify import Notifications
 
 _SIGKILL = 9
 
-#: How long a killed process may take to end, in seconds; it is in the kernel's hands.
+#: How long a process may take to end that was killed, or gave up, in seconds; it is in the kernel's hands.
 _PATIENCE = 10.0
 
 #: How long a command waits for a container that another one is making, in seconds: its hook may be asking.
@@ -129,6 +130,8 @@ class Container:
         """Return "creating", "created", "running", "paused" or "stopped"."""
         self._record = self._directory.read()
         status = state.status(self._record)
+        if status == "created" and self._directory.has_draft() and not self._directory.listens("gate"):
+            status = "running"  # A start was cut off after it had opened the gate.
         if status in ("created", "running") and self.cgroup.frozen():
             return "paused"
         return status
@@ -169,9 +172,14 @@ class Container:
             if status != "created":
                 raise NajaError(_WHY_NOT_STARTED.get(status, f"cannot start a container that is {status}"))
             notifications = self._notifications()
-            self._open_gate()
+            # Nothing may run that is not recorded: what is left to do afterwards needs no room on a disk.
             self._record["status"] = "running"
-            self._directory.write(self._record)
+            self._directory.draft(self._record)
+            self._open_gate()
+            try:
+                self._directory.commit()
+            except NajaError as error:
+                self.warn(f"{error}: {self.id} is running all the same")
             self._poststart()
         finally:
             self._directory.unlock()
@@ -200,24 +208,35 @@ class Container:
         notifications.close()
 
     def _open_gate(self) -> None:
-        import _socket
-
+        """Have the init become the program. Raises NajaError; where it could not, it has ended by then."""
         from runtime.linux.channel import Channel
-        from runtime.operations.gate import START
-        from runtime.process.dialogue import explain
+        from runtime.operations.gate import open_gate
 
         try:
-            connection = self._directory.connect("gate")
-            connection.send(START, _socket.MSG_NOSIGNAL)
+            pidfd = process.pidfd_open(self._record["pid"])
+        except ProcessLookupError:
+            raise NajaError(_WHY_NOT_STARTED["stopped"]) from None
+        try:
+            channel = Channel(open_gate(lambda: self._directory.connect("gate")))
+            self._hear_until_exec(channel, pidfd)
         except OSError as error:
             raise NajaError.from_os_error(f"start container {self.id}", error) from None
-        channel = Channel(connection)
+        finally:
+            os.close(pidfd)
+
+    def _hear_until_exec(self, channel: Channel, pidfd: int) -> None:
+        from runtime.process.dialogue import explain
+
         try:
             while True:
                 message, _ = channel.receive()
                 explain(message, self.warn)
         except ChannelClosed:
             return  # execve has closed it.
+        except NajaError:
+            # Engines look at the process next, and would leave what still runs.
+            _wait_for_end(pidfd)
+            raise
         finally:
             channel.close()
 
@@ -289,9 +308,7 @@ class Container:
             if state.alive(pid, started):
                 process.pidfd_send_signal(descriptor, _SIGKILL)
                 manager.thaw()
-                poll = select.poll()
-                poll.register(descriptor, select.POLLIN)
-                if not poll.poll(_PATIENCE * 1000):
+                if not _wait_for_end(descriptor):
                     raise NajaError(
                         f"process {pid} of container {self.id} does not end, though it was killed"
                     )
@@ -445,6 +462,13 @@ def run(
         finally:
             if attached:
                 attached.close()
+
+
+def _wait_for_end(pidfd: int) -> bool:
+    """Wait until a process has ended; False where it takes too long."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(_PATIENCE * 1000))
 
 
 def list_containers(root: str | None = None) -> list[dict[str, Any]]:

@@ -105,6 +105,7 @@ class StateDirectory:
         try:
             # 0711, as a container's own user may have to reach a socket in it.
             os.mkdir(id, 0o711, dir_fd=root_descriptor)
+            os.chmod(id, 0o711, dir_fd=root_descriptor)  # whatever the umask is
             return cls(root, id, root_descriptor, os.open(id, _DIRECTORY, dir_fd=root_descriptor))
         except FileExistsError:
             os.close(root_descriptor)
@@ -163,22 +164,41 @@ class StateDirectory:
         import _socket  # Hundreds of constants, which most verbs do without.
 
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        # Nobody else's from the beginning, and ours whatever the umask is.
+        os.chmod(listener.fileno(), 0o600)
         # By descriptor, for the path of a socket may have 107 bytes only (unix(7)).
         listener.bind(f"/proc/self/fd/{self._descriptor}/{name}")
+        os.chmod(name, 0o600, dir_fd=self._descriptor)
         listener.listen(8)
         return listener.detach()
 
     def connect(self, name: str) -> _socket.socket:
-        """Return a connection to the unix socket ``name`` in the directory. Raises OSError."""
+        """Return a connection to the unix socket ``name`` in the directory.
+
+        Raises OSError, BlockingIOError where too many wait there to be let in.
+        """
         import _socket
 
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        connection.setblocking(False)
         connection.connect(f"/proc/self/fd/{self._descriptor}/{name}")
+        connection.setblocking(True)
         return connection
+
+    def listens(self, name: str) -> bool:
+        """Tell whether somebody listens on the unix socket ``name`` in the directory."""
+        try:
+            self.connect(name).close()
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            pass  # There are many who wait to be let in, or it cannot be told.
+        return True
 
     def make_subdirectory(self, name: str) -> str:
         """Make a directory beside the record, that everyone may enter. Returns its path. Raises OSError."""
         os.mkdir(name, 0o755, dir_fd=self._descriptor)
+        os.chmod(name, 0o755, dir_fd=self._descriptor)  # whatever the umask is
         return os.path.join(self.path, name)
 
     def subdirectory(self, name: str) -> OpenDirectory:
@@ -195,6 +215,7 @@ class StateDirectory:
         try:
             self.write_file(_NEW_RECORD, json.dumps(record).encode())
         except OSError as error:
+            self._discard_draft()
             raise self._cannot_write(error) from None
 
     def commit(self) -> None:
@@ -203,6 +224,20 @@ class StateDirectory:
             os.rename(_NEW_RECORD, _RECORD, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except OSError as error:
             raise self._cannot_write(error) from None
+
+    def _discard_draft(self) -> None:
+        try:
+            os.unlink(_NEW_RECORD, dir_fd=self._descriptor)
+        except OSError:
+            pass  # It is no record, whatever it holds.
+
+    def has_draft(self) -> bool:
+        """Tell whether there is a draft that is not the record: a command is at work, or was cut off."""
+        try:
+            os.stat(_NEW_RECORD, dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _cannot_write(self, error: OSError) -> NajaError:
         return NajaError.from_os_error(f"write the state of container {self.id}", error)

@@ -111,7 +111,8 @@ def _live(
             raise
         except Exception as error:
             _report(error, context, channel)
-        status = 0
+        else:
+            status = 0
     except ChannelClosed:
         pass  # The runtime is gone, or gave up: there is nobody to tell, and nothing to go on for.
     finally:
