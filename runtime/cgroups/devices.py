@@ -20,54 +20,70 @@ _ACCESS = "rwm"
 _LAST_NUMBER = 0xFFFFFFFF
 _ORIGIN = "/linux/resources/devices"
 
-#: What every container may use, whatever its rules say: the devices that config-linux.md (Default
-#: Devices) promises, terminals, tun; and to make nodes of all sorts, which gives no access to them.
-#: Not 5:1, which is the host's console: a container's /dev/console is a terminal of its own.
-DEFAULTS: list[Rule] = [
-    (True, "c", ANY, ANY, "m"),
-    (True, "b", ANY, ANY, "m"),
-    (True, "c", 1, 3, "rwm"),  # /dev/null
-    (True, "c", 1, 5, "rwm"),  # /dev/zero
-    (True, "c", 1, 7, "rwm"),  # /dev/full
-    (True, "c", 1, 8, "rwm"),  # /dev/random
-    (True, "c", 1, 9, "rwm"),  # /dev/urandom
-    (True, "c", 5, 0, "rwm"),  # /dev/tty
-    (True, "c", 5, 2, "rwm"),  # /dev/ptmx
-    (True, "c", 10, 200, "rwm"),  # /dev/net/tun
-    (True, "c", 136, ANY, "rwm"),  # /dev/pts/*
-]
+#: To make nodes of all sorts gives no access to them.
+_NODES: list[Rule] = [(True, "c", ANY, ANY, "m"), (True, "b", ANY, ANY, "m")]
+
+#: What every container may use: the devices that config-linux.md (Default Devices) promises, terminals,
+#: tun. Not 5:1, the host's console: a container's /dev/console is a terminal of its own.
+_PROMISED = (
+    (1, 3),  # /dev/null
+    (1, 5),  # /dev/zero
+    (1, 7),  # /dev/full
+    (1, 8),  # /dev/random
+    (1, 9),  # /dev/urandom
+    (5, 0),  # /dev/tty
+    (5, 2),  # /dev/ptmx
+    (10, 200),  # /dev/net/tun
+    (136, ANY),  # /dev/pts/*
+)
+
+#: What a container may do with devices that no rule speaks of.
+DEFAULTS: list[Rule] = [*_NODES, *((True, "c", major, minor, _ACCESS) for major, minor in _PROMISED)]
 
 
 def rules(configured: list[dict[str, Any]]) -> tuple[bool, list[Rule]]:
     """Return whether devices are allowed by default, and the shortest list of rules on top of that.
 
-    ``configured`` is linux.resources.devices. Before its rules everything is denied; after them come
-    the defaults. Raises NajaError for a rule that makes no sense.
+    ``configured`` is linux.resources.devices. Before its rules everything is denied, and a denial that
+    takes nothing from what they allowed says nothing. The defaults for nodes come before them, the
+    promised devices after. Raises NajaError for a rule that makes no sense.
     """
     allow_all = False
-    kept: list[Rule] = []
-    listed = [rule for index, entry in enumerate(configured) for rule in _parse(entry, index)]
-    for rule in listed + DEFAULTS:
-        allow, kind, major, minor, access = rule
-        if kind == "a" and set(access) == set(_ACCESS):
-            # Nothing said before matters.
-            allow_all, kept = allow, []
-            continue
-        for single in ("c", "b") if kind == "a" else (kind,):
-            kept = [
-                earlier for earlier in kept if not _covers((allow, single, major, minor, access), earlier)
-            ]
-            kept.append((allow, single, major, minor, access))
+    said: list[Rule] = []
+    for index, entry in enumerate(configured):
+        for allow, kind, major, minor, access in _parse(entry, index):
+            if kind == "a" and set(access) == set(_ACCESS):
+                # Nothing said before matters.
+                allow_all, said = allow, []
+                continue
+            for single in ("c", "b") if kind == "a" else (kind,):
+                rule = (allow, single, major, minor, access)
+                if not _is_idle(rule, allow_all, said):
+                    said = _with(said, rule)
+    kept = [] if allow_all else list(_NODES)
+    # Where all was allowed, then nodes denied, that is what is meant: those of the promised are there.
+    access = "rw" if allow_all else _ACCESS
+    for rule in [*said, *((True, "c", major, minor, access) for major, minor in _PROMISED)]:
+        kept = _with(kept, rule)
     return allow_all, _without_idle(allow_all, kept)
 
 
+def _with(kept: list[Rule], rule: Rule) -> list[Rule]:
+    """Return rules with another that comes last, without those of which it leaves nothing."""
+    return [*(earlier for earlier in kept if not _covers(rule, earlier)), rule]
+
+
 def _without_idle(allow_all: bool, kept: list[Rule]) -> list[Rule]:
-    """Leave out the rules that say what holds anyway, because no earlier one says otherwise."""
     needed: list[Rule] = []
     for rule in kept:
-        if rule[0] != allow_all or any(_overlaps(rule, earlier) for earlier in needed):
+        if not _is_idle(rule, allow_all, needed):
             needed.append(rule)
     return needed
+
+
+def _is_idle(rule: Rule, allow_all: bool, earlier: list[Rule]) -> bool:
+    """Say whether a rule says what holds anyway, because no earlier one says otherwise."""
+    return rule[0] == allow_all and not any(_overlaps(rule, other) for other in earlier)
 
 
 def _parse(entry: dict[str, Any], index: int) -> list[Rule]:

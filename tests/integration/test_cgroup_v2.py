@@ -136,6 +136,13 @@ def test_devices(tag: str) -> None:
             # Replaced, not added: otherwise the stricter of the two would still decide.
             made.manager.apply({"devices": [{"allow": True, "access": "rwm"}]})
             assert made.run("os.open('/dev/kmsg', os.O_WRONLY); print('ok')") == "ok\n"
+            made.manager.apply(
+                {"devices": [{"allow": True, "access": "rwm"}, {**kmsg, "allow": False, "access": "m"}]}
+            )
+            assert made.run("os.close(os.open('/dev/kmsg', os.O_WRONLY)); print('ok')") == "ok\n"
+            node = f"/tmp/{tag}node"
+            make = f"os.mknod('{node}', 0o20600, os.makedev(1, 11)); os.unlink('{node}'); print('ok')"
+            assert made.run(make) == ""
             made.manager.apply({"devices": [deny_all]})
             assert made.run(program) == denied
 

@@ -270,6 +270,22 @@ def test_linux_resources_devices(
     assert shown(naja, bundle, script).replace("\n", ", ") == seen
 
 
+@pytest.mark.parametrize("access", ["m", "wm", "rwm"])
+@pytest.mark.parametrize(("number", "seen"), [({"minor": 11}, "denied made"), ({}, "denied denied")])
+def test_a_node_that_is_denied_after_all_was_allowed(
+    naja: Runtime, bundle: Bundle, access: str, number: dict[str, int], seen: str
+) -> None:
+    """By its number, or by its major number alone."""
+    if not number and access != "m" and not V2:
+        pytest.skip("cgroup v1 cannot deny a major number of which a device is promised")
+    denied = {"allow": False, "type": "c", "major": 1, "access": access, **number}
+    bundle.linux["resources"]["devices"] = [{"allow": True, "access": "rwm"}, denied]
+    for capabilities in bundle.process["capabilities"].values():
+        capabilities.append("CAP_MKNOD")
+    script = "for i in 11 12; do mknod /tmp/$i c 1 $i 2> /dev/null && echo made || echo denied; done"
+    assert shown(naja, bundle, f"{script}; mknod /tmp/other c 10 237").replace("\n", " ") == seen
+
+
 def cgroups_of(pid: int) -> set[str]:
     """Return the paths of a process's cgroups, in all hierarchies."""
     with open(f"/proc/{pid}/cgroup") as file:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.cgroups.devices import ANY, DEFAULTS, exceptions, rules
+from runtime.cgroups.devices import ANY, DEFAULTS, _is_idle, exceptions, rules
 from runtime.errors import NajaError, Unsupported
 from runtime.linux.bpf import device_program
 
@@ -35,6 +35,32 @@ def test_all_allowed() -> None:
 
 def test_all_allowed_but_one() -> None:
     assert rules([ALLOW_ALL, rule(False, "b", 8, 0, "w")]) == (True, [(False, "b", 8, 0, "w")])
+
+
+@pytest.mark.parametrize("access", ["m", "wm", "rwm"])
+@pytest.mark.parametrize(("major", "minor"), [(1, 11), (8, None)])
+def test_a_node_that_is_denied_after_all_was_allowed(access: str, major: int, minor: int | None) -> None:
+    """To make nodes is a default only where nothing else is said of them."""
+    allow_all, kept = rules([ALLOW_ALL, rule(False, "c", major, minor, access)])
+    node = (major, minor or 11)
+    assert not decide(allow_all, kept, "c", *node, "m")
+    assert decide(allow_all, kept, "b", *node, "rwm")
+    assert decide(allow_all, kept, "c", 1, 3, "rw"), "a promised device"
+    assert not Machine(device_program(kept, allow_all=allow_all)).run("c", *node, "m")
+    denied = [text for text in exceptions(allow_all, kept) if "m" in text.split()[2]]
+    assert len(denied) == 1
+
+
+def test_no_nodes_at_all() -> None:
+    """Nor those of the promised devices, which are there already: v1 could not take them out."""
+    found = exceptions(*rules([ALLOW_ALL, {"allow": False, "type": "a", "access": "m"}]))
+    assert found == ["c *:* m", "b *:* m"]
+
+
+def test_a_node_that_is_denied_after_its_kind_was_allowed() -> None:
+    allow_all, kept = rules([DENY_ALL, rule(True, "c", None, None, "rwm"), rule(False, "c", 1, 11, "rwm")])
+    assert not decide(allow_all, kept, "c", 1, 11, "m")
+    assert decide(allow_all, kept, "c", 1, 12, "m")
 
 
 def test_the_last_rule_decides() -> None:
@@ -150,6 +176,24 @@ def decide(allow_all: bool, ordered: list[Rule], kind: str, major: int, minor: i
     return all(allowed.values())
 
 
+def by_definition(listed: list[Rule]) -> list[Rule]:
+    """Return configured rules with the defaults in their places."""
+    last = max((at for at, entry in enumerate(listed) if (entry[1], entry[4]) == ("a", "rwm")), default=-1)
+    allow_all = last >= 0 and listed[last][0]
+    said: list[Rule] = []
+    for allow, kind, major, minor, access in listed[last + 1 :]:
+        for single in "cb" if kind == "a" else kind:
+            entry = (allow, single, major, minor, access)
+            said += [] if _is_idle(entry, allow_all, said) else [entry]
+    if allow_all:
+        return [
+            listed[last],
+            *said,
+            *((True, kind, major, minor, "rw") for _, kind, major, minor, _ in DEFAULTS[2:]),
+        ]
+    return [*DEFAULTS[:2], *said, *DEFAULTS[2:]]
+
+
 _accesses = st.sampled_from(["r", "w", "m", "rw", "rm", "wm", "rwm"])
 _numbers = st.sampled_from([ANY, 1, 5, 8])
 _rules = st.lists(
@@ -166,8 +210,8 @@ def test_reduced_rules_and_their_program_decide_as_the_rules_do(
     configured = [
         rule(allow, which, first, second, letters) for allow, which, first, second, letters in listed
     ]
-    expected = decide(False, [*listed, *DEFAULTS], kind, major, minor, access)
     allow_all, kept = rules(configured)
+    expected = decide(False, by_definition(listed), kind, major, minor, access)
     assert decide(allow_all, kept, kind, major, minor, access) == expected
     machine = Machine(device_program(kept, allow_all=allow_all))
     assert machine.run(kind, major, minor, access) == expected
