@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
+from runtime.linux.files import open_beneath
 from runtime.linux.libc import call, function
 from runtime.linux.process import prctl
 
@@ -109,18 +111,17 @@ def bounded(bits: int) -> int:
     return found
 
 
-def limit_bounding(keep: int) -> None:
-    """Drop everything but ``keep`` from the bounding set, for good. Raises OSError."""
-    for number in range(64):
-        if not keep >> number & 1:
-            try:
-                prctl(_PR_CAPBSET_DROP, number)
-            except OSError as error:
-                if error.errno == errno.EINVAL:
-                    break  # The kernel knows no more.
-                # It takes a privilege to drop even what is not there.
-                if bounded(1 << number):
-                    raise
+def bounding_set(proc: int) -> int:
+    """Return the caller's whole bounding set, by a procfs (CapBnd of proc_pid_status(5)). Raises OSError."""
+    with open(open_beneath(proc, "self/status", os.O_RDONLY), "rb") as file:
+        return int(file.read().partition(b"\nCapBnd:")[2].split(None, 1)[0], 16)
+
+
+def drop_bounding(bits: int) -> None:
+    """Drop capabilities, which the kernel has to know, from the bounding set for good. Raises OSError."""
+    for number in range(bits.bit_length()):
+        if bits >> number & 1:
+            prctl(_PR_CAPBSET_DROP, number)
 
 
 def set_ambient(bits: int) -> None:

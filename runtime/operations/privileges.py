@@ -20,8 +20,10 @@ class LimitBoundingSet(Operation):
 
     def apply(self, context: Context) -> None:
         wanted = capabilities.mask(self.bounding)
-        _warn_missing(context, "bounding", wanted & ~capabilities.bounded(wanted))
-        capabilities.limit_bounding(wanted)
+        # Asked for, not found out by trying: an error would have two meanings.
+        present = capabilities.bounding_set(context.descriptors["proc"])
+        _warn_missing(context, "bounding", wanted & ~present)
+        capabilities.drop_bounding(present & ~wanted)
 
 
 class SetCapabilities(Operation):

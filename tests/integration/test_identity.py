@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -167,6 +168,25 @@ def test_an_ambient_capability_that_is_not_inheritable_is_warned_of(busybox_root
 
     (warning,) = in_child(work)
     assert warning.startswith("ambient") and "CAP_KILL" in warning
+
+
+@pytest.mark.parametrize("number", [0, 20, 40])
+def test_a_capability_that_cannot_be_dropped_is_an_error(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EINVAL does not tell that the kernel knows no more capabilities."""
+    genuine = process.prctl
+
+    def refusing(option: int, value: int, second: int = 0) -> int:
+        if option == 24 and value == number:  # PR_CAPBSET_DROP
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return genuine(option, value, second)
+
+    monkeypatch.setattr(capabilities, "prctl", refusing)
+    # What the caller itself lacks cannot be dropped.
+    monkeypatch.setattr(capabilities, "bounding_set", lambda _: (1 << 41) - 1, raising=False)
+    with pytest.raises(NajaError, match="Invalid argument"):
+        in_child(lambda: apply([LimitBoundingSet([], origin="/process/capabilities")])[1])
 
 
 def test_missing_capabilities_are_left_out() -> None:

@@ -37,6 +37,9 @@ def test_the_kernel_tells_the_same_sets() -> None:
     assert permitted == int(lines["CapPrm"], 16)
     assert inheritable == int(lines["CapInh"], 16)
     assert capabilities.bounded((1 << 64) - 1) == int(lines["CapBnd"], 16)
+    proc = os.open("/proc", os.O_PATH)
+    assert capabilities.bounding_set(proc) == int(lines["CapBnd"], 16)
+    os.close(proc)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/sys/kernel/cap_last_cap"), reason="needs /proc/sys")
