@@ -154,6 +154,7 @@ class Creation:
 
             self.notifications = Notifications(self._notify, self.directory)
         launch.run(context, born=self._born, meanwhile=self._draft, ready=self._ready)
+        self._manager.release()
         self.console = context.descriptors.pop("console", -1)
 
     def _born(self, pid: int) -> None:

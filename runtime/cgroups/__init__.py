@@ -39,6 +39,7 @@ def manager(
         {
             "kind": hierarchies.kind,
             "places": directories(hierarchies.mounts, paths),
+            "word": "",
             "made": [],
             "adopted": [],
             "resctrl": [],

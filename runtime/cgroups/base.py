@@ -9,6 +9,7 @@ import time
 from runtime.errors import NajaError, Unsupported
 from runtime.linux.cgroupfs import read
 from runtime.operations import cgroup as operations
+from runtime.operations import ownership
 from runtime.operations.base import RUNTIME, Context
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from runtime.cgroups.events import OomWatch
     from runtime.operations.base import Operation
+    from runtime.operations.ownership import Mark
 
 _SIGKILL = 9
 
@@ -40,23 +42,40 @@ class Manager:
         #: The systemd unit that they belong to, "" where there is none.
         self.unit: str = record["unit"]
         self.rootless: bool = record["rootless"]
-        #: The directories that were made for the container, and end with it.
-        self.made: list[str] = list(record["made"])
+        #: The word that is on the container's cgroups; "" in a record of before there were any.
+        self._word: str = record.get("word", "")
+        self._made: list[str] = list(record["made"])
         self._adopted: list[str] = list(record["adopted"])
         self._resctrl: list[str] = list(record["resctrl"])
         self._context: Context | None = None
+        self._found: dict[str, str] | None = None
 
     def intend(self) -> None:
-        """Take note, just before the cgroups are made, of those that are not there yet.
+        """Choose the word, just before the cgroups are made.
 
-        Only they will end with the container; the processes in any other are left alone, whatever
-        fails, and also where the record is all that a killed ``create`` left behind.
+        In the record it tells which of them are the container's, also where nothing but the record of a
+        killed ``create`` is left.
         """
-        self.made = [path for path in self.places.values() if not os.path.isdir(os.fsencode(path))]
+        self._word = ownership.new_word()
 
     def follow(self, context: Context) -> None:
-        """Learn from the context of the runtime's operations which cgroups they adopt, or do without."""
+        """Learn from the context of the runtime's operations what cgroups they make, adopt, or do without."""
+        context.values["cgroup mark"] = self._mark
         self._context = context
+
+    def release(self) -> None:
+        """Let others come to the cgroups: the container's process is in them, or never will be."""
+        if self._context:
+            operations.release(self._context)
+
+    @property
+    def _mark(self) -> Mark:
+        return ownership.make_mark(self._word, rootless=self.rootless)
+
+    @property
+    def made(self) -> list[str]:
+        """The directories that were made for the container, and end with it."""
+        return operations.made(self._context) if self._context else self._made
 
     @property
     def adopted(self) -> list[str]:
@@ -70,16 +89,31 @@ class Manager:
 
     @property
     def paths(self) -> dict[str, str]:
-        """The container's cgroups: directory by hierarchy name."""
-        left_out = operations.skipped(self._context) if self._context else []
-        own = {*self.made, *self.adopted}.difference(left_out)
-        return {name: path for name, path in self.places.items() if path in own}
+        """The container's cgroups, without those that others have by now: directory by hierarchy name."""
+        if self._context:
+            own = {*self.made, *self.adopted}.difference(operations.skipped(self._context))
+            return {name: path for name, path in self.places.items() if path in own}
+        if self._found is None:
+            self._found = {name: path for name, path in self.places.items() if self._owns(path)}
+        return self._found
+
+    def _owns(self, path: str) -> bool:
+        return ownership.bears(path, self._mark, unmarked=self._is_listed(path))
+
+    def _is_listed(self, path: str) -> bool:
+        """Tell whether a cgroup is the container's where no mark says whose it is: not all can leave one."""
+        return (self.rootless or not self._word) and (path in self.made or path in self.adopted)
+
+    def _hold(self, path: str) -> int:
+        return ownership.hold(path, self._mark, unmarked=self._is_listed(path))
 
     def record(self) -> dict[str, Any]:
         """Return plain data of which ``restore`` makes this manager again."""
         return {
             "kind": self.kind,
-            "places": self.paths,
+            # Before the first was made, whoever finds the record has to look at all of them.
+            "places": self.paths if self._context else self.places,
+            "word": self._word,
             "made": self.made,
             "adopted": self.adopted,
             "resctrl": self.resctrl,
@@ -180,6 +214,16 @@ class Manager:
 
     def kill(self, signal: int) -> None:
         """Send a signal to all processes of the container, if there are any. Raises NajaError, OSError."""
+        self.release()
+        lock = self._hold(self._directory())
+        if lock < 0:
+            return
+        try:
+            self._kill(signal)
+        finally:
+            os.close(lock)
+
+    def _kill(self, signal: int) -> None:
         if not self.processes():
             return
         if not self._can_freeze():
@@ -209,10 +253,22 @@ class Manager:
         """Remove the container's cgroups and all below them. Raises NajaError where they are in use."""
         for group in reversed(self.resctrl):
             _remove(os.fsencode(group), time.monotonic())
+        self.release()
         deadline = time.monotonic() + _PATIENCE
-        for path in self.paths.values():
-            if path in self.adopted:
+        for path in self.places.values():
+            if (lock := self._hold(path)) < 0:
+                ownership.remove_unfinished(path)
                 continue
+            try:
+                self._give_up(path, lock, deadline)
+            finally:
+                os.close(lock)
+
+    def _give_up(self, path: str, lock: int, deadline: float) -> None:
+        how, _ = ownership.look(lock, self._mark)
+        if how == ownership.ADOPTED or (not how and path in self.adopted):
+            ownership.remove_mark(lock, self._mark)
+        else:
             _remove(os.fsencode(path), deadline)
 
 

@@ -76,8 +76,8 @@ class ManagerV2(Manager):
     def _thaw(self) -> None:
         write(f"{self._directory()}/cgroup.freeze", "0")
 
-    def kill(self, signal: int) -> None:
-        """Send a signal to all processes; SIGKILL at one stroke, where the kernel can."""
+    def _kill(self, signal: int) -> None:
+        # SIGKILL at one stroke, where the kernel can.
         if signal == _SIGKILL and self._directory():
             try:
                 write(f"{self._directory()}/cgroup.kill", "1")
@@ -85,9 +85,9 @@ class ManagerV2(Manager):
                 if error.errno not in GONE:
                     raise
                 # Before Linux 5.14, or no cgroup any more: one by one.
-                super().kill(signal)
+                super()._kill(signal)
         else:
-            super().kill(signal)
+            super()._kill(signal)
 
 
 def _complete(resources: dict[str, Any], directory: str) -> dict[str, Any]:

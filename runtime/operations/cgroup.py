@@ -11,9 +11,13 @@ import os
 from runtime.errors import NajaError, Unsupported
 from runtime.linux.cgroupfs import cgroup_of, move, read, write
 from runtime.operations.base import Context, Operation
+from runtime.operations.ownership import MADE, claim
 
 #: What a caller without privileges gets for an answer on a tree that is not its own.
 DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
+
+#: What the descriptors' names begin with that keep others off the cgroups.
+_CLAIM = "claim on "
 
 #: Controllers of v2 that work for whole processes only; the others may be used in threaded cgroups.
 _DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "misc")
@@ -25,6 +29,12 @@ def skipped(context: Context) -> list[str]:
     return listed
 
 
+def made(context: Context) -> list[str]:
+    """Return the list of cgroups that were made for the container, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups made", [])
+    return listed
+
+
 def adopted(context: Context) -> list[str]:
     """Return the list of cgroups that were there before, and empty, to read or extend."""
     listed: list[str] = context.values.setdefault("cgroups adopted", [])
@@ -32,7 +42,7 @@ def adopted(context: Context) -> list[str]:
 
 
 class MakeCgroup(Operation):
-    """Make a cgroup, or adopt one that is there and empty."""
+    """Make a cgroup, or adopt one that is there and empty; nobody else gets it before it is released."""
 
     __slots__ = ("directory", "inhabited", "optional")
 
@@ -48,32 +58,24 @@ class MakeCgroup(Operation):
         return f"make cgroup {self.directory}"
 
     def apply(self, context: Context) -> None:
-        path = os.fsencode(self.directory)
+        inhabitant = (context.values["stage"] or context.values["init"]) if self.inhabited else 0
+        attribute, word = context.values["cgroup mark"]
         try:
-            try:
-                os.mkdir(path, 0o755)
-            except FileNotFoundError:
-                os.makedirs(path, 0o755)
-        except FileExistsError:
-            if not self.inhabited:
-                self._adopt(context)
+            descriptor, how = claim(self.directory, (attribute, word), inhabitant=inhabitant)
         except OSError as error:
             if not (self.optional and error.errno in DENIED):
                 raise
             skipped(context).append(self.directory)
+            return
+        context.descriptors[_CLAIM + self.directory] = descriptor
+        listed = made(context) if how == MADE else adopted(context)
+        listed.append(self.directory)
 
-    def _adopt(self, context: Context) -> None:
-        """Accept a cgroup that somebody else made, unless a container in it would not be on its own."""
-        if read(f"{self.directory}/cgroup.procs"):
-            raise NajaError(self.describe(), why="it exists and has processes in it", origin=self.origin)
-        for file, state in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
-            try:
-                frozen = read(f"{self.directory}/{file}") == state
-            except FileNotFoundError:
-                continue
-            if frozen:
-                raise NajaError(self.describe(), why="it exists and is frozen", origin=self.origin)
-        adopted(context).append(self.directory)
+
+def release(context: Context) -> None:
+    """Let others see to the cgroups that were made: the container's process is in them, or never will be."""
+    for name in [name for name in context.descriptors if name.startswith(_CLAIM)]:
+        os.close(context.take(name))
 
 
 class EnableControllers(Operation):
@@ -244,6 +246,7 @@ class EnterCgroup(Operation):
                 raise NajaError.from_os_error(
                     f"move process {context.pid} into cgroup {directory}", error, why=_explain(error)
                 ) from None
+        release(context)
 
     def _enter(self, directory: str, pid: int) -> None:
         unit = os.path.basename(directory)

@@ -1,0 +1,269 @@
+"""Whose a cgroup is: a mark on its directory, and a lock while a container is being made in it.
+
+A path alone does not tell: two may name the same one, and who finds a cgroup empty may have it. So a
+container leaves a word of its own on each cgroup that it has, in an extended attribute (xattr(7)), and
+what is done to the container later is done to cgroups with that word. From the look at a cgroup to the
+first process in it, flock(2) keeps others off; the kernel drops the lock when its holder dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+
+from runtime.errors import NajaError
+from runtime.linux.cgroupfs import read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    #: The attribute's name, and the word.
+    Mark = tuple[str, str]
+
+#: How a container came to a cgroup: one that was made for a container, this one or an earlier one, ends
+#: with it; another is left as it was.
+MADE, ADOPTED = "made", "adopted"
+
+_ROOTS, _USERS = "trusted.naja", "user.naja"
+
+#: A cgroup is made sticky and closed to others. So it is known as one that was made for a container before
+#: there is a mark that says so, and no user can hold its lock to keep others from being made.
+_UNFINISHED, _FINISHED = stat.S_ISVTX | 0o700, 0o755
+
+#: How long a lock on a container's own cgroup is waited for. Who holds it longer may be inside of it, and
+#: shall not be safe from us by that.
+_PATIENCE = 2.0
+
+_UNMARKED = (errno.ENODATA, errno.EOPNOTSUPP)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def new_word() -> str:
+    """Return a word that no other container has."""
+    return os.urandom(8).hex()
+
+
+def make_mark(word: str, *, rootless: bool) -> Mark:
+    """Return the mark with a word; that of root's containers is out of reach for all others."""
+    return (_USERS if rootless else _ROOTS, word)
+
+
+def look(directory: str | int, mark: Mark) -> tuple[str, str]:
+    """Return how the last owner came to a cgroup, and its word: "" and "" where none left a mark.
+
+    The same where there is no such cgroup. Raises OSError.
+    """
+    try:
+        value = os.getxattr(_encoded(directory), mark[0]).decode()
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        if error.errno not in _UNMARKED:
+            raise
+        return "", ""
+    how, _, word = value.partition(" ")
+    return how, word
+
+
+def bears(directory: str | int, mark: Mark, *, unmarked: bool) -> bool:
+    """Tell whether a container's mark is on a cgroup; ``unmarked`` is the answer where no mark is."""
+    word = look(directory, mark)[1]
+    return word == mark[1] if word else unmarked
+
+
+def _encoded(directory: str | int) -> bytes | int:
+    return directory if isinstance(directory, int) else os.fsencode(directory)
+
+
+def claim(directory: str, mark: Mark, *, inhabitant: int = 0) -> tuple[int, str]:
+    """Make a cgroup, or take one that is there and empty, and leave the mark.
+
+    ``inhabitant`` is the container's process, where systemd may have made the cgroup with that in it.
+    Returns a descriptor that holds the lock, and MADE or ADOPTED. Raises NajaError where somebody is
+    in it, and OSError.
+    """
+    descriptor, fresh = _make_and_lock(directory)
+    try:
+        unfinished = bool(os.fstat(descriptor).st_mode & stat.S_ISVTX)
+        how = MADE if unfinished else look(descriptor, mark)[0] or ADOPTED
+        if not (fresh and unfinished) and _inhabited(directory, inhabitant):
+            how = MADE  # By systemd, just now.
+        _leave_mark(descriptor, how, mark)
+        if unfinished:
+            os.fchmod(descriptor, _FINISHED)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, how
+
+
+def _make_and_lock(directory: str) -> tuple[int, bool]:
+    """Return the descriptor of a locked cgroup, and whether it was made for that."""
+    path = os.fsencode(directory)
+    while True:
+        fresh = _make(path)
+        try:
+            descriptor = os.open(path, _DIRECTORY)
+        except FileNotFoundError:
+            continue  # Its last container was just deleted.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                return descriptor, fresh
+        except BlockingIOError:
+            os.close(descriptor)
+            raise _refusal(directory, "another container is being made or deleted in it") from None
+        os.close(descriptor)
+
+
+def _make(path: bytes) -> bool:
+    """Make a cgroup, and those above it; return whether it was not there."""
+    try:
+        try:
+            os.mkdir(path, _UNFINISHED)
+        except FileNotFoundError:
+            os.makedirs(path, _UNFINISHED)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_at(path: bytes, descriptor: int) -> bool:
+    """Tell whether a cgroup still is where it was opened: the numbers of those removed are not used again."""
+    try:
+        return os.stat(path).st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _inhabited(directory: str, inhabitant: int) -> bool:
+    """Tell whether just the container's own process is in a cgroup. Raises NajaError where others are."""
+    if (pids := _pids(directory)) == [inhabitant]:
+        return True
+    if pids or any(map(_pids, below := _below(directory))):
+        raise _refusal(directory, "it exists and has processes in it")
+    for child in below:
+        if _is_locked(child):
+            raise _refusal(directory, f"another container is being made in {child}")
+    for file, state in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
+        try:
+            frozen = read(f"{directory}/{file}") == state
+        except FileNotFoundError:
+            continue
+        if frozen:
+            raise _refusal(directory, "it exists and is frozen")
+    return False
+
+
+def _refusal(directory: str, why: str) -> NajaError:
+    return NajaError(f"make cgroup {directory}", why=why)
+
+
+def _pids(directory: str) -> list[int]:
+    try:
+        return [int(line) for line in read(f"{directory}/cgroup.procs").split()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        # In a threaded cgroup of v2 there are no whole processes, only threads.
+        return [int(line) for line in read(f"{directory}/cgroup.threads").split()]
+
+
+def _below(directory: str) -> list[str]:
+    """Return all cgroups below one."""
+    found = [directory]
+    for parent in found:
+        try:
+            with os.scandir(os.fsencode(parent)) as entries:
+                found += [os.fsdecode(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            continue
+    return found[1:]
+
+
+def _is_locked(directory: str) -> bool:
+    try:
+        descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _leave_mark(descriptor: int, how: str, mark: Mark) -> None:
+    try:
+        os.setxattr(descriptor, mark[0], f"{how} {mark[1]}".encode())
+    except OSError as error:
+        # Users have marks since Linux 5.7, and on their own cgroups.
+        if mark[0] != _USERS or error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
+            raise
+
+
+def remove_mark(descriptor: int, mark: Mark) -> None:
+    """Leave a cgroup as one that is nobody's. Raises nothing for a mark that is not there, but OSError."""
+    try:
+        os.removexattr(descriptor, mark[0])
+    except OSError as error:
+        if error.errno not in _UNMARKED:
+            raise
+
+
+def hold(directory: str, mark: Mark, *, unmarked: bool) -> int:
+    """Lock a cgroup of a container's, so that nobody takes it while something is done to it.
+
+    Returns a descriptor that the caller closes; -1 where the cgroup is not the container's (any more):
+    ``mark`` and ``unmarked`` tell, as in ``bears``. Raises OSError.
+    """
+    path = os.fsencode(directory)
+    end = 0.0
+    while True:
+        try:
+            descriptor = os.open(path, _DIRECTORY)
+        except (FileNotFoundError, PermissionError):
+            return -1
+        locked = _try_lock(descriptor)
+        if not bears(descriptor, mark, unmarked=unmarked):
+            os.close(descriptor)
+            return -1
+        now = time.monotonic()
+        end = end or now + _PATIENCE
+        if locked or now > end:
+            return descriptor
+        os.close(descriptor)
+        time.sleep(0.002)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def remove_unfinished(directory: str) -> None:
+    """Remove a cgroup that a create has made and not marked, unless one is at it. Raises OSError."""
+    path = os.fsencode(directory)
+    try:
+        if not os.stat(path).st_mode & stat.S_ISVTX:
+            return
+        descriptor = os.open(path, _DIRECTORY)
+    except (FileNotFoundError, PermissionError):
+        return
+    try:
+        if _try_lock(descriptor) and os.fstat(descriptor).st_mode & stat.S_ISVTX:
+            os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EBUSY):
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,343 @@
+"""Two containers that name one cgroup: one has it, and nothing that is done to the other reaches it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runtime import cgroups
+from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.bundle import Bundle
+    from tests.support.command import Runtime
+
+HIERARCHIES = cgroups.detect()
+
+pytestmark = pytest.mark.skipif(not HIERARCHIES.mounts, reason="needs cgroups")
+
+#: $NAJA_ROUNDS asks for more.
+ROUNDS = int(os.environ.get("NAJA_ROUNDS", "12"))
+
+#: What a create is refused with where the cgroup is another container's.
+REFUSED = ("it exists and has processes in it", "another container is being made or deleted in it")
+
+
+@pytest.fixture
+def path(tag: str) -> Iterator[str]:
+    """A cgroup for two, below one that is this test's own and goes with it."""
+    yield f"/{tag}/shared"
+    for mount in HIERARCHIES.mounts.values():
+        for below, _, _ in os.walk(f"{mount}/{tag}", topdown=False):
+            os.rmdir(below)
+
+
+@pytest.fixture
+def sharing(path: str, busybox_bundle: Callable[[], Bundle]) -> Callable[[], Bundle]:
+    """Make bundles of sleeping containers that all name the one cgroup."""
+
+    def make() -> Bundle:
+        bundle = busybox_bundle().args("/bin/sleep", "1000")
+        bundle.linux["cgroupsPath"] = path
+        return bundle.save()
+
+    return make
+
+
+def places(path: str) -> list[str]:
+    """Return the directories of a cgroup that are there."""
+    every = [f"{mount}{path}" for mount in HIERARCHIES.mounts.values()]
+    return [place for place in every if os.path.isdir(place)]
+
+
+class Halted:
+    """A ``create`` that stands still in a hook: its cgroups are there, and nobody is in them yet."""
+
+    def __init__(self, naja: Runtime, bundle: Bundle, directory: Path) -> None:
+        self.bundle = bundle
+        self.go, reached = str(directory / f"go{bundle.id}"), directory / f"reached{bundle.id}"
+        os.mkfifo(self.go)
+        script = f"echo $$ > {reached}.new; mv {reached}.new {reached}; read line < {self.go}"
+        bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+        bundle.save()
+        self.error = directory / f"error{bundle.id}"
+        with open(self.error, "wb") as error:
+            self.process = subprocess.Popen(
+                naja.command("create", "--bundle", bundle.path, bundle.id),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=error,
+            )
+        wait_until(reached.exists, timeout=20, what="the hook")
+        self.hook = int(reached.read_text())
+
+    def finish(self) -> int:
+        """Let it go on; return its exit status."""
+        with open(self.go, "w") as go:
+            go.write("go\n")
+        return self.process.wait(timeout=20)
+
+    def kill(self) -> None:
+        """End the create as the kernel does when memory is short, and its hook with it."""
+        self.process.kill()
+        self.process.wait(timeout=20)
+        os.kill(self.hook, signal.SIGKILL)
+
+
+@pytest.fixture
+def halted(naja: Runtime, tmp_path: Path) -> Iterator[Callable[[Bundle], Halted]]:
+    """Begin to create containers; none of the creates outlives the test."""
+    begun: list[Halted] = []
+
+    def begin(bundle: Bundle) -> Halted:
+        begun.append(Halted(naja, bundle, tmp_path))
+        return begun[-1]
+
+    yield begin
+    for halt in begun:
+        if halt.process.poll() is None:
+            halt.kill()
+
+
+def contend(naja: Runtime, bundles: list[Bundle], verb: list[str]) -> list[Bundle]:
+    """Make all containers at once; return those that are there, and check what the others are told."""
+    files = [open(f"{bundle.path}/error", "w+b") for bundle in bundles]
+    running = [
+        subprocess.Popen(
+            naja.command(*verb, "--bundle", bundle.path, bundle.id),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+        for bundle, file in zip(bundles, files, strict=True)
+    ]
+    winners = []
+    for bundle, file, process in zip(bundles, files, running, strict=True):
+        if process.wait(timeout=60) == 0:
+            winners.append(bundle)
+        else:
+            file.seek(0)
+            told = file.read().decode()
+            assert any(words in told for words in REFUSED), told
+            assert told.count("\n") == 1
+        file.close()
+    return winners
+
+
+@pytest.mark.parametrize("verb", [["create"], ["run", "--detach"]], ids=["create", "run"])
+def test_one_of_many_wins(naja: Runtime, sharing: Callable[[], Bundle], path: str, verb: list[str]) -> None:
+    """Exactly one, which runs on whatever becomes of the others; and nothing is left of any."""
+    bundles = [sharing() for _ in range(8)]
+    for _ in range(ROUNDS):
+        contenders = bundles[: random.randint(2, 8)]
+        winners = contend(naja, contenders, verb)
+        assert len(winners) == 1
+        assert naja.ids() == [winners[0].id]
+        assert naja.status(winners[0]) in ("created", "running")
+        assert len(places(path)) == len(HIERARCHIES.mounts)
+        naja.delete(winners[0], "--force")
+        assert naja.ids() == []
+        assert places(path) == []
+
+
+def test_a_container_in_the_making_has_its_cgroup(
+    naja: Runtime, sharing: Callable[[], Bundle], halted: Callable[[Bundle], Halted]
+) -> None:
+    """Though there is nobody in it yet."""
+    first, second = halted(sharing()), sharing()
+    refused = naja.create(second, check=False)
+    assert refused.status != 0
+    assert REFUSED[1] in refused.stderr
+    assert first.finish() == 0, first.error.read_text()
+    naja.start(first.bundle)
+    assert naja.status(first.bundle) == "running"
+    naja.delete(first.bundle, "--force")
+
+
+def test_the_cgroup_above_one_in_the_making(
+    naja: Runtime, sharing: Callable[[], Bundle], halted: Callable[[Bundle], Halted], path: str
+) -> None:
+    """Who has that would end the other with itself."""
+    inner = sharing()
+    inner.linux["cgroupsPath"] = f"{path}/inner"
+    first, outer = halted(inner.save()), sharing()
+    refused = naja.create(outer, check=False)
+    assert refused.status != 0
+    assert "another container is being made in " in refused.stderr
+    assert first.finish() == 0, first.error.read_text()
+    naja.delete(inner, "--force")
+
+
+def test_the_cgroup_above_a_running_containers(
+    naja: Runtime, sharing: Callable[[], Bundle], path: str
+) -> None:
+    inner, outer = sharing(), sharing()
+    inner.linux["cgroupsPath"] = f"{path}/inner"
+    naja.run_detached(inner.save())
+    refused = naja.create(outer, check=False)
+    assert refused.status != 0
+    assert "it exists and has processes in it" in refused.stderr
+    assert naja.status(inner) == "running"
+    naja.delete(inner, "--force")
+
+
+def end(naja: Runtime, bundle: Bundle) -> None:
+    """Have a container's process end, without deleting the container."""
+    naja.kill(bundle)
+    naja.wait_for(bundle, "stopped")
+
+
+def test_what_is_done_to_a_stopped_container_is_not_done_to_the_next(
+    naja: Runtime, sharing: Callable[[], Bundle], path: str
+) -> None:
+    """Its cgroup is empty, so another one has it now, and removes it in the end."""
+    first, second = sharing(), sharing()
+    naja.run_detached(first)
+    end(naja, first)
+    naja.run_detached(second)
+    naja.run("kill", "--all", first.id, "KILL")
+    assert json.loads(naja.run("ps", "--format", "json", first.id).stdout) == []
+    assert naja.status(second) == "running"
+    naja.run("pause", second.id)
+    assert "not paused" in naja.run("resume", first.id, check=False).stderr
+    assert naja.status(second) == "paused"
+    naja.run("resume", second.id)
+    naja.delete(first)
+    assert naja.status(second) == "running"
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+    naja.delete(second, "--force")
+    assert places(path) == []
+
+
+def test_containers_take_turns_in_a_cgroup_of_somebody_elses(
+    naja: Runtime, sharing: Callable[[], Bundle], path: str
+) -> None:
+    """It is left as it was, and the one that had it before does not end the one that has it."""
+    for mount in HIERARCHIES.mounts.values():
+        os.makedirs(f"{mount}{path}")
+    first, second, third = sharing(), sharing(), sharing()
+    naja.run_detached(first)
+    end(naja, first)
+    naja.run_detached(second)
+    naja.delete(first)
+    assert naja.status(second) == "running"
+    naja.delete(second, "--force")
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+    naja.run_detached(third)
+    naja.delete(third, "--force")
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+
+
+def test_a_create_that_was_killed_leaves_its_cgroup_to_the_next(
+    naja: Runtime, sharing: Callable[[], Bundle], halted: Callable[[Bundle], Halted], path: str
+) -> None:
+    """Deleting its record does not end who came after; who came after removes the cgroup."""
+    first, second = halted(sharing()), sharing()
+    first.kill()
+    naja.run_detached(second)
+    naja.delete(first.bundle, "--force")
+    assert naja.status(second) == "running"
+    naja.delete(second, "--force")
+    assert places(path) == []
+
+
+def test_a_create_that_was_killed_before_it_made_its_cgroup(
+    naja: Runtime, sharing: Callable[[], Bundle], halted: Callable[[Bundle], Halted], path: str
+) -> None:
+    """All that it had was the intention; another one's cgroup of that name is none of its own."""
+    first, second = halted(sharing()), sharing()
+    first.kill()
+    for place in places(path):
+        os.rmdir(place)
+    naja.run_detached(second)
+    naja.delete(first.bundle, "--force")
+    assert naja.status(second) == "running"
+    naja.delete(second, "--force")
+
+
+def test_a_create_that_was_killed_is_deleted_with_its_cgroup(
+    naja: Runtime, sharing: Callable[[], Bundle], halted: Callable[[Bundle], Halted], path: str
+) -> None:
+    first = halted(sharing())
+    first.kill()
+    assert places(path)
+    naja.delete(first.bundle, "--force")
+    assert places(path) == []
+
+
+def test_another_runtimes_cgroup_of_that_name(
+    naja: Runtime, sharing: Callable[[], Bundle], path: str
+) -> None:
+    """A stopped container's cgroup was removed and made anew by somebody who leaves no mark in it."""
+    first = sharing()
+    naja.run_detached(first)
+    end(naja, first)
+    for place in places(path):
+        os.rmdir(place)
+        os.mkdir(place)
+    (place,) = [place for place in places(path) if "/freezer/" in place][:1] or places(path)[:1]
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        try:
+            with open(f"{place}/cgroup.procs", "w") as procs:
+                procs.write(str(stranger.pid))
+            naja.delete(first)
+            assert stranger.poll() is None
+            assert len(places(path)) == len(HIERARCHIES.mounts)
+        finally:
+            stranger.kill()
+
+
+def test_a_relative_path_that_meets_an_absolute_one_in_some_hierarchies(
+    naja: Runtime, sharing: Callable[[], Bundle], tag: str
+) -> None:
+    """The other hierarchies are as if nobody had been there."""
+    first, second = sharing(), sharing()
+    first.linux["cgroupsPath"], second.linux["cgroupsPath"] = f"/{tag}/shared", f"{tag}/shared"
+    if not [mount for name, mount in HIERARCHIES.mounts.items() if HIERARCHIES.own[name] == "/"]:
+        pytest.skip("needs a hierarchy in which the tests run in the root")
+    naja.run_detached(first.save())
+    refused = naja.run_detached(second.save(), check=False)
+    assert "it exists and has processes in it" in refused.stderr
+    for name, mount in HIERARCHIES.mounts.items():
+        if HIERARCHIES.own[name] != "/":
+            own = f"{mount}{HIERARCHIES.own[name]}/{tag}"
+            assert not os.path.isdir(f"{own}/shared")
+            if os.path.isdir(own):
+                os.rmdir(own)
+    assert naja.status(first) == "running"
+    naja.delete(first, "--force")
+
+
+def test_a_lock_that_is_held_inside_protects_nobody(naja: Runtime, sharing: Callable[[], Bundle]) -> None:
+    """The program locks its own cgroup, as naja does while it makes a container."""
+    bundle = sharing()
+    bundle.shell("for place in /sys/fs/cgroup/* /sys/fs/cgroup; do flock $place sleep 1000 & done; wait")
+    naja.run_detached(bundle.save())
+    naja.run("kill", "--all", bundle.id, "KILL")
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+
+
+def test_what_creates_of_old_left_is_deleted(
+    naja: Runtime, sharing: Callable[[], Bundle], tmp_path: Path, path: str
+) -> None:
+    """A record of before there were marks names the cgroups, and that has to do."""
+    bundle = sharing()
+    naja.run_detached(bundle)
+    record = tmp_path / "root" / bundle.id / "state.json"
+    document = json.loads(record.read_text())
+    del document["cgroup"]["word"]
+    record.write_text(json.dumps(document))
+    for place in places(path):
+        os.removexattr(place, "trusted.naja")
+    naja.delete(bundle, "--force")
+    assert places(path) == []
