@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     #: Name, value (None for a flag), JSON pointer.
     Parameter = tuple[str, str | None, str]
 
-#: The host's own instance of file systems that a user namespace may not be allowed to mount anew.
-_HOST_INSTANCE = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
-
 _WORDS = {
     mounts.MOUNT_ATTR_RDONLY: "ro",
     mounts.MOUNT_ATTR_NOSUID: "nosuid",
@@ -117,15 +114,7 @@ class MountFilesystem(Operation):
         parameters = self.parameters + self._kept_mode(root)
         ordinary = self.kind in ("proc", "sysfs")
         target = open_directory(root, self.destination, self.origin, ordinary=ordinary)
-        if _takes_mount2(self.source, parameters) and not self.copy_up:
-            options = [_written(name, value) for name, value, _ in parameters]
-            mounts.mount_old(self.source, target, self.kind, self.attributes[0], options)
-            mount = files.open_in_root(root, self.destination, os.O_PATH)
-        else:
-            mount = self._make(parameters)
-            if self.copy_up:
-                copy_tree(target, mount)
-            mounts.move_mount(mount, target)
+        mount = self._mount(context, target, parameters)
         os.close(target)
         if self.propagation:
             set_propagation(mount, self.propagation)
@@ -133,6 +122,18 @@ class MountFilesystem(Operation):
             context.descriptors[self.keep] = mount
         else:
             os.close(mount)
+
+    def _mount(self, context: Context, target: int, parameters: list[Parameter]) -> int:
+        """Mount it on ``target``; return a descriptor of the mount. Raises NajaError, OSError."""
+        if _takes_mount2(self.source, parameters) and not self.copy_up:
+            options = [_written(name, value) for name, value, _ in parameters]
+            mounts.mount_old(self.source, target, self.kind, self.attributes[0], options)
+            return files.open_in_root(context.descriptors["rootfs"], self.destination, os.O_PATH)
+        mount = new_mount(self.kind, self.source, parameters, self.attributes[0], self.origin)
+        if self.copy_up:
+            copy_tree(target, mount)
+        mounts.move_mount(mount, target)
+        return mount
 
     def _kept_mode(self, root: int) -> list[Parameter]:
         """A tmpfs without a mode takes that of the directory that it covers."""
@@ -145,21 +146,6 @@ class MountFilesystem(Operation):
         mode = stat.S_IMODE(os.fstat(covered).st_mode)
         os.close(covered)
         return [("mode", f"{mode:o}", self.origin)]
-
-    def _make(self, parameters: list[Parameter]) -> int:
-        """Return a detached mount of the new file system. Raises NajaError, OSError."""
-        try:
-            return new_mount(self.kind, self.source, parameters, self.attributes[0], self.origin)
-        except NajaError as error:
-            host = _HOST_INSTANCE.get(self.kind)
-            if error.errno != errno.EPERM or not host or parameters:
-                raise
-        # Only the owner of the namespace that a file system shows may mount it (sysfs: the network
-        # namespace). What the host shows is the same; all of it gets the attributes, for a writable
-        # cgroup tree may be mounted below (CVE-2023-25809).
-        mount = mounts.open_tree(files.AT_FDCWD, host, recursive=True)
-        mounts.mount_setattr(mount, set=self.attributes[0] & ~mounts.MOUNT_ATTR_ATIME, recursive=True)
-        return mount
 
 
 def _takes_mount2(source: str, parameters: list[Parameter]) -> bool:

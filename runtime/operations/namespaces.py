@@ -11,6 +11,7 @@ from runtime.operations.base import INIT, STAGE, Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     #: (first id inside, first id outside, how many)
@@ -21,7 +22,11 @@ _SIGKILL = 9
 
 
 class JoinNamespaces(Operation):
-    """Join namespaces by path (config-linux.md, Namespaces)."""
+    """Join namespaces by path (config-linux.md, Namespaces).
+
+    A user namespace among them is left to JoinUser: what is to be mounted with the host's rights comes
+    in between.
+    """
 
     __slots__ = ("paths",)
 
@@ -31,26 +36,65 @@ class JoinNamespaces(Operation):
         self.origin = origin
 
     def describe(self) -> str:
-        return "join " + ", ".join(f"{kind} namespace {path}" for kind, path, _ in self.paths)
+        joined = _listed(path for path in self.paths if path[0] != "user")
+        user = _listed(path for path in self.paths if path[0] == "user")
+        return " and ".join(filter(None, (user and f"open {user}", joined and f"join {joined}")))
 
     def apply(self, context: Context) -> None:
         # All are opened before the first is joined: afterwards the paths may mean something else.
         waiting = [(kind, path, origin, _open(kind, path, origin)) for kind, path, origin in self.paths]
+        context.values["own namespaces"] = [kind for kind, _, _, fd in waiting if _is_own(kind, fd)]
         # Mounts last, for the others need the host's /proc no more but lose its root with it. A
         # namespace that belongs to the host is joined with the host's privileges, one that belongs to
         # the user namespace with those gained by joining that: whoever is refused tries again after it.
-        waiting.sort(key=lambda entry: (entry[0] == "mount", entry[0] == "user"))
-        user = next((entry for entry in waiting if entry[0] == "user"), None)
-        if user is None:
-            for entry in waiting:
-                _join(*entry)
-            return
-        others = [entry for entry in waiting if entry is not user]
-        refused = [entry for entry in others if entry[0] == "mount" or not _try_join(*entry)]
-        _join(*user)
-        _become_root()
-        for entry in refused:
-            _join(*entry)
+        waiting.sort(key=lambda entry: entry[0] == "mount")
+        again = any(kind == "user" for kind, _, _ in self.paths)
+        for kind, path, origin, descriptor in waiting:
+            if again and (kind in ("user", "mount") or not _try_join(kind, path, origin, descriptor)):
+                context.descriptors[waits(kind)] = descriptor
+            elif not again:
+                _join(kind, path, origin, descriptor)
+
+
+class JoinUser(Operation):
+    """Join a user namespace by path, and with the rights that this gives what waits for them."""
+
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: list[tuple[str, str, str]], *, origin: str = "/linux/namespaces") -> None:
+        #: Those of JoinNamespaces, which opened them all.
+        self.paths = paths
+        self.origin = origin
+
+    def describe(self) -> str:
+        user = _listed(path for path in self.paths if path[0] == "user")
+        return f"join {user}, and with its rights what the host's did not suffice for"
+
+    def apply(self, context: Context) -> None:
+        for kind, path, origin in sorted(self.paths, key=_user_first_mount_last):
+            if waits(kind) in context.descriptors:
+                _join(kind, path, origin, context.take(waits(kind)))
+            if kind == "user":
+                _become_root()
+
+
+def waits(kind: str) -> str:
+    """Return the name of the descriptor of a namespace that could not be joined yet."""
+    return f"{kind} namespace"
+
+
+def _user_first_mount_last(path: tuple[str, str, str]) -> tuple[bool, bool]:
+    return path[0] == "mount", path[0] != "user"
+
+
+def _listed(paths: Iterable[tuple[str, str, str]]) -> str:
+    return ", ".join(f"{kind} namespace {path}" for kind, path, _ in paths)
+
+
+def _is_own(kind: str, descriptor: int) -> bool:
+    """Tell whether a namespace is the one that this process is in."""
+    theirs, own = os.fstat(descriptor), os.stat(f"/proc/self/ns/{namespaces.file_name(kind)}")
+    return (theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino)
 
 
 def _open(kind: str, path: str, origin: str) -> int:

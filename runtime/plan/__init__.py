@@ -13,6 +13,7 @@ from runtime.operations.namespaces import (
     GiveBirth,
     JoinNamespaces,
     JoinProcess,
+    JoinUser,
     LeaveMountNamespace,
     MapIds,
     OutliveRuntime,
@@ -21,7 +22,7 @@ from runtime.operations.namespaces import (
     UnshareUser,
 )
 from runtime.operations.terminal import SendConsole
-from runtime.plan import cgroup, mounts, process, seccomp
+from runtime.plan import cgroup, instances, mounts, process, seccomp
 from runtime.plan.request import Request
 
 TYPE_CHECKING = False
@@ -147,17 +148,18 @@ def compile_plan(request: Request) -> Plan:
         return Plan(
             [
                 Phase(RUNTIME, "prepare", preparation),
-                *_namespaces(request, outside),
+                *_namespaces(request, outside, []),
                 Phase(INIT, "root file system", root),
                 Phase(INIT, "pivot and identity", pivot + created + inside + identity),
                 _last_phase(request),
             ]
         )
     enter, devices = cgroup.enter(request), _devices(request)
+    early = instances.early(root) if "user" in namespaces else []
     return Plan(
         [
             Phase(RUNTIME, "prepare", preparation),
-            *_namespaces(request, [], awaited=bool(devices)),
+            *_namespaces(request, [], early, awaited=bool(devices)),
             Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
             Phase(INIT, "root file system", root),
             Phase(RUNTIME, "hooks", _console(request) + _hooks(request, "prestart", "createRuntime")),
@@ -235,14 +237,17 @@ def _needs_stage(request: Request) -> bool:
     return "user" in namespaces or "time" in namespaces or bool(namespaces.get("pid"))
 
 
-def _namespaces(request: Request, outside: list[Operation], *, awaited: bool = False) -> list[Phase]:
+def _namespaces(
+    request: Request, outside: list[Operation], early: list[Operation], *, awaited: bool = False
+) -> list[Phase]:
     """Return the phases that make the init and its namespaces.
 
-    ``outside`` is what an init that needs no stage does before it leaves the host's namespaces; with
-    ``awaited`` the runtime does not go on before the new ones are there.
+    ``outside`` is what an init that needs no stage does before it leaves the host's namespaces, ``early``
+    what comes before a user namespace is entered; with ``awaited`` the runtime does not go on before the
+    new ones are there.
     """
     namespaces = request.namespaces()
-    first = outside + process.stage(request) + _joins(request)
+    first = outside + process.stage(request) + _joins(request, early)
     new = [kind for kind, path in namespaces.items() if not path and kind not in ("user", "cgroup")]
     if not _needs_stage(request):
         inside = [kind for kind in new if kind != "pid"]
@@ -268,13 +273,13 @@ def _namespaces(request: Request, outside: list[Operation], *, awaited: bool = F
     ]
 
 
-def _joins(request: Request) -> list[Operation]:
+def _joins(request: Request, early: list[Operation]) -> list[Operation]:
+    namespaces = request.namespaces()
     paths = [
-        (kind, path, f"{request.namespace_origin(kind)}/path")
-        for kind, path in request.namespaces().items()
-        if path
+        (kind, path, f"{request.namespace_origin(kind)}/path") for kind, path in namespaces.items() if path
     ]
-    return [JoinNamespaces(paths)] if paths else []
+    join: list[Operation] = [JoinNamespaces(paths)] if paths else []
+    return [*join, *early, JoinUser(paths)] if namespaces.get("user") else join + early
 
 
 def _makes(kinds: list[str], namespaces: dict[str, str]) -> list[Operation]:

@@ -19,7 +19,7 @@ from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import ReopenNull
 from runtime.operations.masks import MakePathReadonly, MaskPath
-from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
+from runtime.operations.mounts import MakeReadonly, Remount
 from runtime.operations.rootfs import (
     ChangeRoot,
     FindRoot,
@@ -36,7 +36,7 @@ from runtime.operations.rootfs import (
     SetRootPropagation,
     UseUmask,
 )
-from runtime.plan import cgroup_mounts, devices, sources
+from runtime.plan import devices, instances, sources
 from runtime.plan.mount import clean, read_mounts
 from runtime.plan.mount_options import PROPAGATION
 
@@ -198,7 +198,7 @@ def _mount(mount: Mount, request: Request) -> list[Operation]:
         ]
         return [*warnings, _bind(mount, prepared=sources.is_prepared(mount, request))]
     if mount.kind == "cgroup" or (mount.kind == "cgroup2" and request.cgroup_kind == "v2"):
-        return cgroup_mounts.compile_cgroup(mount, request)
+        return instances.compile_cgroup(mount, request)
     return [_filesystem(mount, request)]
 
 
@@ -230,7 +230,7 @@ def _bind(mount: Mount, *, prepared: bool) -> BindMount:
     )
 
 
-def _filesystem(mount: Mount, request: Request) -> MountFilesystem:
+def _filesystem(mount: Mount, request: Request) -> Operation:
     options = mount.options
     added, cleared = options.all_attributes()
     parameters = options.parameters
@@ -243,9 +243,11 @@ def _filesystem(mount: Mount, request: Request) -> MountFilesystem:
         parameters = [*parameters, ("context", label, "/linux/mountLabel")]
     if mount.readonly_later:
         added &= ~mounts.MOUNT_ATTR_RDONLY
-    return MountFilesystem(
+    return instances.filesystem(
         mount.kind,
         mount.destination,
+        request,
+        name=mount.name,
         source=mount.source,
         attributes=(added, cleared),
         parameters=parameters,

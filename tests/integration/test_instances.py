@@ -1,0 +1,343 @@
+"""procfs, sysfs, mqueue and cgroups show the container's own namespaces, or nothing is mounted.
+
+Where the kernel refuses a mount, the runtime's own instance is right only for a container that shares
+its namespace. Which one is shown is asked of what can be seen in there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runtime.operations.sources import make_user_namespace
+from tests.support.bundle import Bundle
+from tests.support.command import Result, Runtime
+from tests.support.needs import requires_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+pytestmark = requires_command("unshare", "nsenter", "setpriv")
+
+OUTSIDE = 100000
+NOBODY = 65534
+V1_PIDS = "/sys/fs/cgroup/pids"
+
+QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 60}
+
+#: Lists what a container sees of pids, interfaces and message queues.
+LOOK = """
+    cd /proc && echo pids [0-9]*
+    cd /sys/class/net && echo net *
+    cd /dev/mqueue && echo queues *
+"""
+
+
+class Holder:
+    """A process that holds a new namespace of each kind; ``user`` owns them, or the host."""
+
+    def __init__(self, user: str = "", cgroup: str = "") -> None:
+        enter = f"echo $$ > {cgroup}/cgroup.procs;" if cgroup else ""
+        self.become = ["nsenter", f"--user={user}"] if user else []
+        unshare = ["unshare", "--ipc", "--net", "--cgroup", "--pid", "--fork", "--kill-child"]
+        self.process = subprocess.Popen(
+            [
+                "sh",
+                "-c",
+                f'{enter} exec "$@"',
+                "sh",
+                *self.become,
+                *unshare,
+                "sh",
+                "-c",
+                "echo; exec sleep 1000",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        self.process.stdout.readline()
+
+    def path(self, kind: str) -> str:
+        name = {"pid": "pid_for_children", "network": "net"}.get(kind, kind)
+        return f"/proc/{self.process.pid}/ns/{name}"
+
+    def make_queue(self, directory: Path) -> None:
+        """Make a message queue "theirs"."""
+        script = f"mount -t mqueue mqueue {directory}; touch {directory}/theirs"
+        command = [
+            *(self.become or ["nsenter"]),
+            f"--ipc={self.path('ipc')}",
+            "unshare",
+            "--mount",
+            "sh",
+            "-ec",
+            script,
+        ]
+        subprocess.run(command, check=True)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Holder]:
+    """Namespaces of the host's user namespace, with a message queue."""
+    holder = Holder()
+    try:
+        holder.make_queue(tmp_path)
+        yield holder
+    finally:
+        holder.end()
+
+
+@pytest.fixture
+def user_namespace() -> Iterator[str]:
+    """The path of a user namespace."""
+    mapping = [(0, OUTSIDE, 65536)]
+    descriptor = make_user_namespace(mapping, mapping)
+    yield f"/proc/{os.getpid()}/fd/{descriptor}"
+    os.close(descriptor)
+
+
+def namespaces(bundle: Bundle, **paths: str | None) -> None:
+    """Say by kind which namespace is joined, made ("") or shared (None); the others stay."""
+    kept = [entry for entry in bundle.linux["namespaces"] if entry["type"] not in paths]
+    named = [
+        {"type": kind, "path": path} if path else {"type": kind}
+        for kind, path in paths.items()
+        if path is not None
+    ]
+    bundle.linux["namespaces"] = kept + named
+    if paths.get("network", "") is None or paths.get("uts", "") is None:
+        bundle.config.pop("hostname", None)
+
+
+def map_ids(bundle: Bundle, host: int = OUTSIDE, size: int = 65536) -> None:
+    """Give the container a new user namespace, whose root owns the root file system."""
+    for name in ("uidMappings", "gidMappings"):
+        bundle.linux[name] = [{"containerID": 0, "hostID": host, "size": size}]
+    subprocess.run(["chown", "-R", f"{host}:{host}", bundle.rootfs], check=True)
+    directory = os.path.dirname(bundle.path)
+    for _ in range(3):
+        os.chmod(directory, os.stat(directory).st_mode | 0o011)
+        directory = os.path.dirname(directory)
+    bundle.process.pop("rlimits", None)
+
+
+def only(bundle: Bundle, *destinations: str) -> None:
+    """Leave these mounts alone in the config."""
+    entries = bundle.config["mounts"]
+    bundle.config["mounts"] = [entry for entry in entries if entry["destination"] in destinations]
+
+
+def seen(result: Result) -> dict[str, list[str]]:
+    """Return what LOOK said, by its first word."""
+    lines = [line.split() for line in result.stdout.splitlines()]
+    return {first: words for first, *words in lines}
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("joined", [("pid",), ("ipc",), ("network",), ("pid", "ipc", "network")])
+def test_a_user_namespace_with_others_that_are_joined(
+    naja: Runtime, bundle: Bundle, holder: Holder, user_namespace: str, joined: tuple[str, ...], new: bool
+) -> None:
+    """They belong to the host's user namespace, so its root mounts them; they are never the host's."""
+    map_ids(bundle)
+    paths: dict[str, str | None] = {kind: holder.path(kind) for kind in joined}
+    namespaces(bundle, **paths, user="" if new else user_namespace)
+    if not new:
+        del bundle.linux["uidMappings"], bundle.linux["gidMappings"]
+    found = seen(naja.run_attached(bundle.shell(LOOK)))
+    assert found["net"] == ["lo"]
+    assert found["queues"] == (["theirs"] if "ipc" in joined else ["*"])
+    # Its own two beside the holder's, which is the first of its namespace.
+    assert (found["pids"][0], len(found["pids"])) == ("1", 2 if "pid" in joined else 1)
+
+
+def test_a_user_namespace_with_others_that_belong_to_it(
+    naja: Runtime, bundle: Bundle, user_namespace: str, tmp_path: Path
+) -> None:
+    map_ids(bundle)
+    theirs = Holder(user_namespace)
+    try:
+        theirs.make_queue(tmp_path)
+        paths: dict[str, str | None] = {kind: theirs.path(kind) for kind in ("pid", "ipc", "network")}
+        namespaces(bundle, **paths, user=user_namespace)
+        del bundle.linux["uidMappings"], bundle.linux["gidMappings"]
+        found = seen(naja.run_attached(bundle.shell(LOOK)))
+    finally:
+        theirs.end()
+    assert (found["net"], found["queues"]) == (["lo"], ["theirs"])
+    assert (found["pids"][0], len(found["pids"])) == ("1", 2)
+
+
+def test_a_joined_namespace_that_has_ended(naja: Runtime, bundle: Bundle, holder: Holder) -> None:
+    """No process can be born into it: an error, and nobody waits."""
+    map_ids(bundle)
+    path = f"/proc/{os.getpid()}/fd/{os.open(holder.path('pid'), os.O_RDONLY)}"
+    holder.end()
+    namespaces(bundle, pid=path, user="")
+    result = naja.run_attached(bundle.shell(LOOK), check=False)
+    os.close(int(os.path.basename(path)))
+    assert (result.status, result.stdout) == (1, "")
+    assert naja.ids() == []
+
+
+@pytest.mark.parametrize("path", [None, "/proc/self/ns/"])
+def test_a_user_namespace_with_others_that_are_the_runtimes(
+    naja: Runtime, bundle: Bundle, path: str | None
+) -> None:
+    """Not named, or by a path that leads to the runtime's own: what is seen is the runtime's."""
+    map_ids(bundle)
+    own = {kind: path and path + name for kind, name in (("pid", "pid"), ("network", "net"))}
+    namespaces(bundle, **own, user="")
+    found = seen(naja.run_attached(bundle.shell(LOOK)))
+    assert str(os.getpid()) in found["pids"]
+    assert set(found["net"]) == set(os.listdir("/sys/class/net"))
+
+
+@requires_command("strace")
+@pytest.mark.parametrize("call", ["fsopen", "fsconfig", "fsmount"])
+@pytest.mark.parametrize(
+    ("kind", "destination"), [("proc", "/proc"), ("sysfs", "/sys"), ("mqueue", "/dev/mqueue")]
+)
+def test_denied_without_a_user_namespace(
+    naja: Runtime, bundle: Bundle, call: str, kind: str, destination: str
+) -> None:
+    """The namespaces are new, so nothing of the host's stands in, whatever the error says."""
+    only(bundle, destination)
+    command = naja.command("run", "--bundle", bundle.shell(f"ls {destination}").path, bundle.id)
+    inject = ["strace", "-f", "-o", "/dev/null", "-e", f"inject={call}:error=EPERM"]
+    done = subprocess.run([*inject, *command], check=False, **QUIET)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "asked for by config.json /mounts/0" in done.stderr
+    assert naja.ids() == []
+
+
+class Caller:
+    """naja as somebody without root: nobody, or root of a user namespace (who may mask what it sees)."""
+
+    def __init__(self, directory: str, naja: Runtime, busybox_rootfs: str, tag: str) -> None:
+        os.chmod(directory, 0o755)
+        self.bundle = Bundle(f"{directory}/bundle", tag, busybox_rootfs)
+        self.runtime = Runtime(f"{directory}/root", naja.argv)
+        os.mkdir(self.runtime.root)
+        del self.bundle.linux["cgroupsPath"], self.bundle.linux["resources"]
+        self.bundle.config["mounts"] = [
+            entry for entry in self.bundle.config["mounts"] if entry["type"] != "devpts"
+        ]
+
+    def run(self, *flags: str, before: str = "", nested: bool = False, within: Sequence[str] = ()) -> Result:
+        """Run the container, in a mount namespace where ``before`` was run by root."""
+        map_ids(self.bundle, 0 if nested else NOBODY, 1)
+        if all(entry["type"] != "user" for entry in self.bundle.linux["namespaces"]):
+            del self.bundle.linux["uidMappings"], self.bundle.linux["gidMappings"]
+        os.chown(self.runtime.root, NOBODY, NOBODY)
+        subprocess.run(
+            ["chown", "-R", f"{NOBODY}:{NOBODY}", self.bundle.path, self.bundle.rootfs], check=True
+        )
+        become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *within]
+        if nested:
+            become += ["unshare", "--user", "--map-root-user", "--mount"]
+        command = self.runtime.command("run", *flags, "--bundle", self.bundle.save().path, self.bundle.id)
+        outer = ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *become, *command]
+        done = subprocess.run(outer, check=False, cwd="/", **QUIET)
+        result = self.runtime.judge(Result(outer, done.returncode, done.stdout, done.stderr), check=False)
+        assert self.runtime.ids() == []
+        return result
+
+
+@pytest.fixture
+def caller(naja: Runtime, busybox_rootfs: str, tag: str) -> Iterator[Caller]:
+    with tempfile.TemporaryDirectory() as directory:
+        caller = Caller(directory, naja, busybox_rootfs, tag)
+        namespaces(caller.bundle, user="")
+        caller.bundle.shell("true")
+        probe = caller.run()
+        if probe.status:
+            pytest.skip(f"nobody can have no container here: {probe.stderr}")
+        yield caller
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("flags", [[], ["--no-pivot"]])
+def test_sysfs_of_a_shared_network_namespace(caller: Caller, flags: list[str], nested: bool) -> None:
+    """It is bound from the host, but of what is mounted below nothing shows, least of all cgroups."""
+    namespaces(caller.bundle, network=None)
+    only(caller.bundle, "/proc", "/sys")
+    secret = "mount -t tmpfs none /sys/kernel; mkdir -p /sys/kernel/sub; echo > /sys/kernel/secret;"
+    secret += "mount -t tmpfs none /sys/kernel/sub; touch /sys/kernel/sub/secret"
+    caller.bundle.shell(
+        "ls /sys/class/net; for d in /sys/fs/cgroup /sys/kernel; do find $d; touch $d/x; done"
+    )
+    result = caller.run(*flags, before=secret, nested=nested)
+    interfaces = sorted(os.listdir("/sys/class/net"))
+    assert result.stdout.split() == [*interfaces, "/sys/fs/cgroup", "/sys/kernel"], str(result)
+    assert result.stderr.count("Read-only file system") == 2
+
+
+def test_a_cgroup_mount_over_the_hosts(caller: Caller) -> None:
+    """No cgroup could be made, so the mount shows none, and it hides those of the host."""
+    namespaces(caller.bundle, network=None)
+    caller.bundle.shell("find /sys/fs/cgroup -type f")
+    result = caller.run()
+    assert (result.status, result.stdout) == (0, ""), str(result)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_procfs_of_a_shared_pid_namespace(caller: Caller, nested: bool) -> None:
+    """It is bound, with its masks; a file system that is mounted below is not shown."""
+    namespaces(caller.bundle, pid=None)
+    masks = """
+        mount --bind /dev/null /proc/keys
+        mount -t tmpfs none /proc/fs; echo > /proc/fs/secret
+        mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys
+    """
+    caller.bundle.linux["maskedPaths"], caller.bundle.linux["readonlyPaths"] = [], []
+    caller.bundle.shell("cat /proc/keys /proc/sys/kernel/ostype; ls /proc/fs; cd /proc; echo [0-9]*")
+    result = caller.run(before=masks, nested=nested)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Linux", str(result)
+    assert str(os.getpid()) in lines[1].split()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("destination", "shared", "mask"),
+    [
+        ("/proc", "pid", "mount --bind /dev/null /proc/keys"),
+        ("/sys", "network", "mount -t tmpfs none /sys/kernel"),
+    ],
+)
+def test_new_namespaces_under_a_mask(
+    caller: Caller, destination: str, shared: str, mask: str, nested: bool
+) -> None:
+    """The kernel grants no new instance then; the line says why, and what would help."""
+    only(caller.bundle, destination)
+    caller.bundle.shell(f"ls {destination}")
+    result = caller.run(before=mask, nested=nested)
+    assert (result.status, result.stdout) == (1, ""), str(result)
+    (line,) = result.stderr.splitlines()
+    assert "asked for by config.json /mounts/0" in line
+    assert f"unmask {destination} outside, or share the {shared} namespace" in line
+
+
+def test_a_procfs_of_another_pid_namespace_is_not_the_runtimes_own(caller: Caller) -> None:
+    """What lies at /proc may show more than the runtime's namespace, which the container shares."""
+    namespaces(caller.bundle, pid=None, user=None)
+    only(caller.bundle, "/proc")
+    caller.bundle.shell("ls /proc")
+    within = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
+    result = caller.run(before="mount --bind /dev/null /proc/keys", within=within)
+    assert (result.status, result.stdout) == (1, ""), str(result)
+    (line,) = result.stderr.splitlines()
+    assert "/mounts/0" in line
