@@ -6,6 +6,7 @@ its namespace. Which one is shown is asked of what can be seen in there.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -16,7 +17,8 @@ import pytest
 from runtime.operations.sources import make_user_namespace
 from tests.support.bundle import Bundle
 from tests.support.command import Result, Runtime
-from tests.support.needs import requires_command
+from tests.support.needs import requires_command, requires_path
+from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +28,8 @@ pytestmark = requires_command("unshare", "nsenter", "setpriv")
 
 OUTSIDE = 100000
 NOBODY = 65534
-V1_PIDS = "/sys/fs/cgroup/pids"
+#: A hierarchy of the host, and where a container has it.
+TREE = "/sys/fs/cgroup/pids" if os.path.isdir("/sys/fs/cgroup/pids") else "/sys/fs/cgroup"
 
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 60}
 
@@ -221,6 +224,62 @@ def test_denied_without_a_user_namespace(
     assert (done.returncode, done.stdout) == (1, "")
     assert "asked for by config.json /mounts/0" in done.stderr
     assert naja.ids() == []
+
+
+@pytest.fixture
+def marked(tag: str) -> Iterator[str]:
+    """A cgroup with another one in it, called "mark"."""
+    path = f"{TREE}/{tag}marked"
+    os.makedirs(f"{path}/mark")
+    yield path
+    os.rmdir(f"{path}/mark")
+
+    def removed() -> bool:
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            assert error.errno == errno.EBUSY  # A holder's process is ending still.
+            return False
+        return True
+
+    wait_until(removed)
+
+
+@requires_path(TREE, "cgroups")
+@pytest.mark.parametrize("user", [True, False])
+def test_a_cgroup_namespace_that_is_joined(naja: Runtime, bundle: Bundle, marked: str, user: bool) -> None:
+    """The mount shows what is below its root, as /proc/self/cgroup tells it; nothing of the host's tree."""
+    theirs = Holder(cgroup=marked)
+    try:
+        namespaces(bundle, cgroup=theirs.path("cgroup"), **({"user": ""} if user else {}))
+        if user:
+            map_ids(bundle)
+        result = naja.run_attached(bundle.shell(f"cd {TREE} && echo */"))
+    finally:
+        theirs.end()
+    assert result.stdout == "mark/\n"
+
+
+@requires_path(TREE, "cgroups")
+@pytest.mark.parametrize("user", [True, False])
+@pytest.mark.parametrize("path", ["/proc/self/ns/cgroup", None])
+def test_the_runtimes_own_cgroup_namespace(
+    naja: Runtime, bundle: Bundle, path: str | None, user: bool
+) -> None:
+    """Bound: mounted anew, version 2 would lose the options of the host's mount."""
+    namespaces(bundle, cgroup=path, **({"user": ""} if user else {}))
+    if user:
+        map_ids(bundle)
+    with open("/proc/self/mounts") as file:
+        before = file.read()
+    v2 = TREE == "/sys/fs/cgroup"
+    place = TREE + bundle.linux["cgroupsPath"] if v2 else TREE
+    result = naja.run_attached(bundle.shell(f"cat {place}/cgroup.procs; ls {TREE}"))
+    # A process of another pid namespace is 0 in there.
+    assert result.stdout.split()[0] == "1"
+    assert v2 or "tasks" in result.stdout
+    with open("/proc/self/mounts") as file:
+        assert file.read() == before
 
 
 class Caller:

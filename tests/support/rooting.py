@@ -63,17 +63,19 @@ class Root:
         *,
         between: Callable[[Context], None] | None = None,
         user: bool = False,
+        pids: bool = True,
         network: bool = True,
         **request: Any,
     ) -> Any:
         """Set the root up in a child, and return what ``probe`` returns inside.
 
         ``between`` runs when hooks would; with ``user`` all happens in a user namespace, which owns
-        the ``network`` too. Nothing may be imported by ``probe``: its root is the container's. Raises
-        what goes wrong.
+        the ``pids`` and the ``network`` too. Nothing may be imported by ``probe``: its root is the
+        container's. Raises what goes wrong.
         """
         if user:
-            self.config["linux"]["namespaces"].append({"type": "user"})
+            kinds = ["user"] + ["pid"] * pids + ["network"] * network
+            self.config["linux"]["namespaces"] += [{"type": kind} for kind in kinds]
             self.config["linux"].update(uidMappings=MAPPING, gidMappings=MAPPING)
         asked = Request(self.config, id="test", bundle=str(self.bundle), **request)
 
@@ -84,7 +86,7 @@ class Root:
             if user:
                 become_user()
                 # procfs and sysfs may be mounted by the owner of the namespaces that they show.
-                namespaces.unshare(namespaces.CLONE_NEWPID | (namespaces.CLONE_NEWNET if network else 0))
+                namespaces.unshare(namespaces.flags(kinds[1:]))
                 return in_child(lambda: inside(context))
             return inside(context)
 

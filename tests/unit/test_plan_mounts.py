@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import mounts as kernel
-from runtime.operations.base import Operation, Warn, thaw
+from runtime.operations.base import STAGE, Operation, Warn, thaw
 from runtime.operations.binds import BindMount
 from runtime.operations.console import OpenConsole, UseConsole
 from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
@@ -34,7 +34,7 @@ from runtime.operations.rootfs import (
     UseUmask,
 )
 from runtime.operations.sources import OpenSource
-from runtime.plan import mounts
+from runtime.plan import compile_plan, mounts
 from runtime.plan.mount_options import KNOWN, MountOptions
 from runtime.plan.request import Request
 
@@ -455,6 +455,60 @@ def test_cgroup_v2() -> None:
     assert bind.describe() == "bind all of /sys/fs/cgroup on /sys/fs/cgroup: rro, rnosuid"
     (mount,) = cgroup_operations({"namespaces": [{"type": "mount"}, {"type": "cgroup"}]}, **host)
     assert mount.describe() == "mount cgroup2 on /sys/fs/cgroup: ro, nosuid"
+    by_path = {"namespaces": [{"type": "mount"}, {"type": "cgroup", "path": "/x"}]}
+    (either,) = cgroup_operations(by_path, **host)
+    assert either.describe() == (
+        f"{mount.describe()}; if the cgroup namespace is the runtime's own, instead {bind.describe()}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "rootless", "rest"),
+    [
+        ({"type": "pid"}, False, ""),
+        ({"type": "pid"}, True, ""),
+        ({}, False, "; if that is denied, the runtime's own, as it shares the runtime's pid namespace"),
+        (
+            {"type": "pid", "path": "/x"},
+            False,
+            "; if that is denied, the runtime's own, as /x is the runtime's pid namespace",
+        ),
+    ],
+)
+def test_when_the_runtimes_own_instance_may_stand_in(
+    namespace: dict[str, str], rootless: bool, rest: str
+) -> None:
+    """Only for a namespace that is shared: one that is new cannot be."""
+    linux = {"namespaces": [{"type": "mount"}] + [namespace] * bool(namespace)}
+    for user in ([], [{"type": "user"}]):
+        linux = {**linux, "namespaces": linux["namespaces"] + user}
+        asked = request(entry("/proc", "proc"), linux=linux)
+        asked.rootless = rootless
+        (operation,) = [one for one in mounts.before_hooks(asked) if one.origin == "/mounts/0"]
+        new = namespace == {"type": "pid"}
+        early = ", made before the user namespace is entered" if user and not new else ""
+        assert operation.describe() == f"mount proc on /proc{early}{rest}"
+
+
+@pytest.mark.parametrize("path", ["", "/user"])
+def test_instances_of_joined_namespaces_are_mounted_before_a_user_namespace(path: str) -> None:
+    user = {"type": "user", **({"path": path} if path else {})}
+    linux = {**USER_NAMESPACE, "namespaces": [{"type": "mount"}, user, {"type": "pid", "path": "/pid"}]}
+    entries = [entry("/proc", "proc", "ro"), entry("/sys", "sysfs"), entry("/dev/mqueue", "mqueue")]
+    host = {"cgroup_mounts": {"devices": "/cgroup/devices"}, "cgroup_paths": {"devices": "/c"}}
+    plan = compile_plan(request(*entries, linux=linux, **host))
+    stage = [operation for phase in plan.phases if phase.actor == STAGE for operation in phase.operations]
+    names = [type(operation).__name__ for operation in stage]
+    first = names.index("MountEarly")
+    assert names[first - 1 : first + 4] == [
+        "JoinNamespaces",
+        *["MountEarly"] * 3,
+        "JoinUser" if path else "UnshareUser",
+    ]
+    assert [operation.describe() for operation in stage[first : first + 2]] == [
+        "mount proc of the pid namespace early, if the runtime's rights suffice",
+        "mount sysfs of the network namespace early, if the runtime's rights suffice",
+    ]
 
 
 def test_every_operation_survives_the_channel_and_says_what_it_does() -> None:
@@ -463,6 +517,7 @@ def test_every_operation_survives_the_channel_and_says_what_it_does() -> None:
         entry("/run", "tmpfs", "ro", "tmpcopyup"),
         entry("/a", "bind", "idmap", "rro", "rshared"),
         entry("/sys/fs/cgroup", "cgroup", "ro"),
+        entry("/dev/mqueue", "mqueue"),
         entry("/b", "tmpfs", "remount", "ro"),
         linux={
             **USER_NAMESPACE,
