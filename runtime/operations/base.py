@@ -27,7 +27,7 @@ RUNTIME, STAGE, INIT = "runtime", "stage", "init"
 class Context:
     """What the operations of one process share while a plan runs."""
 
-    __slots__ = ("actor", "descriptors", "handover", "pid", "values", "warn")
+    __slots__ = ("actor", "descriptors", "handover", "own_namespaces", "pid", "values", "warn")
 
     def __init__(self, actor: str, warn: Callable[[str], None]) -> None:
         #: RUNTIME, STAGE or INIT.
@@ -36,6 +36,9 @@ class Context:
         self.descriptors: dict[str, int] = {}
         #: Names of descriptors to pass to the next actor when this one's phase ends.
         self.handover: list[str] = []
+        #: Types of the namespaces that were joined by path and are the runtime's own. Of this process: the
+        #: init was told at its birth, or has joined them itself.
+        self.own_namespaces: list[str] = []
         #: The container's process as the host sees it; 0 before it is born (RUNTIME only).
         self.pid = 0
         #: Plain data that one operation leaves for a later one; travels with every handover.

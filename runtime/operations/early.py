@@ -9,7 +9,6 @@ from runtime.errors import ChannelClosed, NajaError
 from runtime.linux import process
 from runtime.linux.channel import Channel
 from runtime.operations.base import Context, Operation
-from runtime.operations.instances import is_own
 from runtime.operations.mounts import new_mount
 from runtime.operations.namespaces import waits
 
@@ -59,7 +58,7 @@ class MountEarly(Operation):
     def apply(self, context: Context) -> None:
         if waits(self.namespace) in context.descriptors:
             return  # This would be the runtime's.
-        if self.namespace == "cgroup" and is_own("cgroup", context):
+        if self.namespace == "cgroup" and "cgroup" in context.own_namespaces:
             return  # Bound, for a mount would reset the options of the host's.
         try:
             in_child = self.namespace == "pid" and self.joined

@@ -37,11 +37,6 @@ _EMPTY = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR
 _EMPTY |= mounts.MOUNT_ATTR_NOEXEC
 
 
-def is_own(namespace: str, context: Context) -> bool:
-    """Tell whether a namespace that was joined by path is the runtime's own."""
-    return namespace in context.values.get("own namespaces", ())
-
-
 class MountInstance(MountFilesystem):
     """Mount a namespace's instance of a file system, where that may be refused."""
 
@@ -95,7 +90,7 @@ class MountInstance(MountFilesystem):
     def _is_shared(self, context: Context) -> bool:
         if self.kind not in _OWN or self.path is None:
             return False
-        return not self.path or is_own(self.namespace, context)
+        return not self.path or self.namespace in context.own_namespaces
 
     def _explain(self) -> str:
         """Say why the kernel refuses the mount, and what would help."""
@@ -195,4 +190,4 @@ class WhereShared(Operation):
         return f"{apart}; if the {self.namespace} namespace is the runtime's own, instead {shared}"
 
     def apply(self, context: Context) -> None:
-        apply_all([thaw(self.shared if is_own(self.namespace, context) else self.apart)], context)
+        apply_all([thaw(self.shared if self.namespace in context.own_namespaces else self.apart)], context)

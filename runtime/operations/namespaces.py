@@ -43,7 +43,7 @@ class JoinNamespaces(Operation):
     def apply(self, context: Context) -> None:
         # All are opened before the first is joined: afterwards the paths may mean something else.
         waiting = [(kind, path, origin, _open(kind, path, origin)) for kind, path, origin in self.paths]
-        context.values["own namespaces"] = [kind for kind, _, _, fd in waiting if _is_own(kind, fd)]
+        context.own_namespaces = [kind for kind, _, _, fd in waiting if _is_own(kind, fd)]
         # Mounts last, for the others need the host's /proc no more but lose its root with it. A
         # namespace that belongs to the host is joined with the host's privileges, one that belongs to
         # the user namespace with those gained by joining that: whoever is refused tries again after it.

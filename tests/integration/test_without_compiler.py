@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import REPOSITORY, Runtime
+from tests.support.namespaces import Holder, map_ids, namespaces
+from tests.support.needs import requires_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,20 @@ def test_a_life(plain: Runtime, bundle: Bundle) -> None:
     assert plain.run("exec", bundle.id, "/bin/echo", "inside").stdout == "inside\n"
     plain.run("delete", "--force", bundle.id)
     assert plain.ids() == []
+
+
+@requires_command("unshare")
+def test_a_joined_pid_namespace_under_a_user_namespace(plain: Runtime, bundle: Bundle) -> None:
+    """Its procfs is mounted by a child of the stage."""
+    holder = Holder()
+    try:
+        namespaces(bundle, pid=holder.path("pid"), user="")
+        map_ids(bundle)
+        result = plain.run_attached(bundle.shell("cd /proc; echo [0-9]*; ls /sys/class/net"))
+    finally:
+        holder.end()
+    pids, *interfaces = result.stdout.splitlines()
+    assert (pids.split()[0], len(pids.split()), interfaces) == ("1", 2, ["lo"])
 
 
 def test_run(plain: Runtime, bundle: Bundle) -> None:
