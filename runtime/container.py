@@ -191,9 +191,9 @@ class Container:
         host = os.environ.get("NOTIFY_SOCKET", "")
         if not (host and self._record["notify"]):
             return None
-        from runtime.process.notify import Notifications
+        from runtime.process import notify
 
-        return Notifications(host, self._directory)
+        return notify.listen(host, self._directory, self.warn)
 
     def wait_until_ready(self, notifications: Notifications) -> None:
         """Pass on what the container says to $NOTIFY_SOCKET until it is ready, or has ended."""

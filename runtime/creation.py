@@ -9,7 +9,7 @@ import time
 from runtime import cgroups, config, hooks, state
 from runtime.cgroups.warmup import warm_up
 from runtime.config import json
-from runtime.errors import NajaError
+from runtime.errors import NajaError, kind_of_file
 from runtime.linux import process
 from runtime.linux.mounts import mount_id
 from runtime.operations.base import RUNTIME, Context
@@ -80,6 +80,7 @@ class Creation:
 
     def make(self, launch: Launch) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
+        check_pid_file(self.pid_file)
         hierarchies = cgroups.detect()
         if not launch.sealed:  # The launcher has done it.
             warm_up(hierarchies)
@@ -150,9 +151,9 @@ class Creation:
             context.descriptors["gate"] = self.directory.listen("gate")
             context.handover.append("gate")
         if self._notify and not self._gate:
-            from runtime.process.notify import Notifications
+            from runtime.process import notify
 
-            self.notifications = Notifications(self._notify, self.directory)
+            self.notifications = notify.listen(self._notify, self.directory, self.warn)
         launch.run(context, born=self._born, meanwhile=self._draft, ready=self._ready)
         self._manager.release()
         self.console = context.descriptors.pop("console", -1)
@@ -281,6 +282,22 @@ def send_pidfd(path: str, pid: int) -> None:
         os.close(descriptor)
 
 
+def check_pid_file(path: str) -> None:
+    """Refuse to put a pid file in the place of anything but another file. Raises NajaError.
+
+    A link is replaced, never followed, but for those that stand for a device or a descriptor, as in /dev.
+    """
+    try:
+        kind = os.lstat(path).st_mode
+        if stat.S_ISLNK(kind) and os.readlink(path).startswith("/proc/"):
+            raise NajaError(f"write the pid file {path}", why="it leads to a descriptor")
+        kind = os.stat(path).st_mode
+    except OSError:
+        return  # Nothing is there, or the directory is not, which the making of the file tells.
+    if not stat.S_ISREG(kind):
+        raise NajaError(f"write the pid file {path}", why=f"there is {kind_of_file(kind)}")
+
+
 def write_pid_file(path: str, pid: int) -> None:
     """Write a pid, without a newline as engines expect it; readers see all of it or nothing.
 
@@ -290,9 +307,16 @@ def write_pid_file(path: str, pid: int) -> None:
     # A name of its own, and made by nobody else: a link in a directory of others could lead anywhere.
     temporary = os.path.join(directory, f".{name}.{pid}")
     try:
-        with open(_make_file(temporary), "wb") as file:
-            file.write(str(pid).encode())
-        os.rename(temporary, path)
+        file = _make_file(temporary)
+        try:
+            os.write(file, str(pid).encode())
+            check_pid_file(path)
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(file)
     except OSError as error:
         raise NajaError.from_os_error(f"write the pid file {path}", error) from None
 

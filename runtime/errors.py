@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["ChannelClosed", "NajaError", "Unsupported", "error_name"]
+__all__ = ["ChannelClosed", "NajaError", "Unsupported", "error_name", "kind_of_file"]
+
+_KINDS_OF_FILES = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def error_name(number: int) -> str:
     """Return the symbolic name of an errno value (``EINVAL``), or ``errno N`` where it has none."""
     return _errno.errorcode.get(number, f"errno {number}")
+
+
+def kind_of_file(mode: int) -> str:
+    """Return what a file is that is no ordinary one, in words; ``mode`` is that of stat(2)."""
+    return _KINDS_OF_FILES.get(stat.S_IFMT(mode), "a file")
 
 
 def place(origin: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime import cgroups
-from runtime.creation import check_terminal, send_pidfd, write_pid_file
+from runtime.creation import check_pid_file, check_terminal, send_pidfd, write_pid_file
 from runtime.errors import NajaError
 from runtime.linux import namespaces, process
 from runtime.operations.base import RUNTIME, Context
@@ -46,6 +46,7 @@ def execute(
 
     program = _completed(program, container.config["process"])
     check_terminal(program.get("terminal", False), console_socket, detach)
+    check_pid_file(pid_file)
     attached = None if detach else Attached()
     try:
         with launch or Launch(preserve_fds) as begun:

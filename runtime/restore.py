@@ -8,7 +8,7 @@ from runtime import cgroups, config, hooks, state
 from runtime.checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options, is_foreign
 from runtime.config import json
 from runtime.container import Container
-from runtime.creation import Creation
+from runtime.creation import Creation, check_pid_file
 from runtime.criu import messages, mounts, service
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import namespaces, process
@@ -75,6 +75,7 @@ class Restoration(Creation):
 
     def make_from(self, images: str, work: str, parent: str, options: dict[str, Any]) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
+        check_pid_file(self.pid_file)
         service.require_version()
         stdio = _read_descriptors(images)
         _check_parent(images, parent)
@@ -210,8 +211,7 @@ def _read_descriptors(images: str) -> list[str]:
     """Return what the saved process had as stdio. Raises NajaError where there is no image."""
     path = os.path.join(images, DESCRIPTORS)
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(), path)
+        found = json.loads(json.read(path), path)
     except OSError as error:
         raise NajaError.from_os_error(f"open {path}", error) from None
     if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):

@@ -147,17 +147,20 @@ class StateDirectory:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write a file beside the record. Raises OSError."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(name, flags, 0o600, dir_fd=self._descriptor), "wb", buffering=0) as file:
+        """Write a file beside the record, a new one in the place of whatever is there. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        except FileExistsError:
+            os.unlink(name, dir_fd=self._descriptor)
+            descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        with open(descriptor, "wb", buffering=0) as file:
             while content:  # A disk that fills up takes a part of it first.
                 content = content[file.write(content) :]
 
     def read_file(self, name: str) -> bytes:
-        """Return the content of a file beside the record. Raises OSError."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(name, flags, dir_fd=self._descriptor), "rb", buffering=0) as file:
-            return file.readall()
+        """Return the content of a file beside the record. Raises OSError, NajaError where it is no file."""
+        return json.read(name, directory=self._descriptor, name=os.path.join(self.path, name))
 
     def listen(self, name: str) -> int:
         """Return a descriptor that listens on a new unix socket in the directory. Raises OSError."""

@@ -109,9 +109,12 @@ def _is_id(text: str) -> bool:
 
 
 def json_file(path: str) -> Any:
-    """Return the value that a file holds as JSON; "-" is stdin. Raises NajaError."""
+    """Return the value that a file holds as JSON, which may be a pipe; "-" is stdin. Raises NajaError."""
     try:
         with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            return json.loads(file.read(), path)
+            text = file.read(json.MOST_BYTES + 1)
     except OSError as error:
         raise NajaError.from_os_error(f"read {path}", error) from None
+    if len(text) > json.MOST_BYTES:
+        raise NajaError(f"read {path}", why=f"it has more than {json.MOST_BYTES >> 20} MiB")
+    return json.loads(text, path)

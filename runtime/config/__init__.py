@@ -48,7 +48,7 @@ class Invalid(NajaError):
 def read(bundle: str) -> tuple[dict[str, Any], bytes]:
     """Return the config of a bundle, checked, and the JSON text that it can be read from again.
 
-    Raises NajaError where there is none, Invalid where it or the root file system will not do.
+    Raises NajaError where there is no such file, Invalid where it or the root file system will not do.
     """
     config, text = _read(bundle)
     check(config)
@@ -64,8 +64,7 @@ def load(bundle: str) -> dict[str, Any]:
 def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
     path = os.path.join(bundle, "config.json")
     try:
-        with open(path, "rb", buffering=0) as file:
-            text = file.read()
+        text = json.read(path)
     except FileNotFoundError:
         raise NajaError(f"{path} not found", why="a bundle is a directory with a config.json") from None
     except OSError as error:

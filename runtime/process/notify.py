@@ -10,11 +10,13 @@ from __future__ import annotations
 import _socket
 import os
 import select
+from struct import pack
 
 from runtime.errors import NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runtime.state import StateDirectory
@@ -27,6 +29,9 @@ DIRECTORY = "notify"
 _LONGEST_MESSAGE = 65536
 #: More messages than wait in a socket (net.unix.max_dgram_qlen).
 _MOST_LAST_WORDS = 1000
+
+#: How long a manager may take to read before its socket has room again, in seconds.
+_PATIENCE = 5
 
 #: What a container may say, for it is about itself (sd_notify(3)). The manager takes the rest from naja
 #: as from root: MAINPID could name any process of the host, which would be ended with the service.
@@ -55,16 +60,43 @@ def expose(config: dict[str, Any], directory: str) -> dict[str, Any]:
     }
 
 
+def listen(host: str, state: StateDirectory, warn: Callable[[str], None]) -> Notifications | None:
+    """Return the way from the container to ``host``, the caller's $NOTIFY_SOCKET.
+
+    None, and a warning, where that leads nowhere: nobody waits to be told. Raises NajaError where the
+    container's own socket cannot be made.
+    """
+    #: An abstract socket's name begins with "@" in the environment, and with a NUL in the kernel.
+    address = "\0" + host[1:] if host.startswith("@") else host
+    manager = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        manager.connect(address)
+    except OSError as error:
+        manager.close()
+        warn(f"NOTIFY_SOCKET={host} leads nowhere, nobody is told what the container says: {_why(error)}")
+        return None
+    manager.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, pack("@ll", _PATIENCE, 0))
+    return Notifications(manager, state, warn)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)  # An address that is too long has no number.
+
+
 class Notifications:
     """The socket that a container sends its messages to, and the way on from there."""
 
-    def __init__(self, host: str, state: StateDirectory) -> None:
-        """Bind the container's socket; ``host`` is the caller's $NOTIFY_SOCKET. Raises NajaError."""
-        #: An abstract socket's name begins with "@" in the environment, and with a NUL in the kernel.
-        self._host = "\0" + host[1:] if host.startswith("@") else host
+    def __init__(self, manager: _socket.socket, state: StateDirectory, warn: Callable[[str], None]) -> None:
+        """Bind the container's socket; ``manager`` is one that leads on. Raises NajaError."""
+        #: None once it takes nothing any more.
+        self._manager: _socket.socket | None = manager
+        self._warn = warn
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         try:
             with state.subdirectory(DIRECTORY) as descriptor:
+                # What a start that failed has left.
+                if _NAME in os.listdir(descriptor):
+                    os.unlink(_NAME, dir_fd=descriptor)
                 path = f"/proc/self/fd/{descriptor}/{_NAME}"
                 self._socket.bind(path)
                 # The container's user may be anybody; who reaches the directory is in the container.
@@ -77,22 +109,23 @@ class Notifications:
         return self._socket.fileno()
 
     def forward(self, pid: int) -> bool:
-        """Pass on what of one message is the container's to say; tell whether it said that it is ready.
+        """Pass on what of one message is the container's to say; tell whether there is no more to wait for.
 
-        To that is added which process the service's main one is. Raises NajaError.
+        That is so when the container has said that it is ready; to that is added which process the service's
+        main one is. And when the manager takes nothing any more, of which is warned.
         """
         lines = self._socket.recv(_LONGEST_MESSAGE).split(b"\n")
         lines = [line for line in lines if line.partition(b"=")[0] in _PASSED_ON]
         ready = b"READY=1" in lines
         if ready:
             lines.insert(0, b"MAINPID=%d" % pid)
-        if not lines:
-            return False
-        try:
-            self._socket.sendto(b"\n".join(lines), self._host)
-        except OSError as error:
-            raise NajaError.from_os_error(f"notify {self._host}", error) from None
-        return ready
+        if lines and self._manager:
+            try:
+                self._manager.send(b"\n".join(lines), _socket.MSG_NOSIGNAL)
+            except OSError as error:
+                self._manager = None
+                self._warn(f"what the container says to $NOTIFY_SOCKET is not passed on: {_why(error)}")
+        return ready or not self._manager
 
     def wait_until_ready(self, pid: int, pidfd: int) -> None:
         """Pass messages on until the container is ready, or its process has ended."""

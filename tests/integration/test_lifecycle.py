@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import stat
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -268,6 +270,52 @@ def test_a_pid_file_in_a_directory_of_others(naja: Runtime, bundle: Bundle, tmp_
     assert path.read_text() == str(naja.state(bundle)["pid"])
     assert not path.is_symlink()
     assert sorted(name for name in os.listdir(tmp_path) if "pid" in name) == [".pid", "pid"]
+
+
+def _device(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 7))
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def _link_to_a_fifo(path: Path) -> None:
+    os.mkfifo(path.with_name("fifo"))
+    path.symlink_to("fifo")
+
+
+def _link_to_a_descriptor(path: Path) -> None:
+    path.symlink_to("/proc/self/fd/1")
+
+
+@pytest.mark.parametrize("verb", ["create", "run", "exec"])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, _device, _socket, os.mkdir, _link_to_a_fifo, _link_to_a_descriptor]
+)
+def test_a_pid_file_in_the_place_of_something_else(
+    naja: Runtime, bundle: Bundle, tmp_path: Path, make: Callable[[Path], None], verb: str
+) -> None:
+    """What is no file stays what it is, nothing has run, and nothing is left beside it."""
+    place = tmp_path / "place"
+    place.mkdir()
+    path = place / "pid"
+    make(path)
+    before, names = os.lstat(path).st_ino, sorted(os.listdir(place))
+    if verb == "exec":
+        naja.run_detached(bundle.args("/bin/sleep", "1000"))
+        refused = naja.run("exec", "--pid-file", str(path), bundle.id, "/bin/touch", "/ran", check=False)
+    else:
+        bundle.args("/bin/touch", "/ran")
+        refused = naja.detached(
+            verb, "--bundle", bundle.path, "--pid-file", str(path), bundle.id, check=False
+        )
+    assert refused.status != 0
+    assert f"write the pid file {path}" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not os.path.exists(os.path.join(bundle.rootfs, "ran"))
+    assert (os.lstat(path).st_ino, sorted(os.listdir(place))) == (before, names)
 
 
 def test_the_process_becomes_the_callers_child(naja: Runtime, bundle: Bundle) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
 pytestmark = requires_path("/usr/bin/python3", "Python, to speak from inside the container")
 
-#: Says each argument to the socket; then ends, or waits where the last word is "stay".
+#: Says each argument to the socket; pauses at the word "pause", and stays at "stay".
 _SPEAKER = """
 import os, socket, sys, time
 speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 for word in sys.argv[1:]:
     if word == "stay":
         time.sleep(1000)
+    if word == "pause":
+        time.sleep(1)
+        continue
     speaker.sendto(word.encode(), os.environ["NOTIFY_SOCKET"])
 """
 
@@ -154,3 +158,87 @@ def test_without_a_manager(naja: Runtime, bundle: Bundle) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     result = naja.run_attached(bundle.shell("echo [$NOTIFY_SOCKET]; ls /run"), env=environment)
     assert result.stdout == "[]\n"
+
+
+@pytest.fixture(params=["missing", "FIFO", "file", "unheard", "stream", "long"])
+def nowhere(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What $NOTIFY_SOCKET may say where nobody will hear anything."""
+    path = tmp_path / "nowhere"
+    if request.param == "FIFO":
+        os.mkfifo(path)
+    elif request.param == "file":
+        path.touch()
+    elif request.param in ("unheard", "stream"):
+        kind = socket.SOCK_STREAM if request.param == "stream" else socket.SOCK_DGRAM
+        with socket.socket(socket.AF_UNIX, kind) as closed:
+            closed.bind(str(path))
+    return str(path) + "x" * (200 if request.param == "long" else 0)
+
+
+@pytest.mark.parametrize("verb", ["start", "run --detach", "run"])
+def test_where_nobody_hears_nobody_waits(naja: Runtime, bundle: Bundle, nowhere: str, verb: str) -> None:
+    """The container never says that it is ready, and there is no one who wants to know."""
+    environment = {**os.environ, "NOTIFY_SOCKET": nowhere}
+    bundle.args("/bin/sleep", "0.1" if verb == "run" else "1000")
+    if verb == "start":
+        naja.create(bundle, env=environment)
+        result = naja.run("start", bundle.id, env=environment, timeout=10)
+    elif verb == "run":
+        result = naja.run_attached(bundle, env=environment, timeout=10)
+    else:
+        result = naja.run_detached(bundle, env=environment, timeout=10)
+    assert "leads nowhere" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_manager_that_does_not_read(
+    naja: Runtime, speaking: Callable[..., Bundle], manager: Manager
+) -> None:
+    """Its socket is full; the program runs, and whoever started it gets to know that."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.connect(manager.socket.getsockname())
+        other.setblocking(False)
+        try:
+            while True:
+                other.send(b"noise")
+        except BlockingIOError:
+            pass
+    bundle = speaking("STATUS=up", "READY=1", "stay")
+    naja.create(bundle, env=manager.environment)
+    result = naja.run("start", bundle.id, env=manager.environment, timeout=20)
+    assert "is not passed on" in result.stderr
+    assert naja.status(bundle) == "running"
+
+
+def test_a_manager_that_goes(naja: Runtime, speaking: Callable[..., Bundle], manager: Manager) -> None:
+    bundle = speaking("STATUS=1", "pause", "STATUS=2", "stay")
+    naja.create(bundle, env=manager.environment)
+    argv = naja.command("start", bundle.id)
+    with subprocess.Popen(argv, env=manager.environment, stderr=subprocess.PIPE, text=True) as starting:
+        assert manager.hear() == "STATUS=1"
+        manager.socket.close()
+        _, said = starting.communicate(timeout=20)
+    assert (starting.returncode, "is not passed on" in said) == (0, True), said
+
+
+def test_a_start_after_one_that_failed(
+    naja: Runtime, speaking: Callable[..., Bundle], manager: Manager
+) -> None:
+    """What the first has left in the state directory is in nobody's way."""
+    bundle = speaking("READY=1", "stay")
+    naja.create(bundle, env=manager.environment)
+    obstacle = os.path.join(naja.root, bundle.id, "state.json.new")
+    os.mkdir(obstacle)
+    assert naja.run("start", bundle.id, env=manager.environment, check=False).status == 1
+    os.rmdir(obstacle)
+    naja.run("start", bundle.id, env=manager.environment)
+    assert manager.hear().endswith("READY=1")
+
+
+def test_whatever_the_umask(naja: Runtime, speaking: Callable[..., Bundle], manager: Manager) -> None:
+    """The container's user gets to the socket."""
+    bundle = speaking("READY=1")
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.save()
+    naja.run_attached(bundle, env=manager.environment, umask=0o077)
+    assert manager.hear().endswith("READY=1")
