@@ -13,11 +13,13 @@ import os
 import select
 import sys
 import time
+from errno import ENOENT
 
-from runtime import cgroups, hooks, state
+from runtime import cgroups, config, hooks, state
 from runtime.config import json
 from runtime.errors import ChannelClosed, NajaError
 from runtime.linux import process
+from runtime.record import config_problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,6 +102,11 @@ class Container:
         directory = state.StateDirectory.open(root or state.default_root(), id)
         return cls(directory, directory.read(), warn)
 
+    @classmethod
+    def open(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = _warn) -> Self:
+        """Find a container as ``load`` does, without a look at its record, which may be broken."""
+        return cls(state.StateDirectory.open(root or state.default_root(), id), {}, warn)
+
     @property
     def record(self) -> dict[str, Any]:
         """What is kept on disk, as last read."""
@@ -114,11 +121,14 @@ class Container:
     def config(self) -> dict[str, Any]:
         """The config.json that the container was made from."""
         if self._config is None:
+            what = f"the config of container {self.id}, {self._directory.path}/config.json"
             try:
-                text = self._directory.read_file("config.json")
-                self._config = json.loads(text, f"the config of container {self.id}")
+                found = json.loads(self._directory.read_file("config.json"), what)
             except OSError as error:
-                raise NajaError.from_os_error(f"read the config of container {self.id}", error) from None
+                raise NajaError.from_os_error(f"read {what}", error) from None
+            if why := config_problem(found):
+                raise NajaError(what, why=why)
+            self._config = found
         return self._config
 
     @property
@@ -135,6 +145,17 @@ class Container:
         if status in ("created", "running") and self.cgroup.frozen():
             return "paused"
         return status
+
+    def is_busy(self) -> bool:
+        """Tell whether another command has the container's lock. Raises NoContainer."""
+        try:
+            self._directory.lock(wait=False)
+        except state.NoContainer:
+            raise
+        except NajaError:
+            return True
+        self._directory.unlock()
+        return False
 
     def status_once_made(self) -> str:
         """Return the status; a container that is being made gets a little time to be there.
@@ -318,29 +339,52 @@ class Container:
     def delete(self, force: bool = False) -> None:
         """Remove what is left of a stopped container; with ``force`` end it first. Raises NajaError."""
         self._directory.lock()
-        status = self.status()
+        try:
+            status = self.status()
+        except state.BrokenRecord:
+            if not force:
+                raise
+            status = "unknown"
         if status not in ("stopped", "created") and not force:
             raise NajaError(f"cannot delete container {self.id} that is not stopped: {status}")
-        if self._record:
-            if status != "stopped":
-                self._end()
-            self._destroy()
-        else:
-            self._directory.remove()
+        if status == "unknown" or not self._record:
+            from runtime import remains
+
+            remains.remove(self._directory, self.warn)
+            return
+        if status != "stopped":
+            self._end()
+        self._destroy()
 
     def _destroy(self) -> None:
         manager = self.cgroup
+        found = len(manager.paths)
         manager.kill(_SIGKILL)
         manager.delete()
-        try:
-            document = self.config
-        except NajaError:
-            document = {}  # Its create was killed before there was one, and so before any hook.
+        if found < len(manager.places):
+            # Others have ended them, or the record does not tell where they are.
+            from runtime import remains
+
+            remains.end_cgroups(self._directory)
+        document = self._config_of_hooks()
         self._directory.remove()
-        if (document.get("hooks") or {}).get("poststop"):
+        if document:
             from runtime.creation import run_poststop
 
             run_poststop(document, self._hook_state("stopped"), self.warn)
+
+    def _config_of_hooks(self) -> dict[str, Any]:
+        """Return the config where it names poststop hooks, else {}; warn where that cannot be told."""
+        try:
+            document = self.config
+            if not (document.get("hooks") or {}).get("poststop"):
+                return {}
+            config.check(document)
+        except NajaError as error:
+            if error.errno != ENOENT:  # Its create was killed before there was one, and so before any hook.
+                self.warn(f"no poststop hook of {self.id} is run: {error}")
+            return {}
+        return document
 
     def processes(self) -> list[int]:
         """Return the pids of all processes in the container, as the host sees them. Raises NajaError."""
@@ -471,15 +515,19 @@ def _wait_for_end(pidfd: int) -> bool:
     return bool(poll.poll(_PATIENCE * 1000))
 
 
-def list_containers(root: str | None = None) -> list[dict[str, Any]]:
-    """Return the state documents of all containers, sorted by ID."""
+def list_containers(root: str | None = None, *, warn: Callable[[str], None] = _warn) -> list[dict[str, Any]]:
+    """Return the state documents of all containers, sorted by ID; ``warn`` is told of those without one."""
     root = root or state.default_root()
     documents = []
     for id in state.ids(root):
         try:
-            documents.append(Container.load(id, root=root).state())
-        except NajaError:
-            continue  # Deleted meanwhile, or never finished.
+            container = Container.load(id, root=root)
+            if container.record or not container.is_busy():
+                documents.append(container.state())
+        except state.NoContainer:
+            continue  # Deleted meanwhile.
+        except (NajaError, OSError) as error:
+            warn(f"container {id} is left out: {error}")
     return documents
 
 

@@ -91,7 +91,7 @@ class Creation:
             self.directory.lock()
             if self._notify:
                 self.directory.make_subdirectory("notify")
-            self._manager.intend()
+            self._manager.intend(self.directory.identity())
             # In this order: whoever finds a record finds the config too.
             self.directory.write_file("config.json", content)
             self.directory.write(self._make_record("creating", os.getpid()))

@@ -86,7 +86,7 @@ class Restoration(Creation):
         try:
             self.directory.lock()
             self._staging = self.directory.make_subdirectory(_STAGING)
-            self._manager.intend()
+            self._manager.intend(self.directory.identity())
             self.directory.write_file("config.json", content)
             self.directory.write(self._make_record("creating", os.getpid()))
             mounts.make_mount_points(self._request)

@@ -14,6 +14,7 @@ import stat
 from runtime.config import json
 from runtime.errors import NajaError
 from runtime.linux import process
+from runtime.record import problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "BrokenRecord",
     "NoContainer",
     "StateDirectory",
     "alive",
@@ -76,6 +78,10 @@ def ids(root: str) -> list[str]:
     except OSError as error:
         raise NajaError.from_os_error(f"list the containers in {root}", error) from None
     return sorted(name for name in names if _ID_CHARACTERS.issuperset(name))
+
+
+class BrokenRecord(NajaError):
+    """A container's record tells nothing; ``delete --force`` does without (runtime.remains)."""
 
 
 class StateDirectory:
@@ -246,17 +252,27 @@ class StateDirectory:
         return NajaError.from_os_error(f"write the state of container {self.id}", error)
 
     def read(self) -> dict[str, Any]:
-        """Return the record; {} where a create was killed before it wrote one. Raises NajaError."""
+        """Return the record; {} where a create was killed before it wrote one.
+
+        Raises BrokenRecord where it is not what was written, and NajaError.
+        """
+        what = f"the state of container {self.id}, {self.path}/{_RECORD}"
         try:
-            content = self.read_file(_RECORD)
+            record = json.loads(self.read_file(_RECORD), what)
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise NajaError.from_os_error(f"read the state of container {self.id}", error) from None
-        record = json.loads(content, f"the state of container {self.id}")
-        if not isinstance(record, dict):
-            raise NajaError(f"the state of container {self.id} is not an object")
-        return record
+            raise NajaError.from_os_error(f"read {what}", error) from None
+        except NajaError as error:
+            raise BrokenRecord(error.what, why=error.why) from None
+        if why := problem(record, self.id):
+            raise BrokenRecord(what, why=why)
+        return record  # type: ignore[no-any-return]
+
+    def identity(self) -> str:
+        """Return what no other state directory is called while this one is there."""
+        status = os.fstat(self._descriptor)
+        return f"{status.st_dev:x}.{status.st_ino:x}."
 
     def remove(self) -> None:
         """Remove the directory with all that is in it; already gone is no error. Raises NajaError."""

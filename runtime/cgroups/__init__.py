@@ -7,7 +7,15 @@ manages it: v1 (and hybrid) or v2, with systemd in between or not.
 
 from __future__ import annotations
 
-from runtime.cgroups.hierarchies import Hierarchies, by_controller, detect, directories, locate, subgroup
+from runtime.cgroups.hierarchies import (
+    Hierarchies,
+    by_controller,
+    detect,
+    directories,
+    locate,
+    membership,
+    subgroup,
+)
 from runtime.errors import NajaError
 
 TYPE_CHECKING = False
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
 
     from runtime.cgroups.base import Manager as Manager
 
-__all__ = ["Hierarchies", "describe", "detect", "manager", "restore"]
+__all__ = ["Hierarchies", "describe", "detect", "directories", "manager", "membership", "restore"]
 
 
 def manager(

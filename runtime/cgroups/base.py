@@ -6,6 +6,7 @@ import errno
 import os
 import time
 
+from runtime.cgroups.hierarchies import detect
 from runtime.errors import NajaError, Unsupported
 from runtime.linux.cgroupfs import read
 from runtime.operations import cgroup as operations
@@ -50,13 +51,13 @@ class Manager:
         self._context: Context | None = None
         self._found: dict[str, str] | None = None
 
-    def intend(self) -> None:
-        """Choose the word, just before the cgroups are made.
+    def intend(self, identity: str = "") -> None:
+        """Choose the word, just before the cgroups are made; it begins with the state directory's identity.
 
         In the record it tells which of them are the container's, also where nothing but the record of a
-        killed ``create`` is left.
+        killed ``create`` is left; its beginning tells that where even the record is lost.
         """
-        self._word = ownership.new_word()
+        self._word = identity + ownership.new_word()
 
     def follow(self, context: Context) -> None:
         """Learn from the context of the runtime's operations what cgroups they make, adopt, or do without."""
@@ -102,7 +103,10 @@ class Manager:
 
     def _is_listed(self, path: str) -> bool:
         """Tell whether a cgroup is the container's where no mark says whose it is: not all can leave one."""
-        return (self.rootless or not self._word) and (path in self.made or path in self.adopted)
+        if (self._word and not self.rootless) or not (path in self.made or path in self.adopted):
+            return False
+        # A record that was spoiled may name any.
+        return detect().is_others(path)
 
     def _hold(self, path: str) -> int:
         return ownership.hold(path, self._mark, unmarked=self._is_listed(path))

@@ -27,10 +27,24 @@ class Hierarchies:
         #: The caller's own cgroup below each mount point ("/user.slice"), by the same names.
         self.own = own
 
+    def is_others(self, path: str) -> bool:
+        """Tell whether a path is that of a cgroup, and of none that the caller is in."""
+        inside = [f"{mount}{self.own[name]}/" for name, mount in self.mounts.items()]
+        is_cgroup = any(path.startswith(f"{mount}/") for mount in self.mounts.values())
+        return is_cgroup and not any(own.startswith(f"{path}/") for own in inside)
+
 
 def detect() -> Hierarchies:
     """Look at this process's mounts and cgroups. Raises OSError where /proc cannot be read."""
     return parse(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+
+
+def membership(pid: int) -> dict[str, str]:
+    """Return a process's cgroup below each mount point, by hierarchy name; none where it has ended."""
+    try:
+        return parse(_read("/proc/self/mountinfo"), _read(f"/proc/{pid}/cgroup")).own
+    except OSError:
+        return {}
 
 
 def parse(mountinfo: str, membership: str) -> Hierarchies:

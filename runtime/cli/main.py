@@ -103,7 +103,15 @@ def _perform(command: Command, log: Log) -> int:
     # The verb's module is loaded now, and no other verb's.
     __import__(command.verb.module)
     function = getattr(sys.modules[command.verb.module], command.verb.function)
-    status: int | None = function(command, log)
+    try:
+        status: int | None = function(command, log)
+    except (NajaError, OSError, MemoryError, ReaderGone):
+        raise
+    except Exception:
+        from runtime.remains import blame
+
+        blame(command.id, command.root)
+        raise
     return status or 0
 
 

@@ -26,6 +26,9 @@ START = b"start"
 #: How many may stand at the gate; one more, and the first has to come again.
 _ROOM = 16
 
+#: How many may wait to be let in there.
+_BACKLOG = 8
+
 #: How long ``start`` tries to be heard, in seconds.
 _PATIENCE = 10.0
 
@@ -88,6 +91,8 @@ class WaitForStart(Operation):
             _signal.signal(number, _end)
 
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("gate"))
+        # Said again, so that whoever connects is told whose gate it is (SO_PEERCRED).
+        listener.listen(_BACKLOG)
         #: Errors from here on are for whoever started the container.
         context.descriptors["starter"] = _await_start(listener)
         listener.close()

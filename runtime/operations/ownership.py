@@ -254,7 +254,7 @@ def remove_unfinished(directory: str) -> None:
     """Remove a cgroup that a create has made and not marked, unless one is at it. Raises OSError."""
     path = os.fsencode(directory)
     try:
-        if not os.stat(path).st_mode & stat.S_ISVTX:
+        if not (os.stat(path).st_mode & stat.S_ISVTX and os.path.exists(path + b"/cgroup.procs")):
             return
         descriptor = os.open(path, _DIRECTORY)
     except (FileNotFoundError, PermissionError):

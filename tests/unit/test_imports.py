@@ -64,15 +64,10 @@ def state(directory: str) -> list[str]:
     container = StateDirectory.create(directory, "c")
     hierarchies = cgroups.detect()
     manager = cgroups.manager("", "no-such-container", systemd=False, rootless=False, hierarchies=hierarchies)
-    names = ("ociVersion", "id", "bundle", "rootfs", "created")
     record = {
-        **dict.fromkeys(names, ""),
-        "status": "running",
-        "pid": os.getpid(),
-        "start_time": start_time(os.getpid()),
-        "annotations": {},
-        "owner": 0,
-        "cgroup": manager.record(),
+        **{"ociVersion": "1.2.0", "id": "c", "bundle": "/b", "rootfs": "/b/rootfs", "created": "then"},
+        **{"status": "running", "pid": os.getpid(), "start_time": start_time(os.getpid())},
+        **{"annotations": {}, "owner": 0, "rootless": False, "notify": False, "cgroup": manager.record()},
     }
     container.write(record)
     return loaded("--root", directory, "state", "c")

@@ -7,12 +7,31 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.errors import NajaError
 from runtime.linux import process
-from runtime.state import StateDirectory, alive, check_id, default_root, ids, start_time, status
+from runtime.record import config_problem, problem
+from runtime.state import BrokenRecord, StateDirectory, alive, check_id, default_root, ids, start_time, status
+
+CGROUP: dict[str, Any] = {
+    **{"kind": "v1", "unit": "", "rootless": False, "adopted": [], "resctrl": []},
+    **{"places": {"freezer": "/sys/fs/cgroup/freezer/c"}, "made": ["/sys/fs/cgroup/freezer/c"]},
+}
+RECORD: dict[str, Any] = {
+    **{
+        "ociVersion": "1.2.0",
+        "id": "c",
+        "bundle": "/b",
+        "rootfs": "/b/rootfs",
+        "created": "then",
+        "owner": 0,
+    },
+    **{"status": "created", "pid": 1, "start_time": 1, "annotations": {"a": "b"}, "cgroup": CGROUP},
+    **{"owner": 0, "rootless": False, "notify": False, "stdio": ["", "pipe:[1]", ""]},
+}
 
 
 @pytest.mark.parametrize("id", ["a", "A-b_c.d+e", "0", "..a", "a" * 200])
@@ -59,7 +78,7 @@ def test_a_link_is_no_container(tmp_path: Path) -> None:
 def test_the_record_survives_and_may_be_missing(tmp_path: Path) -> None:
     directory = StateDirectory.create(str(tmp_path), "c")
     assert directory.read() == {}
-    record = {"status": "created", "pid": 1, "bundle": os.fsdecode(b"/b\xff"), "list": [1, None, True]}
+    record = {**RECORD, "bundle": os.fsdecode(b"/b\xff"), "list": [1, None, True]}
     directory.write(record)
     directory.write(record | {"pid": 2})
     assert StateDirectory.open(str(tmp_path), "c").read() == record | {"pid": 2}
@@ -70,7 +89,7 @@ def test_the_record_survives_and_may_be_missing(tmp_path: Path) -> None:
 def test_a_broken_record_is_an_error(tmp_path: Path, content: str) -> None:
     directory = StateDirectory.create(str(tmp_path), "c")
     (tmp_path / "c" / "state.json").write_text(content)
-    with pytest.raises(NajaError, match="the state of container c"):
+    with pytest.raises(BrokenRecord, match=f"the state of container c, {tmp_path}/c/state.json"):
         directory.read()
     directory.remove()
     assert ids(str(tmp_path)) == []
@@ -202,3 +221,66 @@ def test_the_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr(os, "geteuid", lambda: 7)
     assert default_root() == "/run/naja"
+
+
+STRANGE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1.5,
+    10**40,
+    "",
+    "\0",
+    "\ud800",
+    "x",
+    [],
+    [{}],
+    [None],
+    {},
+    {"a": 1},
+)
+
+
+def test_whatever_a_record_holds_is_judged() -> None:
+    """Any value in any place, and any member missing: a word on it, or a record that can be used."""
+    assert problem(RECORD, "c") == ""
+    for part, whole in (
+        (RECORD, lambda changed: changed),
+        (CGROUP, lambda changed: RECORD | {"cgroup": changed}),
+    ):
+        for name in part:
+            without = {key: value for key, value in part.items() if key != name}
+            assert problem(whole(without), "c") or name == "stdio"
+            for value in STRANGE:
+                found = problem(whole(part | {name: value}), "c")
+                assert found or not value or type(value) is type(part[name])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"places": {"freezer": "/"}},
+        {"places": {"freezer": "/sys/fs/cgroup/freezer/c/../.."}},
+        {"made": ["/sys/fs/cgroup/../../home/x"]},
+        {"made": ["relative/x"]},
+        {"resctrl": ["/home/x/y"]},
+        {"unit": "sshd.service"},
+    ],
+)
+def test_a_record_of_cgroups_that_are_none(change: dict[str, Any]) -> None:
+    assert problem(RECORD | {"cgroup": CGROUP | change}, "c")
+
+
+def test_whatever_is_kept_as_config_is_judged() -> None:
+    config: dict[str, Any] = {
+        "linux": {"namespaces": [{"type": "pid"}]},
+        "process": {},
+        "root": {},
+        "hooks": {},
+    }
+    assert config_problem(config) == ""
+    for name in config:
+        for value in ("x", 7, [], [7]):
+            assert config_problem(config | {name: value}) or not value
+    assert config_problem(config | {"linux": {"namespaces": 7}})
+    assert config_problem(7)

@@ -77,7 +77,7 @@ def delete(command: Command, log: Log) -> None:
     """Remove a container. With ``--force`` it may run, or be gone already."""
     force = command.options["force"]
     try:
-        Container.load(command.id, root=command.root, warn=log.warning).delete(force=force)
+        Container.open(command.id, root=command.root, warn=log.warning).delete(force=force)
     except NoContainer:
         if not force:
             raise

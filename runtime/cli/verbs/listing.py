@@ -23,9 +23,8 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 def list_(command: Command, log: Log) -> None:
     """List all containers below the state root."""
-    del log
     as_json = _is_json(command.options["format"])
-    documents = list_containers(command.root)
+    documents = list_containers(command.root, warn=log.warning)
     if command.options["quiet"]:
         show("".join(f"{document['id']}\n" for document in documents))
     elif as_json:
@@ -99,7 +98,7 @@ def top(command: Command, log: Log) -> None:
 def _statistics(command: Command, log: Log) -> dict[str, dict[str, Any]]:
     """Return the statistics of all containers with a process, by ID."""
     found = {}
-    for document in list_containers(command.root):
+    for document in list_containers(command.root, warn=lambda _: None):
         if document["status"] == "stopped":
             continue
         try:

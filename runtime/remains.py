@@ -1,0 +1,166 @@
+"""What is left of a container whose record tells nothing any more, and the end of it.
+
+An ID still leads to its process, where that waits at the start gate or is the one that a half of the record
+names, and to cgroups: those that the config, or the ID, asks for, where the mark on them says that they were
+made for this very state directory. Nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from struct import unpack
+
+from runtime import cgroups, config, record, state
+from runtime.config import json
+from runtime.creation import is_rootless
+from runtime.errors import NajaError
+from runtime.linux import process
+from runtime.operations import ownership
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from runtime.cgroups import Manager
+
+    #: The pid and the pidfd of a process.
+    Held = tuple[int, int]
+
+_SIGKILL = 9
+
+#: How long a killed process may take to end, in seconds.
+_PATIENCE = 10.0
+
+
+def remove(directory: state.StateDirectory, warn: Callable[[str], None]) -> None:
+    """End what can still be tied to a container, and remove its state; the caller holds the lock.
+
+    Raises NajaError that names what stays.
+    """
+    kept, document = _object(directory, "state.json"), _object(directory, "config.json")
+    held = [found for found in (_recorded(kept), _at_gate(directory)) if found]
+    managers = [*_managers(directory, kept, document, [pid for pid, _ in held])]
+    for _, pidfd in held:
+        process.pidfd_send_signal(pidfd, _SIGKILL)
+    _end(managers)
+    for _, pidfd in held:
+        _wait_for_end(pidfd, directory.id)
+    directory.remove()
+    if (document.get("hooks") or {}).get("poststop"):
+        warn(f"no poststop hook of {directory.id} is run: its record could not be read")
+
+
+def end_cgroups(directory: state.StateDirectory) -> None:
+    """End all processes in cgroups of the container's, wherever these are. Raises NajaError."""
+    kept, document = _object(directory, "state.json"), _object(directory, "config.json")
+    _end(_managers(directory, kept, document, []))
+
+
+def _end(managers: Iterable[Manager]) -> None:
+    for manager in managers:
+        manager.kill(_SIGKILL)
+        manager.delete()
+
+
+def _object(directory: state.StateDirectory, name: str) -> dict[str, Any]:
+    """Return the object that a file of the container's holds, {} where it does not."""
+    try:
+        found = json.loads(directory.read_file(name))
+    except (OSError, NajaError):
+        return {}
+    return found if type(found) is dict else {}
+
+
+def _recorded(kept: dict[str, Any]) -> Held | None:
+    """Return the process that a record names, where its start time fits."""
+    pid, started = kept.get("pid"), kept.get("start_time")
+    if type(pid) is not int or type(started) is not int or pid <= 1:
+        return None
+    return _hold(pid, lambda: state.alive(pid, started))
+
+
+def _at_gate(directory: state.StateDirectory) -> Held | None:
+    """Return the process that waits at the start gate."""
+    import _socket
+
+    try:
+        connection = directory.connect("gate")
+    except OSError:
+        return None
+    pid = unpack("=3i", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0]
+    connection.close()
+    return _hold(pid, lambda: directory.listens("gate"))
+
+
+def _hold(pid: int, is_it: Callable[[], bool]) -> Held | None:
+    if pid == os.getpid():
+        return None
+    try:
+        pidfd = process.pidfd_open(pid)
+    except OSError:
+        return None
+    if is_it():
+        return pid, pidfd
+    os.close(pidfd)
+    return None
+
+
+def _wait_for_end(pidfd: int, id: str) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    ended = poll.poll(_PATIENCE * 1000)
+    os.close(pidfd)
+    if not ended:
+        raise NajaError(f"the process of container {id} does not end, though it was killed")
+
+
+def _managers(
+    directory: state.StateDirectory, kept: dict[str, Any], document: dict[str, Any], pids: list[int]
+) -> Iterator[Manager]:
+    """Yield the managers of cgroups that bear the mark of a container of this very state directory."""
+    rootless = is_rootless()
+    mark = ownership.make_mark("", rootless=rootless)
+    for intended in _intended(directory.id, kept, document, pids, rootless):
+        words = {ownership.look(place, mark)[1] for place in intended["places"].values()}
+        for word in words:
+            if word.startswith(directory.identity()):
+                yield cgroups.restore({**intended, "word": word})
+
+
+def _intended(
+    id: str, kept: dict[str, Any], document: dict[str, Any], pids: list[int], rootless: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield records of cgroups that the container may have."""
+    if not record.strange_cgroup(kept.get("cgroup")):
+        yield kept["cgroup"]
+    linux = document.get("linux")
+    path = linux.get("cgroupsPath", "") if type(linux) is dict else ""
+    if not record.is_text(path):
+        path = ""
+    here = cgroups.detect()
+    for systemd in (False, True):
+        try:
+            manager = cgroups.manager(path, id, systemd=systemd, rootless=rootless, hierarchies=here)
+        except NajaError:
+            continue  # The path is none of systemd's, or there is no systemd.
+        yield manager.record()
+    usual = cgroups.manager("", id, systemd=False, rootless=rootless, hierarchies=here).record()
+    for pid in pids:
+        yield {**usual, "places": cgroups.directories(here.mounts, cgroups.membership(pid))}
+
+
+def blame(id: str, root: str | None) -> None:
+    """Raise NajaError where what is kept of a container is to blame for an error that nobody thought of."""
+    try:
+        directory = state.StateDirectory.open(root or state.default_root(), id)
+        document = json.loads(directory.read_file("config.json"))
+    except (OSError, NajaError):
+        return
+    try:
+        config.check(document)
+    except NajaError as error:
+        raise NajaError(
+            f"the config of container {id}, {directory.path}/config.json", why=str(error)
+        ) from None
