@@ -15,7 +15,7 @@ from runtime.linux import files, mounts, namespaces
 from runtime.operations.base import RUNTIME, Context, apply_all
 from runtime.operations.binds import BindMount
 from runtime.operations.devices import BindDevice
-from runtime.operations.masks import MaskPath
+from runtime.operations.masks import MaskPath, open_null
 from runtime.operations.mounts import new_mount
 from runtime.operations.target import open_directory, open_file
 from runtime.plan import Request
@@ -112,11 +112,17 @@ def restored(request: Request, staging: str) -> list[str]:
     """
     entries: dict[str, str] = {}
     for number, operation in enumerate(externals(request)):
-        name = _name(operation)
-        path = os.path.join(staging, str(number)) if isinstance(operation, BindMount) else name
+        name, path = _name(operation), os.path.join(staging, _staged_name(operation, number))
         if entries.setdefault(name, path) != path:
             raise Unsupported(f"restore two mounts on {name}", origin=operation.origin)
     return [_entry(name, path) for name, path in entries.items()]
+
+
+def _staged_name(operation: External, number: int) -> str:
+    """Return the name in the staging directory; all that show the null device share one."""
+    return (
+        "null" if isinstance(operation, MaskPath | BindDevice) and _name(operation) == _MASK else str(number)
+    )
 
 
 def stage(request: Request, staging: str, warn: Callable[[str], None]) -> None:
@@ -137,8 +143,22 @@ def stage(request: Request, staging: str, warn: Callable[[str], None]) -> None:
             operation.destination = f"/{number}"
             operation.propagation = 0  # CRIU's business, as it was saved.
             apply_all([operation], context)
+        else:
+            _stage_device(directory, _staged_name(operation, number), operation)
     root = os.path.join(request.bundle, request.config["root"]["path"])
     _put(mounts.open_tree(files.AT_FDCWD, root), root)
+
+
+def _stage_device(directory: int, name: str, operation: BindDevice | MaskPath) -> None:
+    try:
+        os.mknod(name, stat.S_IFREG | 0o600, dir_fd=directory)
+    except FileExistsError:
+        return  # The null device, from another mask.
+    mount = operation.open() if isinstance(operation, BindDevice) else open_null(operation.origin)
+    place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    mounts.move_mount(mount, place)
+    os.close(place)
+    os.close(mount)
 
 
 def _put(mount: int, path: str) -> None:

@@ -83,6 +83,18 @@ def open_in_root(rootfd: int, path: str, flags: int, *, symlinks: bool = True) -
     return openat2(rootfd, path, flags, resolve=resolve)
 
 
+def reopen(proc: int, fd: int, flags: int) -> int:
+    """Open the file behind an O_PATH descriptor, once it was looked at (proc_pid_fd(5)).
+
+    To open a device does something already, and to open a FIFO may wait. ``proc`` is the root of a
+    procfs. Returns a close-on-exec descriptor; ``fd`` is closed. Raises OSError.
+    """
+    try:
+        return os.open(f"self/fd/{fd}", flags | os.O_CLOEXEC, dir_fd=proc)
+    finally:
+        os.close(fd)
+
+
 def mkdir_in_root(rootfd: int, path: str, mode: int = 0o755, *, symlinks: bool = True) -> int:
     """Open a directory below ``rootfd``, making whatever is missing of it (mkdirat(2)).
 

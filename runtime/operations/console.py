@@ -41,7 +41,7 @@ class OpenConsole(Operation):
 
     def apply(self, context: Context) -> None:
         root = context.descriptors["rootfs"]
-        master = self._open_master(root)
+        master = self._open_master(root, context.descriptors["proc"])
         fcntl.ioctl(master, _TIOCSPTLCK, pack("=i", 0))
         # Asked of the master, not opened by a name: a name could be anything (CVE-2025-52565).
         slave: int = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -56,18 +56,18 @@ class OpenConsole(Operation):
         context.descriptors["console"] = master
         context.handover.append("console")
 
-    def _open_master(self, root: int) -> int:
+    def _open_master(self, root: int, proc: int) -> int:
         path = "/dev/pts/ptmx"
         try:
-            master = files.open_in_root(root, path, os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW)
+            found = files.open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
+            genuine = files.is_device(os.fstat(found), stat.S_IFCHR, 5, 2)
+            if genuine and files.filesystem_magic(found) == files.DEVPTS_SUPER_MAGIC:
+                return files.reopen(proc, found, os.O_RDWR | os.O_NOCTTY)
         except OSError as error:
             why = "a terminal needs a devpts on /dev/pts"
             raise NajaError.from_os_error(f"open {path}", error, why=why, origin=self.origin) from None
-        genuine = files.is_device(os.fstat(master), stat.S_IFCHR, 5, 2)
-        if not genuine or files.filesystem_magic(master) != files.DEVPTS_SUPER_MAGIC:
-            os.close(master)
-            raise NajaError(f"open {path}", why="it does not belong to a devpts", origin=self.origin)
-        return master
+        os.close(found)
+        raise NajaError(f"open {path}", why="it does not belong to a devpts", origin=self.origin)
 
     def _mount(self, root: int, slave: int) -> None:
         directory = files.mkdir_in_root(root, "/dev")

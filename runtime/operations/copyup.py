@@ -12,23 +12,23 @@ from runtime.linux import files
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-def copy_tree(source: int, target: int) -> None:
+def copy_tree(source: int, target: int, proc: int) -> None:
     """Copy everything below one directory into another, with owners, modes, times and attributes.
 
-    Both are descriptors (O_PATH is enough). Raises OSError.
+    Both are descriptors (O_PATH is enough), ``proc`` is one of a procfs. Raises OSError.
     """
     reader = os.open(".", _ENTER | os.O_CLOEXEC, dir_fd=source)
     writer = os.open(".", _ENTER | os.O_CLOEXEC, dir_fd=target)
     try:
         for name in os.listdir(reader):
-            _copy_entry(reader, writer, name)
+            _copy_entry(reader, writer, name, proc)
         _copy_metadata(reader, writer)
     finally:
         os.close(reader)
         os.close(writer)
 
 
-def _copy_entry(source: int, target: int, name: str) -> None:
+def _copy_entry(source: int, target: int, name: str, proc: int) -> None:
     status = os.stat(name, dir_fd=source, follow_symlinks=False)
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFDIR:
@@ -36,12 +36,12 @@ def _copy_entry(source: int, target: int, name: str) -> None:
         below = _open(source, name, os.O_PATH | os.O_DIRECTORY)
         made = _open(target, name, os.O_PATH | os.O_DIRECTORY)
         try:
-            copy_tree(below, made)
+            copy_tree(below, made, proc)
         finally:
             os.close(below)
             os.close(made)
     elif kind == stat.S_IFREG:
-        _copy_file(source, target, name)
+        _copy_file(source, target, name, proc)
     else:
         if kind == stat.S_IFLNK:
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
@@ -52,8 +52,12 @@ def _copy_entry(source: int, target: int, name: str) -> None:
         os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
 
 
-def _copy_file(source: int, target: int, name: str) -> None:
-    reader = _open(source, name, os.O_RDONLY | os.O_NONBLOCK)
+def _copy_file(source: int, target: int, name: str, proc: int) -> None:
+    found = _open(source, name, os.O_PATH)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.EAGAIN, "the file was replaced by another kind", name)
+    reader = files.reopen(proc, found, os.O_RDONLY)
     try:
         writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:

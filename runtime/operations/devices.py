@@ -10,10 +10,18 @@ from runtime.errors import NajaError
 from runtime.linux import files, mounts
 from runtime.operations.base import Context, Operation
 from runtime.operations.binds import open_source
+from runtime.operations.mounts import new_mount
 from runtime.operations.target import open_file
 
 #: By the letter that config.json uses (config-linux.md, Devices).
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+#: Of a node of the host: without nodev, which would leave nothing of it.
+_UNCHANGEABLE = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID
+
+#: The major number of memory devices, and by their minor numbers those that every container has.
+_MEMORY = 1
+_HARMLESS = {3: "null", 5: "zero", 7: "full", 8: "random", 9: "urandom"}
 
 
 class MakeDevice(Operation):
@@ -96,14 +104,31 @@ class BindDevice(Operation):
         return f"bind the host's device {self.path}"
 
     def apply(self, context: Context) -> None:
-        mount = open_source(self.path, recursive=False, follow=True, origin=self.origin)
-        if not files.is_device(os.fstat(mount), _KINDS[self.kind], self.major, self.minor):
-            why = f"on the host this is not {self.kind} {self.major}:{self.minor}"
-            raise NajaError(self.describe(), why=why, origin=self.origin)
+        mount = self.open()
         target = open_file(context.descriptors["rootfs"], self.path, self.origin, follow=False)
         mounts.move_mount(mount, target)
         os.close(target)
         os.close(mount)
+
+    def open(self) -> int:
+        """Return a detached mount of the node. Raises NajaError."""
+        return open_device(
+            self.path, self.kind, self.major, self.minor, attributes=_UNCHANGEABLE, origin=self.origin
+        )
+
+
+def open_device(path: str, kind: str, major: int, minor: int, *, attributes: int, origin: str) -> int:
+    """Return a detached mount of a device node of the host, with these attributes.
+
+    Its mode, owner and times are the host's, and no capability is needed to change them: only a
+    read-only mount prevents that, and the device can be written to all the same. Raises NajaError.
+    """
+    mount = open_source(path, recursive=False, follow=True, origin=origin)
+    if not files.is_device(os.fstat(mount), _KINDS[kind], major, minor):
+        why = f"on the host this is not {kind} {major}:{minor}"
+        raise NajaError(f"bind the host's device {path}", why=why, origin=origin)
+    mounts.mount_setattr(mount, set=attributes)
+    return mount
 
 
 class MakeSymlink(Operation):
@@ -144,7 +169,10 @@ class MakeSymlink(Operation):
 
 
 class ReopenNull(Operation):
-    """Exchange the host's /dev/null on standard input, output and error for the container's."""
+    """Exchange a null device (or zero, full, …) of the host's on stdio for the container's own.
+
+    Through a descriptor of the host's node the container could change its mode and times.
+    """
 
     __slots__ = ()
 
@@ -152,27 +180,50 @@ class ReopenNull(Operation):
         self.origin = ""
 
     def describe(self) -> str:
-        return "let stdio that is the host's /dev/null be the container's"
+        return "let stdio that is the host's /dev/null, or the like, be the container's"
 
     def apply(self, context: Context) -> None:
-        wanted = [fd for fd in range(3) if _is_null(fd)]
-        if not wanted:
-            return
-        try:
-            null = files.open_in_root(context.descriptors["rootfs"], "/dev/null", os.O_RDWR | os.O_NOFOLLOW)
-        except OSError as error:
-            # No /dev/null, or a link in its place: the host's is the better one (CVE-2026-88265).
-            if error.errno in (errno.ENOENT, errno.ELOOP):
-                return
-            raise
-        if _is_null(null):
-            for fd in wanted:
-                os.dup2(null, fd)
-        os.close(null)
+        for fd in range(3):
+            minor = _harmless_minor(fd)
+            if minor >= 0:
+                own = _open_own(context, minor)
+                os.dup2(own, fd)
+                os.close(own)
 
 
-def _is_null(fd: int) -> bool:
+def _harmless_minor(fd: int) -> int:
+    """Return which of the harmless devices a descriptor is; -1 for all else."""
     try:
-        return files.is_device(os.fstat(fd), stat.S_IFCHR, 1, 3)
+        status = os.fstat(fd)
     except OSError:
-        return False  # The caller has closed it.
+        return -1  # The caller has closed it.
+    major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    return minor if stat.S_ISCHR(status.st_mode) and major == _MEMORY and minor in _HARMLESS else -1
+
+
+def _open_own(context: Context, minor: int) -> int:
+    """Open the container's node, or a new one where there is none, or anything else (CVE-2026-88265)."""
+    path = f"/dev/{_HARMLESS[minor]}"
+    try:
+        node = files.open_in_root(context.descriptors["rootfs"], path, os.O_PATH | os.O_NOFOLLOW)
+        if files.is_device(os.fstat(node), stat.S_IFCHR, _MEMORY, minor):
+            return files.reopen(context.descriptors["proc"], node, os.O_RDWR)
+        os.close(node)
+    except OSError as error:
+        # EACCES: it lies on a mount with nodev.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+            raise
+    return _open_new(minor, f"stdio is the host's {path}, and the container has none of its own")
+
+
+def _open_new(minor: int, why: str) -> int:
+    """Open a node in a file system that nobody else sees, and that ends with it. Raises NajaError."""
+    filesystem = new_mount("tmpfs", "tmpfs", [("mode", "755", "")], mounts.MOUNT_ATTR_NOSUID, "")
+    try:
+        os.mknod("node", stat.S_IFCHR | 0o666, os.makedev(_MEMORY, minor), dir_fd=filesystem)
+        return os.open("node", os.O_RDWR | os.O_CLOEXEC, dir_fd=filesystem)
+    except PermissionError as error:
+        # Not in a user namespace.
+        raise NajaError.from_os_error("make a device node", error, why=why) from None
+    finally:
+        os.close(filesystem)

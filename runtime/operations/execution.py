@@ -70,8 +70,11 @@ def _check_program(path: str) -> None:
     finally:
         os.close(root)
     try:
-        if stat.S_ISDIR(os.fstat(file).st_mode):
+        mode = os.fstat(file).st_mode
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         process.check_executable(file)
     finally:
         os.close(file)

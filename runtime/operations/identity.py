@@ -8,13 +8,16 @@ import stat
 
 from runtime.errors import NajaError, Unsupported
 from runtime.linux import capabilities, keyring, process
-from runtime.linux.files import PROC_SUPER_MAGIC, filesystem_magic, open_beneath, open_in_root
+from runtime.linux.files import PROC_SUPER_MAGIC, filesystem_magic, open_beneath, open_in_root, reopen
 from runtime.operations.base import Context, Operation
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_DEV_NULL = os.makedev(1, 3)
-_LARGEST_PASSWD = 16 << 20
-_LONGEST_LINE = 65536
+#: The major number of /dev/tty, /dev/console and /dev/ptmx.
+_TTYAUX = 5
+#: How much of /etc/passwd is read at first, and at most: 100,000 users have room in it.
+_USUAL_PASSWD, _LARGEST_PASSWD = 1 << 14, 8 << 20
+#: How many lines are looked at that have the number in them, as a group maybe.
+_MOST_LINES = 1 << 16
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,39 +156,48 @@ class FindHome(Operation):
         return f"look up the home directory of user {self.uid} in /etc/passwd"
 
     def apply(self, context: Context) -> None:
-        passwd = _open_in_root("/etc/passwd")
+        passwd = _open_ordinary("/etc/passwd", context.descriptors["proc"])
         context.values["home"] = home_of(passwd, self.uid) if passwd else "/"
 
 
 def home_of(passwd: BinaryIO, uid: int) -> str:
     """Return the home directory of a user by an /etc/passwd file (passwd(5)), "/" where unknown."""
-    wanted = str(uid).encode()
     with passwd:
-        # The file is the image's: a line, and all of them, may be of any size.
-        while (line := passwd.readline(_LONGEST_LINE)) and passwd.tell() < _LARGEST_PASSWD:
-            # name:password:uid:gid:comment:home:shell
-            fields = line.rstrip(b"\n").split(b":")
-            if len(fields) > 5 and fields[2] == wanted and fields[5]:
-                return os.fsdecode(fields[5])
+        text = passwd.read(_USUAL_PASSWD)
+        if len(text) == _USUAL_PASSWD:
+            text += passwd.read(_LARGEST_PASSWD - _USUAL_PASSWD)
+    if len(text) == _LARGEST_PASSWD:
+        text = text[: text.rfind(b"\n") + 1]  # Of the last line there may be more.
+    wanted, at = b":%d:" % uid, 0
+    # The file is the image's, and may be made to keep us busy: lines without the number cost nothing.
+    for _ in range(_MOST_LINES):
+        found = text.find(wanted, at)
+        if found < 0:
+            break
+        end = text.find(b"\n", found)
+        at = end if end >= 0 else len(text)
+        # name:password:uid:gid:comment:home:shell
+        fields = text[text.rfind(b"\n", 0, found) + 1 : at].split(b":", 6)
+        if len(fields) > 5 and fields[2] == wanted[1:-1] and fields[5]:
+            return os.fsdecode(fields[5])
     return "/"
 
 
-def _open_in_root(path: str) -> BinaryIO | None:
-    """Open a regular file of the container's, None where there is none."""
+def _open_ordinary(path: str, proc: int) -> BinaryIO | None:
+    """Open a regular file of the container's, None where there is none; nothing else is ever opened."""
     root = os.open("/", _DIRECTORY)
     try:
-        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        found = open_in_root(root, path, os.O_PATH)
+        # Files of procfs look regular; /proc/self/environ is still that of naja's caller.
+        if stat.S_ISREG(os.fstat(found).st_mode) and filesystem_magic(found) != PROC_SUPER_MAGIC:
+            return open(reopen(proc, found, os.O_RDONLY | os.O_NONBLOCK), "rb")
+        os.close(found)
     except OSError as error:
         # Whatever the image has there instead, the user has no home by it.
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
-            return None
-        raise
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+            raise
     finally:
         os.close(root)
-    # Files of procfs look regular; /proc/self/environ is still that of naja's caller.
-    if stat.S_ISREG(os.fstat(descriptor).st_mode) and filesystem_magic(descriptor) != PROC_SUPER_MAGIC:
-        return open(descriptor, "rb")
-    os.close(descriptor)
     return None
 
 
@@ -249,8 +261,7 @@ class GiveStdio(Operation):
     def apply(self, context: Context) -> None:
         for descriptor in (0, 1, 2):
             status = os.fstat(descriptor)
-            # /dev/null is shared with the host: never give that away.
-            if status.st_uid == self.uid or status.st_rdev == _DEV_NULL:
+            if status.st_uid == self.uid or _is_shared(descriptor, status):
                 continue
             try:
                 os.fchown(descriptor, self.uid, -1)
@@ -258,6 +269,13 @@ class GiveStdio(Operation):
                 # Its present owner is not mapped in the user namespace, or it lies on a read-only mount.
                 if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
                     raise
+
+
+def _is_shared(descriptor: int, status: os.stat_result) -> bool:
+    """Tell whether this is a device, which others use too; a terminal is not, but /dev/tty is all of them."""
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        return False
+    return os.major(status.st_rdev) == _TTYAUX or not os.isatty(descriptor)
 
 
 class ChangeUser(Operation):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import stat
 
-from runtime.errors import NajaError
 from runtime.linux import files, mounts
 from runtime.operations.base import Context, Operation
+from runtime.operations.devices import open_device
 from runtime.operations.mounts import new_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.operations.mounts import Parameter
 
-_LOCKED_DOWN = (
-    mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
-)
+_LOCKED_DOWN = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
 
 
 class MaskPath(Operation):
@@ -43,7 +41,7 @@ class MaskPath(Operation):
         if stat.S_ISDIR(os.fstat(target).st_mode):
             mount = self._empty_directory(context)
         else:
-            mount = _null_device(self.origin)
+            mount = open_null(self.origin)
         mounts.move_mount(mount, target)
         os.close(mount)
         os.close(target)
@@ -61,7 +59,7 @@ class MaskPath(Operation):
         ]
         if self.label:
             parameters.append(("context", self.label, "/linux/mountLabel"))
-        mount = new_mount("tmpfs", "tmpfs", parameters, _LOCKED_DOWN, self.origin)
+        mount = new_mount("tmpfs", "tmpfs", parameters, _LOCKED_DOWN | mounts.MOUNT_ATTR_NODEV, self.origin)
         context.descriptors["mask"] = os.dup(mount)
         return mount
 
@@ -74,12 +72,12 @@ def _open_existing(context: Context, path: str) -> int:
         return -1
 
 
-def _null_device(origin: str) -> int:
-    """Return a detached mount of the host's /dev/null: the image's own may be anything (CVE-2025-31133)."""
-    mount = mounts.open_tree(files.AT_FDCWD, "/dev/null")
-    if not files.is_device(os.fstat(mount), stat.S_IFCHR, 1, 3):
-        raise NajaError("use the host's /dev/null as a mask", why="it is not the null device", origin=origin)
-    return mount
+def open_null(origin: str) -> int:
+    """Return a detached mount of the host's /dev/null, which can be read: so without nodev.
+
+    The image's own may be anything (CVE-2025-31133). Raises NajaError.
+    """
+    return open_device("/dev/null", "c", 1, 3, attributes=_LOCKED_DOWN, origin=origin)
 
 
 class MakePathReadonly(Operation):

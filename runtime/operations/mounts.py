@@ -131,7 +131,7 @@ class MountFilesystem(Operation):
             return files.open_in_root(context.descriptors["rootfs"], self.destination, os.O_PATH)
         mount = new_mount(self.kind, self.source, parameters, self.attributes[0], self.origin)
         if self.copy_up:
-            copy_tree(target, mount)
+            copy_tree(target, mount, context.descriptors["proc"])
         mounts.move_mount(mount, target)
         return mount
 

@@ -106,7 +106,7 @@ def after_hooks(request: Request) -> list[Operation]:
         operations.append(SetRootPropagation(of_root))
     if (request.config.get("process") or {}).get("terminal"):
         operations.append(UseConsole())
-    elif not devices.dev_is_bound(entries):
+    else:
         operations.append(ReopenNull())
     return operations
 
@@ -130,8 +130,8 @@ def join(request: Request, program: dict[str, Any]) -> list[Operation]:
     """Return what a process does that has joined a running container: descriptors and a terminal."""
     operations: list[Operation] = [OpenProc(), OpenRoot() if _has_own_mounts(request) else ChangeRoot()]
     if program.get("terminal"):
-        operations += [_open_console(program, mount=False), UseConsole()]
-    return operations
+        return [*operations, _open_console(program, mount=False), UseConsole()]
+    return [*operations, ReopenNull()]
 
 
 def _root_path(request: Request) -> str:

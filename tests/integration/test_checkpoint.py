@@ -107,6 +107,8 @@ def test_a_container_goes_on_where_it_was(
     script = "touch /secret/x; cat /proc/keys; cat /proc/self/cgroup; ls /sys/firmware; hostname"
     result = naja.exec(bundle, "/bin/sh", "-c", script)
     assert "/secret/x: Read-only file system" in result.stderr
+    mask = naja.exec(bundle, "/bin/grep", " /proc/keys ", "/proc/self/mountinfo").stdout.split()
+    assert "ro" in mask[5].split(",")
     assert result.stdout.splitlines()[-1] == "naja-test"
     with open(f"/proc/{state['pid']}/cgroup") as file:
         assert all(bundle.id in line for line in file if "name=" not in line and line[:3] != "0::")

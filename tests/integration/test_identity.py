@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import pty
 import resource
 import signal
+import stat
+import termios
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -269,6 +273,26 @@ def test_stdio_is_given_to_the_user_but_dev_null_is_not(tmp_path: Path) -> None:
         return os.fstat(0).st_uid, os.fstat(1).st_uid
 
     assert in_child(work) == (os.stat("/dev/null").st_uid, 1234)
+
+
+@pytest.mark.parametrize("number", [(1, 5), (1, 7), (5, 0)])
+def test_stdio_is_given_to_the_user_but_no_device_is(tmp_path: Path, number: tuple[int, int]) -> None:
+    """But for terminals, and /dev/tty is only a way to one: a node that was handed over is the host's."""
+    node = str(tmp_path / "node")
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(*number))
+    if os.statvfs(node).f_flag & os.ST_NODEV:
+        pytest.skip(f"needs a {tmp_path} on which device nodes can be used")
+
+    def work() -> tuple[int, int]:
+        os.setsid()
+        _master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)  # /dev/tty leads to it.
+        os.dup2(os.open(node, os.O_RDONLY), 0)
+        os.dup2(slave, 1)
+        apply([GiveStdio(1234, origin="")])
+        return os.fstat(0).st_uid, os.fstat(1).st_uid
+
+    assert in_child(work) == (0, 1234)
 
 
 # The working directory
