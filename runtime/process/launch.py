@@ -99,8 +99,8 @@ class Launch:
         """Run all phases; on return the init waits at the gate or has become its program.
 
         ``born`` is told the init's pid once it is known; ``meanwhile`` is called while the init is at
-        work for the first time, ``ready`` when only the last phase is left. Raises NajaError for a
-        failed operation.
+        work for the first time, and before its birth where it then becomes its program at once; ``ready``
+        when only the last phase is left. Raises NajaError for a failed operation.
         """
         try:
             self._run(context, born, meanwhile, ready)
@@ -124,6 +124,8 @@ class Launch:
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
             elif phase.actor == STAGE and self.sealed and self._plan.unattended:
+                if meanwhile and self._shares_memory:
+                    meanwhile()  # Done again when the program runs; what it takes is there by then.
                 self._give_birth(context)
             elif phase.actor == INIT or self.stage:
                 if ready and (phase.waits or phase.executes):

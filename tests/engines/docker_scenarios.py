@@ -343,6 +343,23 @@ def unexecutable_command(engine: Docklike) -> None:
     assert "permission denied" in done.stderr.lower(), done
 
 
+def refused_program(engine: Docklike) -> None:
+    """What the kernel refuses to execute has not run well, and nothing of it is left."""
+    shared = tempfile.mkdtemp(dir=engine.sandbox.directory)
+    os.chmod(shared, 0o755)
+    for name, content in (("plain", "echo no interpreter\n"), ("lost", "#!/no/such/interpreter\n")):
+        script = os.path.join(shared, name)
+        with open(script, "w") as file:
+            file.write(content)
+        os.chmod(script, 0o755)
+        volume = ("--volume", f"{shared}:/scripts")
+        assert engine.run(f"/scripts/{name}", flags=volume, check=False).returncode
+        engine("create", "--name", name, *volume, BUSYBOX, f"/scripts/{name}")
+        assert engine("start", name, check=False).returncode
+        # Podman takes a container that could not be started for one that was not.
+        assert engine.name != "Docker" or engine.output("wait", name) != "0"
+
+
 def working_directory(engine: Docklike) -> None:
     done = engine.run("pwd", flags=("--workdir", "/made/on/the/way"))
     assert done.stdout == "/made/on/the/way\n"
@@ -442,6 +459,7 @@ COMMON: dict[str, Scenario] = {
     "missing command: 127": missing_command,
     "directory as command: 126": directory_as_command,
     "file that is not executable: 126": unexecutable_command,
+    "program that the kernel refuses": refused_program,
     "top": processes,
     "stats": statistics,
     "cp": copies,
