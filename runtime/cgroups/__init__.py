@@ -52,6 +52,7 @@ def manager(
             "adopted": [],
             "resctrl": [],
             "unit": unit,
+            "invocation": "",
             "rootless": rootless,
         }
     )

@@ -48,6 +48,7 @@ class Manager:
         self._made: list[str] = list(record["made"])
         self._adopted: list[str] = list(record["adopted"])
         self._resctrl: list[str] = list(record["resctrl"])
+        self._invocation: str = record.get("invocation", "")
         self._context: Context | None = None
         self._found: dict[str, str] | None = None
 
@@ -82,6 +83,11 @@ class Manager:
     def adopted(self) -> list[str]:
         """The directories that the container uses, but that were there before it."""
         return operations.adopted(self._context) if self._context else self._adopted
+
+    @property
+    def invocation(self) -> str:
+        """What tells the systemd unit from others of that name, once it was started."""
+        return self._context.values.get("unit invocation", "") if self._context else self._invocation
 
     @property
     def resctrl(self) -> list[str]:
@@ -122,6 +128,7 @@ class Manager:
             "adopted": self.adopted,
             "resctrl": self.resctrl,
             "unit": self.unit,
+            "invocation": self.invocation,
             "rootless": self.rootless,
         }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 from runtime.errors import NajaError
 
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
 #: How long a job of systemd may take, in seconds; runc waits as long.
 _PATIENCE = 30.0
 
-_MANAGER = "org.freedesktop.systemd1.Manager"
-_SYSTEMD = DBusAddress("/org/freedesktop/systemd1", "org.freedesktop.systemd1", _MANAGER)
-_PROPERTIES = DBusAddress(
-    "/org/freedesktop/systemd1", "org.freedesktop.systemd1", "org.freedesktop.DBus.Properties"
-)
+_NAME = "org.freedesktop.systemd1"
+_PATH = "/org/freedesktop/systemd1"
+_MANAGER, _UNIT = f"{_NAME}.Manager", f"{_NAME}.Unit"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+
+#: How systemd says that there is no unit of that name, or of that invocation (any more).
+_NO_UNIT = (".NoSuchUnit", ".NoUnitForInvocationID", ".UnknownObject")
 
 
 class BusError(NajaError):
@@ -54,6 +57,7 @@ class Systemd:
 
     def __init__(self, *, user: bool) -> None:
         """Connect. Raises NajaError where there is no bus."""
+        self._subscribed = False
         address = _user_bus() if user else _system_bus()
         try:
             self._connection = DBusConnection(_connect(address))
@@ -71,7 +75,7 @@ class Systemd:
 
     def call(self, what: str, method: str, signature: str, *arguments: Any) -> tuple[Any, ...]:
         """Call a method of systemd's manager. Returns its answer. Raises BusError, NajaError."""
-        return self._call(what, new_method_call(_SYSTEMD, method, signature or None, arguments))
+        return self._call(what, _message(_PATH, _MANAGER, method, signature, arguments))
 
     def _call(self, what: str, message: Any) -> tuple[Any, ...]:
         try:
@@ -88,26 +92,105 @@ class Systemd:
 
     def property(self, name: str) -> str:
         """Return a property of systemd's manager as text. Raises NajaError."""
-        message = new_method_call(_PROPERTIES, "Get", "ss", (_MANAGER, name))
-        ((_, value),) = self._call(f"ask systemd for its {name}", message)
-        return str(value)
+        return str(self._get(f"ask systemd for its {name}", _PATH, _MANAGER, name))
+
+    def is_down(self, unit: str) -> bool:
+        """Tell whether nothing of a unit is left but its name, and that it failed. Raises NajaError.
+
+        ``unit`` is its name, or its invocation.
+        """
+        return self._of_unit(unit, "ActiveState", "inactive") in ("failed", "inactive")
+
+    def invocation(self, unit: str) -> str:
+        """Return what tells this life of a unit from others of that name; "" where it is not there.
+
+        systemd.exec(5), $INVOCATION_ID. Raises NajaError.
+        """
+        return bytes(self._of_unit(unit, "InvocationID", b"")).hex()
+
+    def _of_unit(self, unit: str, name: str, otherwise: Any) -> Any:
+        """Return a property of a unit, ``otherwise`` where the unit is not there."""
+        what = f"ask systemd for the {name} of {unit}"
+        try:
+            path = _unit_path(unit) if "." not in unit else self.call(what, "GetUnit", "s", unit)[0]
+            return self._get(what, path, _UNIT, name)
+        except BusError as error:
+            if error.name.endswith(_NO_UNIT):
+                return otherwise
+            raise
+
+    def _get(self, what: str, path: str, interface: str, name: str) -> Any:
+        ((_, value),) = self._call(what, _message(path, _PROPERTIES, "Get", "ss", (interface, name)))
+        return value
 
     def run_job(self, what: str, method: str, signature: str, *arguments: Any) -> str:
-        """Call a method that starts a job, and wait for the job to end. Returns its result ("done")."""
+        """Call a method that starts a job, and wait for the job to end. Returns its result ("done").
+
+        A job that takes too long is taken back; its result is "timeout". Raises BusError, NajaError.
+        """
+        return self._run(what, _message(_PATH, _MANAGER, method, signature, arguments))
+
+    def stop(self, what: str, invocation: str) -> None:
+        """Stop a unit and forget that it failed, where it still is that invocation. Raises NajaError."""
+        path = _unit_path(invocation)
+        try:
+            result = self._run(what, _message(path, _UNIT, "Stop", "s", ("replace",)))
+            self._call(what, _message(path, _UNIT, "ResetFailed", "", ()))
+        except BusError as error:
+            # It ended when its last process did.
+            if not error.name.endswith(_NO_UNIT):
+                raise
+            return
+        if result == "timeout":
+            raise NajaError(what, why=f"not done within {_PATIENCE:g} seconds")
+
+    def forget(self, what: str, unit: str) -> None:
+        """Have a unit that failed make room for one of its name. Raises NajaError."""
+        try:
+            self.call(what, "ResetFailedUnit", "s", unit)
+        except BusError as error:
+            if not error.name.endswith(_NO_UNIT):
+                raise
+
+    def _run(self, what: str, message: Any) -> str:
         rule = MatchRule(type="signal", interface=_MANAGER, member="JobRemoved")
-        self._call(what, message_bus.AddMatch(rule))
-        # systemd sends signals only while somebody is known to listen.
-        self.call(what, "Subscribe", "")
+        if not self._subscribed:
+            # systemd sends signals only while somebody is known to listen, and takes no second word for it.
+            self._call(what, message_bus.AddMatch(rule))
+            self.call(what, "Subscribe", "")
+            self._subscribed = True
+        end = time.monotonic() + _PATIENCE
         with self._connection.filter(rule, bufsize=1000) as signals:
-            (job,) = self.call(what, method, signature, *arguments)
+            (job,) = self._call(what, message)
             while True:
                 try:
-                    signal = self._connection.recv_until_filtered(signals, timeout=_PATIENCE)
+                    signal = self._connection.recv_until_filtered(signals, timeout=end - time.monotonic())
                 except TimeoutError:
-                    raise NajaError(what, why=f"not done within {_PATIENCE:g} seconds") from None
+                    self._cancel(what, job)
+                    return "timeout"
+                except OSError as error:
+                    raise NajaError.from_os_error(what, error) from None
                 _, path, _, result = signal.body
                 if path == job:
                     return str(result)
+
+    def _cancel(self, what: str, job: str) -> None:
+        try:
+            self.call(what, "CancelJob", "u", int(job.rpartition("/")[2]))
+        except BusError as error:
+            if not error.name.endswith(".NoSuchJob"):
+                raise
+
+
+def _message(path: str, interface: str, method: str, signature: str, arguments: tuple[Any, ...]) -> Any:
+    return new_method_call(DBusAddress(path, _NAME, interface), method, signature or None, arguments)
+
+
+def _unit_path(invocation: str) -> str:
+    """Return the object of a unit by its invocation: so no other one of that name is ever meant."""
+    # A label of a path does not begin with a digit: systemd writes the first one as _3x.
+    label = f"_3{invocation}" if invocation[0].isdigit() else invocation
+    return f"{_PATH}/unit/{label}"
 
 
 def attach(unit: str, pid: int) -> None:

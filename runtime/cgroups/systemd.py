@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.cgroups import devices, units
 from runtime.cgroups.base import Manager
-from runtime.cgroups.bus import BusError, Systemd
+from runtime.cgroups.bus import Systemd
 from runtime.cgroups.v1 import ManagerV1
 from runtime.cgroups.v2 import ManagerV2
 from runtime.errors import NajaError, Unsupported
@@ -53,26 +53,22 @@ class _Unit(Manager):
     def delete(self) -> None:
         """Stop the unit, and remove what systemd leaves of its cgroups. Raises NajaError."""
         try:
-            with Systemd(user=self.rootless) as systemd:
-                self._stop(systemd)
+            self._stop()
         except NajaError:
             # Where systemd never answered there is no unit either.
             if self.exists():
                 raise
         super().delete()
 
-    def _stop(self, systemd: Systemd) -> None:
-        what = f"stop systemd unit {self.unit}"
-        for run, method, arguments in (
-            (systemd.run_job, "StopUnit", (self.unit, "replace")),
-            (systemd.call, "ResetFailedUnit", (self.unit,)),
-        ):
-            try:
-                run(what, method, "s" * len(arguments), *arguments)
-            except BusError as error:
-                # It ended when its last process did, or has not failed.
-                if not error.name.endswith(".NoSuchUnit"):
-                    raise
+    def _stop(self) -> None:
+        if not (self.invocation or self.exists()):
+            return
+        with Systemd(user=self.rootless) as systemd:
+            invocation = self.invocation or systemd.invocation(self.unit)
+            # Of a create that was killed there may be no more than the mark. Is it there, the unit that had
+            # the name a moment ago is ours.
+            if invocation and (self.invocation or any(map(self._owns, self.places.values()))):
+                systemd.stop(f"stop systemd unit {self.unit}", invocation)
 
 
 class UnitV1(_Unit, ManagerV1):

@@ -36,18 +36,26 @@ class StartUnit(Operation):
         # Where no stage is needed, the init is there already. (0 would be naja itself.)
         pid = context.values["stage"] or context.values["init"]
         process: list[Property] = [("PIDs", "au", [pid])] if scope else []
-        arguments: tuple[Any, ...] = (self.unit, "replace", variants(self.properties + process), [])
         with Systemd(user=self.user) as systemd:
-            try:
-                result = systemd.run_job(what, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)
-            except BusError as error:
-                if not error.name.endswith(".UnitExists"):
-                    raise
-                # What is left of one that failed: once more without it.
-                systemd.call(what, "ResetFailedUnit", "s", self.unit)
-                result = systemd.run_job(what, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)
+            result = self._start(systemd, what, self.properties + process)
+            # By its name alone, another one's unit that has taken its place would be ours, too.
+            invocation = systemd.invocation(self.unit)
+            if result == "done" or (invocation and systemd.is_down(invocation)):
+                context.values["unit invocation"] = invocation
         if result != "done":
             raise NajaError(what, why=f"systemd's job ended with {result!r}", origin=self.origin)
+
+    def _start(self, systemd: Systemd, what: str, properties: list[Property]) -> str:
+        """Return the result of the job. Raises BusError where there is a unit of that name."""
+        arguments: tuple[Any, ...] = (self.unit, "replace", variants(properties), [])
+        try:
+            return systemd.run_job(what, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)
+        except BusError as error:
+            if not (error.name.endswith(".UnitExists") and systemd.is_down(self.unit)):
+                raise
+        # What is left of one that failed: once more without it.
+        systemd.forget(what, self.unit)
+        return systemd.run_job(what, "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments)
 
 
 class LimitUnit(Operation):

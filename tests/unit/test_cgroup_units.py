@@ -205,6 +205,9 @@ class FakeSystemd:
         self.jobs.append(arguments)
         return "done"
 
+    def invocation(self, unit: str) -> str:
+        return "0123"
+
 
 @pytest.mark.parametrize("values", [{"stage": 7, "init": 0}, {"stage": 7}, {"stage": 0, "init": 7}])
 def test_a_scope_starts_with_the_stage_or_the_init(
