@@ -278,7 +278,8 @@ class StateDirectory:
         """Remove the directory with all that is in it; already gone is no error. Raises NajaError."""
         try:
             _empty(self._descriptor)
-            os.rmdir(self.id, dir_fd=self._root_descriptor)
+            if os.fstat(self._descriptor).st_nlink:  # Else one of that name is another container's.
+                os.rmdir(self.id, dir_fd=self._root_descriptor)
         except FileNotFoundError:
             pass
         except OSError as error:

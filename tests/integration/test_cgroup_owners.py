@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from runtime import cgroups
+from runtime.errors import NajaError
+from runtime.operations import ownership
+from runtime.operations.base import RUNTIME, Context
+from runtime.operations.cgroup import MakeCgroup
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -340,4 +345,115 @@ def test_what_creates_of_old_left_is_deleted(
     for place in places(path):
         os.removexattr(place, "trusted.naja")
     naja.delete(bundle, "--force")
+    assert places(path) == []
+
+
+class Making:
+    """As much of a create as its cgroups need; ``rootless`` is one that leaves a user's mark."""
+
+    def __init__(self, path: str, *, rootless: bool = False) -> None:
+        self.manager = cgroups.manager(path, "x", systemd=False, rootless=rootless, hierarchies=HIERARCHIES)
+        self.context = Context(RUNTIME, print)
+        self.manager.intend()
+        self.manager.follow(self.context)
+
+    def make(self) -> Making:
+        for place in self.manager.places.values():
+            MakeCgroup(place, optional=False).apply(self.context)
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """Let others come, and return what the record of the container says."""
+        self.manager.release()
+        return self.manager.record()
+
+
+def delete(record: dict[str, Any]) -> None:
+    restored = cgroups.restore(record)
+    restored.kill(9)
+    restored.delete()
+
+
+@pytest.mark.parametrize("rootless", [False, True])
+def test_an_empty_cgroup_of_a_containers_is_taken_over(path: str, rootless: bool) -> None:
+    first = Making(path, rootless=rootless).make().record()
+    second = Making(path, rootless=rootless).make().record()
+    assert sorted(second["made"]) == sorted(places(path))
+    delete(first)
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+    delete(second)
+    assert places(path) == []
+
+
+@pytest.mark.parametrize("rootless", [False, True])
+def test_a_cgroup_of_somebody_elses_bears_no_mark_afterwards(path: str, rootless: bool) -> None:
+    for mount in HIERARCHIES.mounts.values():
+        os.makedirs(f"{mount}{path}")
+    delete(Making(path, rootless=rootless).make().record())
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+    assert not any("naja" in name for place in places(path) for name in os.listxattr(place))
+
+
+def test_where_no_mark_can_be_left_the_record_tells(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user before Linux 5.7."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no attributes")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    record = Making(path, rootless=True).make().record()
+    assert cgroups.restore(record).exists()
+    delete(record)
+    assert places(path) == []
+
+
+@pytest.fixture
+def cut_off(path: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The record of a create that ended when it had made a cgroup, and had not yet left its mark."""
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    making = Making(path)
+    # The one of before anything was made: it is not followed yet.
+    record = {**making.manager.record(), "places": making.manager.places}
+    with monkeypatch.context() as patch:
+        patch.setattr(ownership, "_leave_mark", cut)
+        with pytest.raises(KeyboardInterrupt):
+            making.make()
+    assert len(places(path)) == 1
+    return record
+
+
+def test_a_cgroup_without_its_mark_is_deleted(path: str, cut_off: dict[str, Any]) -> None:
+    delete(cut_off)
+    assert places(path) == []
+
+
+def test_a_cgroup_without_its_mark_is_the_next_ones(path: str, cut_off: dict[str, Any]) -> None:
+    record = Making(path).make().record()
+    delete(cut_off)
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+    delete(record)
+    assert places(path) == []
+
+
+def test_another_is_faster_between_making_and_locking(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has the lock has the cgroup, whoever made it."""
+    slow, fast = Making(path), Making(path)
+    make = ownership._make
+
+    def make_slowly(place: bytes) -> bool:
+        monkeypatch.undo()
+        made = make(place)
+        fast.make()
+        return made
+
+    monkeypatch.setattr(ownership, "_make", make_slowly)
+    with pytest.raises(NajaError, match="another container is being made or deleted in it"):
+        slow.make()
+    slow.manager.kill(9)
+    slow.manager.delete()
+    assert len(places(path)) == len(HIERARCHIES.mounts)
+    delete(fast.record())
     assert places(path) == []

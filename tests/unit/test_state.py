@@ -163,6 +163,15 @@ def test_who_waited_for_a_deleted_container_is_told(tmp_path: Path) -> None:
         waiter.lock()
 
 
+def test_a_directory_that_was_made_anew_is_not_removed(tmp_path: Path) -> None:
+    """A create whose directory was deleted before it had the lock undoes nothing of the next one's."""
+    first = StateDirectory.create(str(tmp_path), "c")
+    StateDirectory.open(str(tmp_path), "c").remove()
+    StateDirectory.create(str(tmp_path), "c")
+    first.remove()
+    assert ids(str(tmp_path)) == ["c"]
+
+
 def test_a_process_is_known_by_pid_and_start_time() -> None:
     own = start_time(os.getpid())
     assert own > 0
