@@ -31,7 +31,7 @@ HIERARCHIES = cgroups.detect()
 pytestmark = pytest.mark.skipif(not HIERARCHIES.mounts, reason="needs cgroups")
 
 #: $NAJA_ROUNDS asks for more.
-ROUNDS = int(os.environ.get("NAJA_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("NAJA_ROUNDS", "8"))
 
 #: What a create is refused with where the cgroup is another container's.
 REFUSED = ("it exists and has processes in it", "another container is being made or deleted in it")
@@ -138,6 +138,7 @@ def contend(naja: Runtime, bundles: list[Bundle], verb: list[str]) -> list[Bundl
     return winners
 
 
+@pytest.mark.timeout(300 + 10 * ROUNDS)
 @pytest.mark.parametrize("verb", [["create"], ["run", "--detach"]], ids=["create", "run"])
 def test_one_of_many_wins(naja: Runtime, sharing: Callable[[], Bundle], path: str, verb: list[str]) -> None:
     """Exactly one, which runs on whatever becomes of the others; and nothing is left of any."""

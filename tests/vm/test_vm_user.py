@@ -169,3 +169,39 @@ def test_called_from_a_user_namespace(naja: Runtime, bundle: Bundle, directory: 
     assert done.stdout.endswith(f"/user@{user.UID}.service/user.slice/naja-{bundle.id}.scope\n")
     assert "can't fork" in done.stderr
     assert unit(bundle, "LoadState") == "not-found"
+
+
+def test_somebody_elses_scope_of_that_name(runtime: Runtime, bundle: Bundle) -> None:
+    """It is refused, and the undo leaves the unit and its process alone."""
+    environment = {"XDG_RUNTIME_DIR": user.RUNTIME_DIRECTORY}
+    name = f"naja-{bundle.id}.scope"
+    command = ("systemd-run", "--user", "--scope", f"--unit={name}", "--quiet", "sleep", "1000")
+    stranger = subprocess.Popen(user.as_user(*command, **environment))
+    try:
+        wait_until(lambda: unit(bundle, "ActiveState") == "active", timeout=60, what="the scope")
+        done = runtime.run("create", "--bundle", bundle.path, bundle.id, check=False, timeout=60)
+        assert "UnitExists" in done.stderr
+        assert stranger.poll() is None
+        assert unit(bundle, "ActiveState") == "active"
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_the_scope_of_a_stopped_container_is_somebody_elses_by_now(runtime: Runtime, bundle: Bundle) -> None:
+    environment = {"XDG_RUNTIME_DIR": user.RUNTIME_DIRECTORY}
+    runtime.run_detached(bundle.args("/bin/sleep", "1000"), timeout=60)
+    runtime.kill(bundle)
+    wait_until(lambda: unit(bundle, "LoadState") == "not-found", timeout=60, what="end of the scope")
+    name = f"naja-{bundle.id}.scope"
+    command = ("systemd-run", "--user", "--scope", f"--unit={name}", "--quiet", "sleep", "1000")
+    stranger = subprocess.Popen(user.as_user(*command, **environment))
+    try:
+        wait_until(lambda: unit(bundle, "ActiveState") == "active", timeout=60, what="the scope")
+        runtime.run("kill", "--all", bundle.id, "KILL")
+        runtime.delete(bundle, "--force")
+        assert stranger.poll() is None
+        assert unit(bundle, "ActiveState") == "active"
+    finally:
+        stranger.kill()
+        stranger.wait()
