@@ -97,6 +97,9 @@ def strange_cgroup(cgroup: Any) -> str:
         return "cgroup/kind is none"
     if not (is_text(unit := cgroup["unit"]) and is_text(cgroup.get("word", ""))):
         return "cgroup/unit or cgroup/word is no name"
+    invocation = cgroup.get("invocation", "")
+    if type(invocation) is not str or invocation.strip("0123456789abcdef"):
+        return "cgroup/invocation is no number"
     return _strange_places(cgroup, f"/{unit}" if unit else "")
 
 

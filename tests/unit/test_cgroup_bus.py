@@ -16,6 +16,7 @@ from runtime.cgroups.bus import BusError, Systemd
 from runtime.errors import NajaError
 from runtime.operations.base import RUNTIME, Context
 from runtime.operations.scope import StartUnit
+from runtime.record import strange_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -264,6 +265,13 @@ def test_a_create_that_never_came_to_its_unit(systemd: FakeSystemd) -> None:
     systemd.new_life(UNIT)
     creation.delete()
     assert systemd.units[UNIT][0] == "active"
+
+
+@pytest.mark.parametrize("invocation", [5, None, ["5"], "../x", "0123\n"])
+def test_a_record_whose_invocation_is_none(invocation: object) -> None:
+    found = Creation().manager.record()
+    assert strange_cgroup({**found, "invocation": "0123456789abcdef" * 2}) == ""
+    assert strange_cgroup({**found, "invocation": invocation}) == "cgroup/invocation is no number"
 
 
 def test_two_jobs_of_one_connection(systemd: FakeSystemd) -> None:
