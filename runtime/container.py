@@ -36,6 +36,9 @@ _SIGKILL = 9
 #: How long a process may take to end that was killed, or gave up, in seconds; it is in the kernel's hands.
 _PATIENCE = 10.0
 
+#: How long it takes as a rule.
+_AT_ONCE = 0.5
+
 #: How long a command waits for a container that another one is making, in seconds: its hook may be asking.
 _PATIENCE_IN_CREATION = 2.0
 
@@ -297,8 +300,8 @@ class Container:
         if shares_pids:
             # Nothing else would end the other processes of a container without a pid namespace.
             self.cgroup.kill(signal)
-        if signal == _SIGKILL and status == "paused":
-            self.cgroup.thaw()
+        if signal == _SIGKILL:
+            self.cgroup.thaw_all()
 
     def _has_own_pids(self) -> bool:
         entries = self.config["linux"].get("namespaces") or ()
@@ -328,13 +331,15 @@ class Container:
             descriptor = process.pidfd_open(pid)
             if state.alive(pid, started):
                 process.pidfd_send_signal(descriptor, _SIGKILL)
-                manager.thaw()
-                if not _wait_for_end(descriptor):
-                    raise NajaError(
-                        f"process {pid} of container {self.id} does not end, though it was killed"
-                    )
+                manager.thaw_all()
+                if not _wait_for_end(descriptor, _AT_ONCE):
+                    # Something holds it, or others that it waits for: what that is, the manager can tell.
+                    manager.end()
+                    if not _wait_for_end(descriptor):
+                        what = f"process {pid} of container {self.id} does not end, though it was killed"
+                        raise NajaError(what)
             os.close(descriptor)
-        manager.kill(_SIGKILL)
+        manager.end()
 
     def delete(self, force: bool = False) -> None:
         """Remove what is left of a stopped container; with ``force`` end it first. Raises NajaError."""
@@ -359,7 +364,7 @@ class Container:
     def _destroy(self) -> None:
         manager = self.cgroup
         found = len(manager.paths)
-        manager.kill(_SIGKILL)
+        manager.end()
         manager.delete()
         if found < len(manager.places):
             # Others have ended them, or the record does not tell where they are.
@@ -413,6 +418,8 @@ class Container:
             if not self.cgroup.frozen():
                 raise NajaError("container not paused", why=self.id)
             self.cgroup.thaw()
+            if self.cgroup.frozen():
+                raise NajaError(f"container {self.id} is still paused", why=self.cgroup.what_holds())
         finally:
             self._directory.unlock()
 
@@ -508,11 +515,11 @@ def run(
                 attached.close()
 
 
-def _wait_for_end(pidfd: int) -> bool:
+def _wait_for_end(pidfd: int, seconds: float = _PATIENCE) -> bool:
     """Wait until a process has ended; False where it takes too long."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(_PATIENCE * 1000))
+    return bool(poll.poll(seconds * 1000))
 
 
 def list_containers(root: str | None = None, *, warn: Callable[[str], None] = _warn) -> list[dict[str, Any]]:

@@ -214,7 +214,7 @@ class Creation:
 
     def _undo(self) -> None:
         """Take back all that was done, however far that was."""
-        self._manager.kill(_SIGKILL)
+        self._manager.end()
         self._manager.delete()
         if self.init:
             run_poststop(self.config, hook_state(self._request, "poststop"), self.warn)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 
 from runtime.cgroups.hierarchies import detect
 from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import read
+from runtime.linux.cgroupfs import GONE, read
 from runtime.operations import cgroup as operations
 from runtime.operations import ownership
 from runtime.operations.base import RUNTIME, Context
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
-#: What the kernel says of a cgroup that has gone, before or after a file of it was opened. systemd removes
-#: one when its last process has ended, which may be at any moment.
-GONE = (errno.ENOENT, errno.ENODEV)
-
 #: How long to wait for processes to freeze, or to be gone so that their cgroup can be removed.
 _PATIENCE = 2.0
+
+#: How long killed processes may take to end, in seconds; it is in the kernel's hands.
+_PATIENCE_WITH_THE_KILLED = 10.0
 
 
 class Manager:
@@ -137,9 +135,23 @@ class Manager:
         return any(os.path.isdir(path) for path in self.paths.values())
 
     def processes(self, *, recursive: bool = True) -> list[int]:
-        """Return the pids in the container's cgroup, and in those below it. Raises OSError."""
+        """Return the pids in the container's cgroup, and in those below it. Raises NajaError, OSError."""
+        from runtime.cgroups import tree
+
         directory = self._directory()
-        return _processes(directory, recursive=recursive) if directory else []
+        return tree.processes(directory, recursive=recursive) if directory else []
+
+    def inhabited(self) -> bool:
+        """Say whether there may be processes in the container's cgroup, or below it. Raises OSError."""
+        directory = self._directory()
+        try:
+            # Each cgroup below it is a link to it.
+            return bool(directory) and (
+                bool(read(f"{directory}/cgroup.procs")) or os.stat(os.fsencode(directory)).st_nlink > 2
+            )
+        except OSError as error:
+            # A threaded cgroup of v2 does not tell.
+            return error.errno not in GONE
 
     def _directory(self) -> str:
         """Return the directory to look for processes in, "" where the container has no cgroup."""
@@ -226,8 +238,7 @@ class Manager:
     def kill(self, signal: int) -> None:
         """Send a signal to all processes of the container, if there are any. Raises NajaError, OSError."""
         self.release()
-        lock = self._hold(self._directory())
-        if lock < 0:
+        if not self.inhabited() or (lock := self._hold(self._directory())) < 0:
             return
         try:
             self._kill(signal)
@@ -235,52 +246,93 @@ class Manager:
             os.close(lock)
 
     def _kill(self, signal: int) -> None:
-        if not self.processes():
-            return
-        if not self._can_freeze():
-            self._signal(signal)
-            return
-        # Frozen processes neither fork nor end, so nobody is missed, and no pid gets another owner.
+        from runtime.cgroups import tree
+
+        # Frozen processes neither fork nor end, so nobody is missed.
         frozen = self.frozen()
+        held = not frozen and self._try_to_freeze()
         try:
-            if not frozen:
-                self.freeze()
-            self._signal(signal)
-        except OSError as error:
-            if error.errno not in GONE:
-                raise
+            tree.signal(self._directory(), signal)
         finally:
-            if signal == _SIGKILL or not frozen:
+            if signal == _SIGKILL:
+                self.thaw_all()
+            elif held:
                 self.thaw()
 
-    def _signal(self, signal: int) -> None:
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal)
-            except ProcessLookupError:
-                continue
+    def _try_to_freeze(self) -> bool:
+        try:
+            self.freeze()
+        except (NajaError, OSError):
+            # Some process is stuck in the kernel, or the files are read-only: those in sight have to do.
+            return False
+        return True
+
+    def thaw_all(self) -> None:
+        """Thaw whatever of the container is frozen, for it is to end. Raises OSError."""
+        try:
+            self._thaw_all()
+        except OSError as error:
+            # Whoever waits for the end tells what holds it up.
+            if error.errno not in operations.DENIED:
+                raise
+
+    def _thaw_all(self) -> None:
+        self.thaw()
+
+    def end(self) -> None:
+        """Kill all processes of the container and wait for their end. Raises NajaError: who stays and why."""
+        deadline = time.monotonic() + _PATIENCE_WITH_THE_KILLED
+        delay = 0.001
+        while self.inhabited() and (pids := self.processes()):
+            if time.monotonic() > deadline:
+                from runtime.cgroups.tree import named
+
+                what = f"process {named(pids)} does not end, though it was killed"
+                raise NajaError(what, why=self.what_holds())
+            self.kill(_SIGKILL)
+            self._free_the_killed()
+            time.sleep(delay)
+            delay = min(delay * 2, 0.1)
+
+    def _free_the_killed(self) -> None:
+        """Let processes that were killed end, where something that is not the container's holds them."""
+
+    def what_holds(self) -> str:
+        """Return what keeps the container frozen that is not its own, in words; "" where nothing does."""
+        return ""
 
     def delete(self) -> None:
         """Remove the container's cgroups and all below them. Raises NajaError where they are in use."""
         for group in reversed(self.resctrl):
-            _remove(os.fsencode(group), time.monotonic())
+            _remove(group)
         self.release()
-        deadline = time.monotonic() + _PATIENCE
         for path in self.places.values():
             if (lock := self._hold(path)) < 0:
                 ownership.remove_unfinished(path)
                 continue
             try:
-                self._give_up(path, lock, deadline)
+                self._give_up(path, lock)
             finally:
                 os.close(lock)
 
-    def _give_up(self, path: str, lock: int, deadline: float) -> None:
+    def _give_up(self, path: str, lock: int) -> None:
         how, _ = ownership.look(lock, self._mark)
         if how == ownership.ADOPTED or (not how and path in self.adopted):
             ownership.remove_mark(lock, self._mark)
         else:
-            _remove(os.fsencode(path), deadline)
+            _remove(path)
+
+
+def _remove(directory: str) -> None:
+    try:
+        os.rmdir(os.fsencode(directory))
+    except OSError as error:
+        if error.errno in GONE:
+            return
+        # In use, or there are others below it.
+        from runtime.cgroups import tree
+
+        tree.remove(directory, _PATIENCE)
 
 
 def _restore(before: list[Operation], context: Context) -> None:
@@ -299,59 +351,3 @@ def require(needed: list[tuple[str, str]], directory: str) -> None:
         if controller not in available:
             what = f"cgroup controller {controller} is not available in {directory}"
             raise Unsupported(what, origin=origin)
-
-
-def _processes(directory: str, *, recursive: bool) -> list[int]:
-    try:
-        text = read(f"{directory}/cgroup.procs")
-    except OSError as error:
-        if error.errno in GONE:
-            return []
-        if error.errno != errno.EOPNOTSUPP:
-            raise
-        # In a threaded cgroup of v2 there are no whole processes, only threads.
-        text = read(f"{directory}/cgroup.threads")
-    pids = [int(line) for line in text.split()]
-    if recursive:
-        for child in _children(os.fsencode(directory)):
-            pids += _processes(os.fsdecode(child), recursive=True)
-    return pids
-
-
-def _children(directory: bytes) -> list[bytes]:
-    try:
-        with os.scandir(directory) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-
-
-def _remove(directory: bytes, deadline: float) -> None:
-    """Remove a cgroup after those below it; wait for processes that are about to end."""
-    delay = 0.001
-    while True:
-        try:
-            os.rmdir(directory)
-        except OSError as error:
-            if error.errno in GONE:
-                return
-            # A cgroup with children is "busy" as well as one with processes.
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                name = os.fsdecode(directory)
-                raise NajaError.from_os_error(f"remove cgroup {name}", error, why=_who(name, error)) from None
-        else:
-            return
-        children = _children(directory)
-        for child in children:
-            _remove(child, deadline)
-        if not children:
-            time.sleep(delay)
-            delay = min(delay * 2, 0.1)
-
-
-def _who(directory: str, error: OSError) -> str:
-    """Return who keeps a cgroup busy, in words."""
-    if error.errno != errno.EBUSY:
-        return ""
-    pids = ", ".join(str(pid) for pid in _processes(directory, recursive=True))
-    return f"process {pids} is in it" if pids else ""

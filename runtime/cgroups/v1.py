@@ -6,9 +6,10 @@ import os
 import time
 
 from runtime.cgroups.base import Manager, require
-from runtime.cgroups.hierarchies import by_controller
+from runtime.cgroups.hierarchies import by_controller, detect
 from runtime.errors import Unsupported
 from runtime.linux.cgroupfs import read, write
+from runtime.operations.cgroup import DENIED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,3 +81,43 @@ class ManagerV1(Manager):
 
     def _thaw(self) -> None:
         write(f"{self.paths['freezer']}/freezer.state", "THAWED")
+
+    def _thaw_all(self) -> None:
+        top = self.paths.get("freezer", "")
+        if _has_children(top):
+            # The container may have frozen those below on their own, and nobody ends in them.
+            from runtime.cgroups import tree
+
+            tree.thaw(top)
+        else:
+            self.thaw()
+
+    def _free_the_killed(self) -> None:
+        if not self.frozen():
+            return
+        # A cgroup above is frozen, which is not ours to thaw. Where naja runs nothing is.
+        from runtime.cgroups import tree
+
+        here = detect()
+        try:
+            tree.kill_elsewhere(self.paths["freezer"], here.mounts["freezer"] + here.own["freezer"])
+        except OSError as error:
+            if error.errno not in DENIED:
+                raise
+
+    def what_holds(self) -> str:
+        """Look for a cgroup that is frozen by itself. Raises OSError."""
+        directory = self.paths.get("freezer", "")
+        while os.path.exists(f"{directory}/freezer.self_freezing"):
+            if read(f"{directory}/freezer.self_freezing") == "1":
+                return f"cgroup {directory} is frozen"
+            directory = os.path.dirname(directory)
+        return ""
+
+
+def _has_children(directory: str) -> bool:
+    """Say whether there are cgroups below one; each is a link to it."""
+    try:
+        return os.stat(os.fsencode(directory)).st_nlink > 2
+    except FileNotFoundError:
+        return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.cgroups.base import GONE, Manager, require
+from runtime.cgroups.base import Manager, require
 from runtime.errors import Unsupported
-from runtime.linux.cgroupfs import read, write
+from runtime.linux.cgroupfs import GONE, read, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,15 +76,23 @@ class ManagerV2(Manager):
     def _thaw(self) -> None:
         write(f"{self._directory()}/cgroup.freeze", "0")
 
+    def inhabited(self) -> bool:
+        """Say whether there are processes in the container's cgroup or below it. Raises OSError."""
+        directory = self._directory()
+        try:
+            return bool(directory) and "populated 1" in read(f"{directory}/cgroup.events")
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            return False
+
     def _kill(self, signal: int) -> None:
         # SIGKILL at one stroke, where the kernel can.
-        if signal == _SIGKILL and self._directory():
+        if signal == _SIGKILL:
             try:
                 write(f"{self._directory()}/cgroup.kill", "1")
-            except OSError as error:
-                if error.errno not in GONE:
-                    raise
-                # Before Linux 5.14, or no cgroup any more: one by one.
+            except OSError:
+                # Before Linux 5.14, in a threaded cgroup, on a read-only mount: one by one.
                 super()._kill(signal)
         else:
             super()._kill(signal)

@@ -9,10 +9,22 @@ import errno
 import os
 import time
 
+#: What the kernel says of a cgroup that has gone, before or after a file of it was opened: whoever may write
+#: to the tree can remove one at any moment, systemd does when its last process has ended.
+GONE = (errno.ENOENT, errno.ENODEV)
+
 
 def write(path: str, value: str) -> None:
     """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
-    descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
+    _write(os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC), value)
+
+
+def write_below(directory: int, name: bytes, value: str) -> None:
+    """As ``write``, to a file that is named from an open directory on. Raises OSError."""
+    _write(os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory), value)
+
+
+def _write(descriptor: int, value: str) -> None:
     try:
         os.write(descriptor, os.fsencode(value))
     finally:
@@ -21,7 +33,15 @@ def write(path: str, value: str) -> None:
 
 def read(path: str) -> str:
     """Return the text of a file of a cgroup, without the last newline. Raises OSError."""
-    descriptor = os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC)
+    return _read(os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC))
+
+
+def read_below(directory: int, name: bytes) -> str:
+    """As ``read``, of a file that is named from an open directory on. Raises OSError."""
+    return _read(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory))
+
+
+def _read(descriptor: int) -> str:
     try:
         text = b""
         while chunk := os.read(descriptor, 65536):

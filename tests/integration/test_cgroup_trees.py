@@ -1,0 +1,279 @@
+"""Cgroups below the container's own, which it has made itself or which are held from above: no verb is stuck.
+
+Each test is run with the host's own hierarchies, and with a v2 tree alone in a mount namespace of naja's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runtime import cgroups
+from runtime.cgroups import tree
+from runtime.linux import namespaces
+from tests.support.cgroups import ONLY_V2, clear, dig, places, put
+from tests.support.child import in_child
+from tests.support.command import Runtime, runtime_command
+from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.bundle import Bundle
+    from tests.support.leaks import Watch
+
+HIERARCHIES = cgroups.detect()
+
+pytestmark = pytest.mark.skipif(not HIERARCHIES.mounts, reason="needs cgroups")
+
+#: More than Python calls itself, or may open files, by default; with these names also longer than PATH_MAX.
+DEPTH, NAME = 1300, "a-cgroup"
+
+
+class Host:
+    """What a container's cgroup is known by: the tree that naja looks for processes in."""
+
+    def __init__(self, naja: Runtime, kind: str, mount: str) -> None:
+        self.naja = naja
+        self.kind = kind
+        self.mount = mount
+
+    def cgroup(self, name: str) -> str:
+        """Return the directory of a cgroup."""
+        return f"{self.mount}/{name}"
+
+    def freeze(self, name: str, frozen: bool = True) -> None:
+        """Freeze, or thaw, a cgroup by itself."""
+        file, value = (
+            ("cgroup.freeze", "01") if self.kind == "v2" else ("freezer.state", ("THAWED", "FROZEN"))
+        )
+        with open(f"{self.cgroup(name)}/{file}", "w") as opened:
+            opened.write(value[frozen])
+
+
+@pytest.fixture(params=["host", "v2 alone"])
+def host(request: pytest.FixtureRequest, naja: Runtime, leak_check: Watch | None, tag: str) -> Iterator[Host]:
+    """The runtime under test, on a host of either kind; whatever is left of the test's cgroups is removed."""
+    if request.param == "host":
+        kind = HIERARCHIES.kind
+        mount = HIERARCHIES.mounts.get("" if kind == "v2" else "freezer")
+        if mount is None:
+            pytest.skip("needs a v1 freezer")
+        yield Host(naja, kind, mount)
+    else:
+        if HIERARCHIES.kind == "v2" or "" not in HIERARCHIES.mounts:
+            pytest.skip("needs a v2 tree beside v1 hierarchies")
+        yield Host(Runtime(naja.root, [*ONLY_V2, *runtime_command()]), "v2", HIERARCHIES.mounts[""])
+    for number in range(3):
+        for place in places(f"{tag}{number}"):
+            clear(place)
+
+
+@pytest.fixture
+def bundle(busybox_bundle: Callable[[], Bundle]) -> Bundle:
+    """A container that does nothing until it is ended."""
+    return busybox_bundle().args("/bin/sleep", "1000")
+
+
+def end_by_force(host: Host, bundle: Bundle) -> None:
+    """Delete the container, of which nothing may be left then."""
+    host.naja.delete(bundle, "--force")
+    assert host.naja.ids() == []
+    assert [place for place in places(bundle.id) if os.path.isdir(place)] == []
+
+
+def test_a_deep_tree(host: Host, bundle: Bundle) -> None:
+    """Every verb that looks at the tree, with a process at the very bottom of it."""
+    naja = host.naja
+    naja.run_detached(bundle)
+    pid = naja.state(bundle)["pid"]
+    bottom = dig(host.cgroup(bundle.id), DEPTH, NAME)
+    put(bottom, "cgroup.procs", str(pid))
+    os.close(bottom)
+    assert naja.run("ps", "--format", "json", bundle.id).stdout.strip() == f"[{pid}]"
+    naja.run("events", "--stats", bundle.id)
+    naja.run("pause", bundle.id)
+    assert naja.status(bundle) == "paused"
+    naja.run("resume", bundle.id)
+    naja.run("kill", "--all", bundle.id, "WINCH")
+    assert naja.status(bundle) == "running"
+    end_by_force(host, bundle)
+
+
+def test_a_deep_tree_of_a_container_that_has_ended(host: Host, bundle: Bundle) -> None:
+    host.naja.run_detached(bundle)
+    os.close(dig(host.cgroup(bundle.id), DEPTH, NAME))
+    host.naja.kill(bundle)
+    host.naja.wait_for(bundle, "stopped")
+    host.naja.delete(bundle)
+    assert host.naja.ids() == []
+
+
+def test_a_deep_tree_that_the_container_makes(host: Host, bundle: Bundle) -> None:
+    """The container's root, who sees its own cgroup as writable, does it from inside."""
+    for mount in bundle.config["mounts"]:
+        if mount["destination"] == "/sys/fs/cgroup":
+            mount["options"].remove("ro")
+    bundle.linux["namespaces"].append({"type": "cgroup"})
+    at = "/sys/fs/cgroup" if host.kind == "v2" else "/sys/fs/cgroup/freezer"
+    bundle.shell(
+        f"cd {at} && mkdir leaf && echo $$ > leaf/cgroup.procs; i=0\n"
+        "while [ $i -lt 1100 ]; do mkdir d && cd d || break; i=$((i + 1)); done\n"
+        "echo $i > /made; sleep 1000"
+    )
+    host.naja.run_detached(bundle)
+    made = os.path.join(bundle.rootfs, "made")
+    wait_until(lambda: os.path.exists(made) and os.path.getsize(made), timeout=60)
+    with open(made) as file:
+        assert file.read() == "1100\n"
+    end_by_force(host, bundle)
+
+
+def test_a_wide_tree(host: Host, bundle: Bundle) -> None:
+    host.naja.run_detached(bundle)
+    top = host.cgroup(bundle.id)
+    for number in range(3000):
+        os.mkdir(f"{top}/{number}")
+    host.naja.run("ps", bundle.id)
+    end_by_force(host, bundle)
+
+
+def test_cgroups_that_are_made_all_the_time(host: Host, bundle: Bundle) -> None:
+    """By processes of the container, which fork all the time too."""
+    for mount in bundle.config["mounts"]:
+        if mount["destination"] == "/sys/fs/cgroup":
+            mount["options"].remove("ro")
+    del bundle.linux["namespaces"][0]  # No pid namespace, whose end would be that of all of them.
+    bundle.linux["namespaces"].append({"type": "cgroup"})
+    at = "/sys/fs/cgroup" if host.kind == "v2" else "/sys/fs/cgroup/freezer"
+    bundle.shell(
+        f"cd {at}; work() {{ i=0; while true; do i=$((i + 1)); mkdir $1$i\n"
+        "(echo 0 > $1$i/cgroup.procs; mkdir $1$i/x); done }\n"
+        "work a & work b & work c & echo > /made; wait"
+    )
+    host.naja.run_detached(bundle)
+    wait_until(lambda: os.path.exists(os.path.join(bundle.rootfs, "made")))
+    time.sleep(0.3)
+    host.naja.run("ps", bundle.id)
+    end_by_force(host, bundle)
+
+
+@pytest.mark.parametrize("depth", [1, DEPTH])
+def test_a_frozen_cgroup_inside(host: Host, bundle: Bundle, depth: int) -> None:
+    """Who is in it cannot end before it is thawed, on v1."""
+    host.naja.run_detached(bundle)
+    bottom = dig(host.cgroup(bundle.id), depth, NAME)
+    put(bottom, "cgroup.procs", str(host.naja.state(bundle)["pid"]))
+    put(bottom, *(("cgroup.freeze", "1") if host.kind == "v2" else ("freezer.state", "FROZEN")))
+    os.close(bottom)
+    began = time.monotonic()
+    end_by_force(host, bundle)
+    assert time.monotonic() - began < 9
+
+
+def test_a_kill_thaws_what_is_frozen_inside(host: Host, bundle: Bundle) -> None:
+    host.naja.run_detached(bundle)
+    inner = dig(host.cgroup(bundle.id), 2, NAME)
+    put(inner, "cgroup.procs", str(host.naja.state(bundle)["pid"]))
+    put(inner, *(("cgroup.freeze", "1") if host.kind == "v2" else ("freezer.state", "FROZEN")))
+    os.close(inner)
+    host.naja.kill(bundle)
+    host.naja.wait_for(bundle, "stopped", timeout=5)
+    host.naja.delete(bundle)
+
+
+@pytest.mark.parametrize("own_pids", [True, False], ids=["pid namespace", "none"])
+def test_a_cgroup_above_that_is_frozen(host: Host, bundle: Bundle, own_pids: bool) -> None:
+    """It is not the container's, and stays as it is; the killed end all the same."""
+    if not own_pids:
+        bundle.linux["namespaces"].remove({"type": "pid"})
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/inner"
+    bundle.shell("sleep 1000 & sleep 1000 & wait")
+    host.naja.run_detached(bundle)
+    host.freeze(bundle.id)
+    try:
+        host.naja.delete(bundle, "--force")
+        assert host.naja.ids() == []
+        assert not os.path.isdir(host.cgroup(f"{bundle.id}/inner"))
+    finally:
+        host.freeze(bundle.id, False)
+
+
+def test_resume_tells_of_a_cgroup_above_that_is_frozen(host: Host, bundle: Bundle) -> None:
+    if host.kind == "v2":
+        pytest.skip("needs v1: on v2 a cgroup tells of its own freeze only")
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/inner"
+    host.naja.run_detached(bundle.save())
+    host.freeze(bundle.id)
+    try:
+        refused = host.naja.run("resume", bundle.id, check=False)
+        assert refused.status == 1
+        assert f"{host.cgroup(bundle.id)} is frozen" in refused.stderr
+    finally:
+        host.freeze(bundle.id, False)
+    host.naja.delete(bundle, "--force")
+
+
+def test_what_cannot_be_ended_is_named(host: Host, bundle: Bundle) -> None:
+    """A process that is not the container's is in its cgroup, and a file system keeps naja from ending it."""
+    if host.kind == "v2":
+        pytest.skip("needs a v1 freezer, which holds the killed")
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/inner"
+    host.naja.run_detached(bundle.save())
+    pid = host.naja.state(bundle)["pid"]
+    host.freeze(bundle.id)
+    try:
+        read_only = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            'mount -o remount,bind,ro "$0" && exec "$@"',
+            host.mount,
+        ]
+        refused = subprocess.run(
+            [*read_only, *host.naja.command("delete", "--force", bundle.id)],
+            capture_output=True,
+            text=True,
+            timeout=40,
+            check=False,
+        )
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert f"process {pid} does not end, though it was killed" in refused.stderr
+        assert f"{host.cgroup(bundle.id)} is frozen" in refused.stderr
+    finally:
+        host.freeze(bundle.id, False)
+    host.naja.delete(bundle, "--force")
+
+
+@pytest.mark.skipif("" not in HIERARCHIES.mounts, reason="needs a v2 tree, where it is listed")
+def test_a_process_of_another_pid_namespace_is_not_the_callers_group(tag: str) -> None:
+    """The kernel calls it 0, which is the caller's own process group to kill(2)."""
+    place = f"{HIERARCHIES.mounts.get('', '')}/{tag}0"
+    os.mkdir(place)
+    outside = subprocess.Popen(["sleep", "1000"])
+    try:
+        with open(f"{place}/cgroup.procs", "w") as file:
+            file.write(str(outside.pid))
+
+        def inside() -> list[int]:
+            tree.signal(place, signal.SIGKILL)
+            return tree.processes(place)
+
+        def work() -> object:
+            os.setsid()
+            namespaces.unshare(namespaces.CLONE_NEWPID)
+            return in_child(inside)
+
+        assert in_child(work) == []
+        assert outside.poll() is None
+    finally:
+        outside.kill()
+        outside.wait()
+        clear(place)
