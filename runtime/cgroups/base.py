@@ -350,4 +350,4 @@ def require(needed: list[tuple[str, str]], directory: str) -> None:
     for controller, origin in needed:
         if controller not in available:
             what = f"cgroup controller {controller} is not available in {directory}"
-            raise Unsupported(what, origin=origin)
+            raise Unsupported(what, why=operations.type_of(directory), origin=origin)

@@ -22,6 +22,9 @@ _CLAIM = "claim on "
 #: Controllers of v2 that work for whole processes only; the others may be used in threaded cgroups.
 _DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "misc")
 
+#: The type of a cgroup below a threaded one that is not yet threaded itself.
+_INVALID = "domain invalid"
+
 
 def skipped(context: Context) -> list[str]:
     """Return the list of cgroups that could not be made for lack of privileges, to read or extend."""
@@ -106,7 +109,7 @@ class EnableControllers(Operation):
             return
         parent, reason = self.mount, ""
         for part in self.path.strip("/").split("/"):
-            reason = _enable(parent) or reason
+            reason = _enable(parent, {name for name, _ in self.needed}) or reason
             parent += f"/{part}"
             self._check_type(parent)
         self._require(read(f"{directory}/cgroup.controllers").split(), reason)
@@ -132,26 +135,68 @@ class EnableControllers(Operation):
                     why=f'the cgroup is of type "{kind}"',
                     origin=origin,
                 )
-        if kind == "domain invalid":
+        if kind == _INVALID:
             write(f"{directory}/cgroup.type", "threaded")
 
 
-def _enable(directory: str) -> str:
-    """Enable all controllers that a cgroup has for its children.
+def _enable(directory: str, needed: set[str]) -> str:
+    """Enable all controllers that a cgroup has for its children; only ``needed`` where that has a price.
 
     Returns why some could not be, "" where all were: whether that matters is seen at the leaf.
     """
     available = set(read(f"{directory}/cgroup.controllers").split())
-    missing = sorted(available - set(read(f"{directory}/cgroup.subtree_control").split()))
+    missing = available - set(read(f"{directory}/cgroup.subtree_control").split())
+    if missing and _would_become_threaded(directory):
+        missing &= needed
     reason = ""
-    for name in missing:
+    # Those of whole processes first: where they are refused, the others are not worth that price.
+    for name in sorted(missing, key=lambda name: (name not in _DOMAIN_CONTROLLERS, name)):
         try:
             write(f"{directory}/cgroup.subtree_control", f"+{name}")
         except OSError as error:
             reason = f"{name} cannot be enabled in {directory}: {error.strerror}"
             if error.errno == errno.EBUSY:
-                reason += "; a cgroup with processes of its own has no controllers for its children"
+                return f"{reason}; a cgroup with processes of its own has no controllers for its children"
     return reason
+
+
+def _would_become_threaded(directory: str) -> bool:
+    """Say whether a controller for its children makes a cgroup the root of a threaded domain.
+
+    It does where there are processes in it, as is the rule for whoever calls naja in a cgroup namespace of
+    his own. Then all cgroups below, others' too, can but be threaded or invalid (cgroup-v2, Threads).
+    """
+    try:
+        return read(f"{directory}/cgroup.type") == "domain" and bool(read(f"{directory}/cgroup.procs"))
+    except FileNotFoundError:
+        return False  # The root of all is exempt.
+
+
+class SettleType(Operation):
+    """Make a cgroup of a v2 tree threaded where those above it are: nobody can enter it otherwise.
+
+    For a tree whose controllers are not asked for; else EnableControllers does it.
+    """
+
+    __slots__ = ("mount", "path")
+
+    def __init__(self, mount: str, path: str) -> None:
+        self.mount = mount
+        self.path = path
+        self.origin = "/linux/cgroupsPath"
+
+    def describe(self) -> str:
+        return f"make cgroup {self.mount + self.path} threaded where those above it are"
+
+    def apply(self, context: Context) -> None:
+        directory = self.mount + self.path
+        if directory in skipped(context) or read(f"{directory}/cgroup.type") != _INVALID:
+            return
+        directory = self.mount
+        for part in self.path.strip("/").split("/"):
+            directory += f"/{part}"
+            if read(f"{directory}/cgroup.type") == _INVALID:
+                write(f"{directory}/cgroup.type", "threaded")
 
 
 class InheritCpuset(Operation):
@@ -244,7 +289,9 @@ class EnterCgroup(Operation):
                     left_out.append(directory)
                     continue
                 raise NajaError.from_os_error(
-                    f"move process {context.pid} into cgroup {directory}", error, why=_explain(error)
+                    f"move process {context.pid} into cgroup {directory}",
+                    error,
+                    why=_explain(error) or type_of(directory),
                 ) from None
         release(context)
 
@@ -317,3 +364,12 @@ def _explain(error: OSError) -> str:
     if error.errno == errno.EBUSY:
         return "it has children with controllers, so it takes no processes of its own"
     return ""
+
+
+def type_of(directory: str) -> str:
+    """Say which type a cgroup of a v2 tree is of, where that is not the usual one (cgroup-v2, Threads)."""
+    try:
+        kind = read(f"{directory}/cgroup.type")
+    except OSError:
+        return ""  # A v1 cgroup has none.
+    return f'the cgroup is of type "{kind}"' if kind != "domain" else ""

@@ -14,6 +14,7 @@ from runtime.operations.cgroup import (
     InheritCpuset,
     MakeCgroup,
     OpenCgroups,
+    SettleType,
 )
 
 TYPE_CHECKING = False
@@ -101,6 +102,8 @@ def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Op
         more, needed = limits_v2.limits(beside, single[""])
         make.append(EnableControllers(request.cgroup_mounts[""], request.cgroup_paths[""], needed))
         settings += more
+    elif "" in places:
+        make.append(SettleType(request.cgroup_mounts[""], request.cgroup_paths[""]))
     return make, settings
 
 

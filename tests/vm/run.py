@@ -37,6 +37,7 @@ COMMON = (
     "test_cgroup_v2.py",
     "test_cgroup_systemd.py",
     "test_cgroup_rootless.py",
+    "test_cgroup_threaded.py",
     "test_properties_resources.py",
 )
 INTEGRATION = {
