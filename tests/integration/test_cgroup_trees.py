@@ -82,7 +82,7 @@ def bundle(busybox_bundle: Callable[[], Bundle]) -> Bundle:
 
 def end_by_force(host: Host, bundle: Bundle) -> None:
     """Delete the container, of which nothing may be left then."""
-    host.naja.delete(bundle, "--force")
+    host.naja.run("delete", "--force", bundle.id, timeout=60)
     assert host.naja.ids() == []
     assert [place for place in places(bundle.id) if os.path.isdir(place)] == []
 
@@ -153,7 +153,7 @@ def test_cgroups_that_are_made_all_the_time(host: Host, bundle: Bundle) -> None:
     at = "/sys/fs/cgroup" if host.kind == "v2" else "/sys/fs/cgroup/freezer"
     bundle.shell(
         f"cd {at}; work() {{ i=0; while true; do i=$((i + 1)); mkdir $1$i\n"
-        "(echo 0 > $1$i/cgroup.procs; mkdir $1$i/x); done }\n"
+        "(echo 0 > $1$i/cgroup.procs; mkdir $1$i/x); usleep 5000; done }\n"
         "work a & work b & work c & echo > /made; wait"
     )
     host.naja.run_detached(bundle)
