@@ -489,6 +489,7 @@ def run(
                 warn=warn,
                 gate=False,
                 detached=detach,
+                interrupted=attached.interrupted if attached else None,
                 **options,
             )
             creation.make(begun)

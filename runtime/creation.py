@@ -55,6 +55,7 @@ class Creation:
         no_new_keyring: bool = False,
         preserve_fds: int = 0,
         detached: bool = True,
+        interrupted: Callable[[], int] | None = None,
     ) -> None:
         state.check_id(id)
         self.id = id
@@ -71,6 +72,7 @@ class Creation:
         self._created = now()
         self._notify = os.environ.get("NOTIFY_SOCKET", "")
         self._gate = gate
+        self._interrupted = interrupted
         self._systemd = systemd_cgroup
         self._rootless = is_rootless() if rootless is None else rootless
         self._terminal = (console_socket, detached)
@@ -146,6 +148,8 @@ class Creation:
 
     def _run(self, launch: Launch) -> None:
         context = Context(RUNTIME, self.warn)
+        if self._interrupted:
+            context.interrupted = self._interrupted
         self._manager.follow(context)
         if self._gate:
             context.descriptors["gate"] = self.directory.listen("gate")

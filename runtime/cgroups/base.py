@@ -193,6 +193,14 @@ class Manager:
         """Stop all processes of the container. Raises NajaError where they do not stop in time."""
         if not self._can_freeze():
             raise NajaError("freeze the container", why="it has no cgroup that could do that")
+        try:
+            self._freeze()
+        except OSError as error:
+            if error.errno in GONE:
+                raise NajaError("container not running", why="its cgroup is gone") from None
+            raise NajaError.from_os_error("freeze the container", error) from None
+
+    def _freeze(self) -> None:
         deadline = time.monotonic() + _PATIENCE
         attempt = 0
         while not self._try_freeze(attempt):

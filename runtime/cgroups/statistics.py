@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.linux.cgroupfs import read
+from runtime.linux.cgroupfs import GONE, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ UNLIMITED = 2**64 - 1
 
 
 def text(directory: str | None, file: str) -> str:
-    """Return the text of a file, "" where the cgroup has none. Raises OSError."""
+    """Return the text of a file, "" where the cgroup has none, or is gone. Raises OSError."""
     if directory is None:
         return ""
     try:
         return read(f"{directory}/{file}")
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
         return ""
 
 
@@ -56,7 +58,10 @@ def nonzero(**values: Any) -> dict[str, Any]:
 
 def page_sizes(directory: str | None, suffix: str) -> list[str]:
     """Return the sizes of huge pages that a cgroup counts ("2MB"), by its files "hugetlb.SIZE" + suffix."""
-    names = os.listdir(directory) if directory else []
+    try:
+        names = os.listdir(directory) if directory else []
+    except FileNotFoundError:
+        names = []
     return sorted(
         name[len("hugetlb.") : -len(suffix)]
         for name in names

@@ -27,7 +27,16 @@ RUNTIME, STAGE, INIT = "runtime", "stage", "init"
 class Context:
     """What the operations of one process share while a plan runs."""
 
-    __slots__ = ("actor", "descriptors", "handover", "own_namespaces", "pid", "values", "warn")
+    __slots__ = (
+        "actor",
+        "descriptors",
+        "handover",
+        "interrupted",
+        "own_namespaces",
+        "pid",
+        "values",
+        "warn",
+    )
 
     def __init__(self, actor: str, warn: Callable[[str], None]) -> None:
         #: RUNTIME, STAGE or INIT.
@@ -45,6 +54,8 @@ class Context:
         self.values: dict[str, Any] = {}
         #: Say something that is not an error; one line.
         self.warn = warn
+        #: Return the number of a signal that asks for the end, 0 where none has come (RUNTIME only).
+        self.interrupted: Callable[[], int] = lambda: 0
 
     def take(self, name: str) -> int:
         """Remove and return a named descriptor; the caller closes it. Raises NajaError."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import cgroup_of, move, read, write
+from runtime.linux.cgroupfs import GONE, cgroup_of, move, read, write
 from runtime.operations.base import Context, Operation
 from runtime.operations.ownership import MADE, claim
 
@@ -310,6 +311,41 @@ class EnterCgroup(Operation):
                 attach(unit, pid)
             else:
                 raise
+
+
+class AwaitThaw(Operation):
+    """Wait while the container's cgroup is frozen, which one above it can be: who enters goes no further.
+
+    The runtime waits here, for it can be interrupted; of an init in there v1 could not even be rid.
+    """
+
+    __slots__ = ("files",)
+
+    def __init__(self, files: list[str]) -> None:
+        #: What tells the state: freezer.state, cgroup.events.
+        self.files = files
+        self.origin = "/linux/cgroupsPath"
+
+    def describe(self) -> str:
+        return f"wait while cgroup {' or '.join(map(os.path.dirname, self.files))} is frozen"
+
+    def apply(self, context: Context) -> None:
+        for file in self.files:
+            while _is_frozen(file):
+                if number := context.interrupted():
+                    what = f"wait for the thaw of cgroup {os.path.dirname(file)}"
+                    raise NajaError(what, why=f"ended by signal {number}")
+                time.sleep(0.02)
+
+
+def _is_frozen(file: str) -> bool:
+    try:
+        text = read(file)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return False
+    return text in ("FREEZING", "FROZEN") or "frozen 1" in text
 
 
 class OpenCgroups(Operation):

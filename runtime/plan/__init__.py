@@ -142,6 +142,7 @@ def compile_plan(request: Request) -> Plan:
     pivot = _hooks(request, "createContainer") + mounts.after_hooks(request)
     identity = [*process.identity(request), OutliveRuntime()]
     if _is_unattended(request):
+        preparation += cgroup.await_thaw(request)
         outside, inside = cgroup.enter_alone(request)
         if enters_early:
             outside, inside = outside + inside, []
@@ -156,6 +157,8 @@ def compile_plan(request: Request) -> Plan:
         )
     enter, devices = cgroup.enter(request), _devices(request)
     early = instances.early(root) if "user" in namespaces else []
+    if enters_early or not request.gate:
+        enter = cgroup.await_thaw(request) + enter
     return Plan(
         [
             Phase(RUNTIME, "prepare", preparation),

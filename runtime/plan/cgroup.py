@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from runtime.cgroups.hierarchies import by_controller, directories
 from runtime.operations.cgroup import (
+    AwaitThaw,
     DelegateCgroup,
     EnableControllers,
     EnterCgroup,
@@ -45,6 +46,18 @@ def prepare(request: Request) -> list[Operation]:
 
         operations += intelrdt.prepare(settings, request.id)
     return operations
+
+
+def await_thaw(request: Request) -> list[Operation]:
+    """Return the operation that waits until a process in the container's cgroups can go on."""
+    places = by_controller(directories(request.cgroup_mounts, request.cgroup_paths))
+    files = [
+        f"{places[name]}/{file}"
+        for name, file in (("freezer", "freezer.state"), ("", "cgroup.events"))
+        if name in places
+    ]
+    # systemd starts its units with a process in them.
+    return [AwaitThaw(files)] if files and not request.systemd_cgroup else []
 
 
 def enter(request: Request, *, beside: int = 0) -> list[Operation]:

@@ -25,6 +25,10 @@ _OWN = {_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGKILL, _signal.SIGSTOP, _si
 _FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGILL, _signal.SIGFPE, _signal.SIGABRT, _signal.SIGSYS}
 
 
+#: What ends a creation that waits for something; of one that goes on they reach the container.
+_ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
+
+
 class Attached:
     """The caller's side of a container in the foreground.
 
@@ -35,9 +39,10 @@ class Attached:
     def __init__(self) -> None:
         self._wakeup, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._saved_handlers: dict[int, Any] = {}
+        self._ending = 0
         for number in _signal.valid_signals() - _OWN - _FAULTS | {_signal.SIGCHLD, _signal.SIGWINCH}:
             try:
-                self._saved_handlers[number] = _signal.signal(number, lambda *_: None)
+                self._saved_handlers[number] = _signal.signal(number, self._take_note)
             except (OSError, ValueError):
                 continue  # A signal that the C library keeps for itself.
         self._saved_wakeup = _signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
@@ -45,6 +50,14 @@ class Attached:
         self._pid = 0
         #: What the container says to $NOTIFY_SOCKET, to be passed on.
         self.notifications: Notifications | None = None
+
+    def _take_note(self, number: int, _frame: object) -> None:
+        if number in _ENDING and not self._ending:
+            self._ending = number
+
+    def interrupted(self) -> int:
+        """Return the number of the first signal that asked for the end, 0 where none has come."""
+        return self._ending
 
     def relay(self, console: int) -> None:
         """Connect the caller's stdin and stdout with the master of the container's terminal."""

@@ -6,6 +6,7 @@ Each test is run with the host's own hierarchies, and with a v2 tree alone in a 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -202,6 +203,101 @@ def test_a_cgroup_above_that_is_frozen(host: Host, bundle: Bundle, own_pids: boo
         assert not os.path.isdir(host.cgroup(f"{bundle.id}/inner"))
     finally:
         host.freeze(bundle.id, False)
+
+
+def read_only(host: Host) -> Runtime:
+    """Return the runtime where all cgroup trees are mounted read-only, as they are in containers."""
+    trees = "for m in $(findmnt -rn -o TARGET -t cgroup,cgroup2); do mount -o remount,bind,ro $m; done"
+    prefix = host.naja.argv[: -len(runtime_command())]
+    argv = ["sh", "-c", f'{trees}; exec "$@"', "sh", *runtime_command()]
+    return Runtime(host.naja.root, [*(prefix or ["unshare", "--mount"]), *argv])
+
+
+@pytest.mark.skipif(shutil.which("findmnt") is None, reason="needs findmnt")
+def test_read_only_trees_refuse_a_container_and_leave_nothing(host: Host, bundle: Bundle) -> None:
+    naja = read_only(host)
+    for verb in ("create", "run"):
+        refused = naja.run(verb, "--bundle", bundle.path, bundle.id, check=False)
+        assert refused.stderr.startswith("naja: make cgroup ")
+        assert refused.stderr.count("\n") == 1
+        assert "Read-only file system" in refused.stderr
+        assert naja.ids() == []
+
+
+@pytest.mark.skipif(shutil.which("findmnt") is None, reason="needs findmnt")
+def test_who_is_in_a_read_only_tree_is_killed_and_the_tree_named(host: Host, bundle: Bundle) -> None:
+    naja = read_only(host)
+    host.naja.run_detached(bundle)
+    assert "freeze the container: Read-only" in naja.run("pause", bundle.id, check=False).stderr
+    naja.run("kill", "--all", bundle.id, "WINCH")
+    assert naja.status(bundle) == "running"
+    refused = naja.run("delete", "--force", bundle.id, check=False)
+    assert refused.stderr.startswith("naja: remove cgroup ")
+    assert refused.stderr.count("\n") == 1
+    assert naja.status(bundle) == "stopped"
+    end_by_force(host, bundle)
+
+
+@pytest.fixture
+def frozen_above(host: Host, bundle: Bundle) -> Iterator[None]:
+    """The bundle's cgroup will be below one that is frozen from the start."""
+    os.mkdir(host.cgroup(bundle.id))
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/inner"
+    bundle.args("/bin/true")
+    host.freeze(bundle.id)
+    yield
+    host.freeze(bundle.id, False)
+
+
+def run_that_waits(host: Host, bundle: Bundle) -> subprocess.Popen[str]:
+    """Begin to run the container, until it waits."""
+    running = subprocess.Popen(
+        host.naja.command("run", "--bundle", bundle.path, bundle.id), stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: os.path.isdir(host.cgroup(f"{bundle.id}/inner")))
+    time.sleep(0.3)
+    assert running.poll() is None
+    return running
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", ["alone", "cgroup namespace", "hooks", "pid namespace joined"])
+@pytest.mark.usefixtures("frozen_above")
+def test_a_run_that_waits_for_a_thaw_is_ended_by_a_signal(
+    host: Host, bundle: Bundle, number: signal.Signals, kind: str
+) -> None:
+    """However the init is born: in the memory of the runtime, forked, or by a stage."""
+    if kind == "cgroup namespace":
+        bundle.linux["namespaces"].append({"type": "cgroup"})
+    elif kind == "hooks":
+        bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}]}
+    elif kind == "pid namespace joined":
+        bundle.linux["namespaces"][0]["path"] = "/proc/self/ns/pid"
+    running = run_that_waits(host, bundle.save())
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=10)
+    assert running.returncode == 1
+    assert errors.startswith("naja: wait for the thaw of cgroup ")
+    assert f"ended by signal {number}" in errors
+    assert errors.count("\n") == 1
+    assert host.naja.ids() == []
+    assert not os.path.exists(host.cgroup(f"{bundle.id}/inner"))
+
+
+@pytest.mark.usefixtures("frozen_above")
+def test_a_run_that_waits_for_a_thaw_goes_on_after_it(host: Host, bundle: Bundle) -> None:
+    running = run_that_waits(host, bundle)
+    host.freeze(bundle.id, False)
+    _, errors = running.communicate(timeout=10)
+    assert (running.returncode, errors) == (0, "")
+
+
+@pytest.mark.usefixtures("frozen_above")
+def test_a_create_does_not_wait_for_a_thaw(host: Host, bundle: Bundle) -> None:
+    """It is as good as paused, and can be deleted."""
+    host.naja.create(bundle)
+    host.naja.delete(bundle, "--force")
+    assert host.naja.ids() == []
 
 
 def test_resume_tells_of_a_cgroup_above_that_is_frozen(host: Host, bundle: Bundle) -> None:
