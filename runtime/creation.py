@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from runtime.process.launch import Launch
     from runtime.process.notify import Notifications
 
-_SIGKILL = 9
-
 
 class Creation:
     """A container in the making. ``make`` makes it, or leaves nothing of it behind.

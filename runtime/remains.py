@@ -60,7 +60,7 @@ def end_cgroups(directory: state.StateDirectory) -> None:
 
 def _end(managers: Iterable[Manager]) -> None:
     for manager in managers:
-        manager.kill(_SIGKILL)
+        manager.end()
         manager.delete()
 
 
