@@ -99,7 +99,8 @@ def _is_own(kind: str, descriptor: int) -> bool:
 
 def _open(kind: str, path: str, origin: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A FIFO would wait for somebody who writes.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise NajaError.from_os_error(f"open {kind} namespace {path}", error, origin=origin) from None
 

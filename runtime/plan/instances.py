@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.operations.base import Operation
+    from runtime.operations.instances import MountInstance
     from runtime.operations.mounts import Parameter
     from runtime.plan.mount import Mount
     from runtime.plan.request import Request
@@ -52,24 +53,25 @@ def filesystem(
 
 def early(operations: list[Operation]) -> list[Operation]:
     """Return what is to be mounted for those of ``operations`` before a user namespace is entered."""
-    from runtime.operations.early import MountEarly
     from runtime.operations.instances import MountInstance, WhereShared
 
     single = [thaw(one.apart) if isinstance(one, WhereShared) else one for one in operations]
-    return [
-        MountEarly(
-            one.kind,
-            one.early,
-            source=one.source,
-            attributes=one.attributes[0],
-            parameters=one.parameters,
-            namespace=one.namespace,
-            joined=bool(one.path),
-            origin=one.origin,
-        )
-        for one in single
-        if isinstance(one, MountInstance) and one.early
-    ]
+    return [_early(one) for one in single if isinstance(one, MountInstance) and one.early]
+
+
+def _early(instance: MountInstance) -> Operation:
+    from runtime.operations.early import MountEarly
+
+    return MountEarly(
+        instance.kind,
+        instance.early,
+        source=instance.source,
+        attributes=instance.attributes[0],
+        parameters=instance.parameters,
+        namespace=instance.namespace,
+        joined=bool(instance.path),
+        origin=instance.origin,
+    )
 
 
 def compile_cgroup(mount: Mount, request: Request) -> list[Operation]:

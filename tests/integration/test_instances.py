@@ -151,6 +151,32 @@ def test_denied_without_a_user_namespace(
     assert naja.ids() == []
 
 
+@requires_command("strace")
+@pytest.mark.parametrize("kind", ["pid", "network", "ipc"])
+def test_denied_in_a_joined_namespace(naja: Runtime, bundle: Bundle, holder: Holder, kind: str) -> None:
+    """A path need not be the runtime's own namespace; that it is another is seen when it is joined."""
+    destination = {"pid": "/proc", "network": "/sys", "ipc": "/dev/mqueue"}[kind]
+    only(bundle, destination)
+    namespaces(bundle, **{kind: holder.path(kind)})
+    command = naja.command("run", "--bundle", bundle.shell(f"ls {destination}").path, bundle.id)
+    inject = ["strace", "-f", "-o", "/dev/null", "-e", "inject=fsopen:error=EPERM"]
+    done = subprocess.run([*inject, *command], check=False, **QUIET)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "/mounts/0" in line
+    assert "the host's is no substitute" in line
+
+
+@pytest.mark.parametrize("kind", ["pid", "cgroup", "user"])
+def test_a_fifo_in_the_place_of_a_namespace(naja: Runtime, bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    namespaces(bundle, **{kind: str(tmp_path / "fifo")})
+    result = naja.run_attached(bundle.shell("true"), check=False)
+    assert result.status == 1
+    (line,) = result.stderr.splitlines()
+    assert f"this is not a {kind} namespace that can be joined" in line
+
+
 @pytest.fixture
 def marked(tag: str) -> Iterator[str]:
     """A cgroup with another one in it, called "mark"."""

@@ -369,17 +369,27 @@ def test_mounts_do_not_leak_to_a_shared_host(root: Root) -> None:
 
 
 def test_without_pivot_no_other_proc_or_sys_is_left(root: Root) -> None:
-    """runc #1962: whoever escapes the chroot finds neither a full procfs nor a sysfs."""
+    """runc #1962: whoever escapes the chroot finds neither a full procfs nor a sysfs, nor cgroups."""
+    old: list[int] = []
 
-    def probe(_: Context) -> Any:
-        # A chroot hides what is outside of it from mountinfo; the whole namespace is seen from its top.
+    def probe(context: Context) -> Any:
+        # mountinfo tells what is below the caller's root: of the namespace's top first, then of the old root.
         namespaces.setns(os.open("/proc/self/ns/mnt", os.O_RDONLY), namespaces.CLONE_NEWNS)
-        return sorted(os.listdir("/")), sorted(kind for kind, _ in mounts_inside().values())
+        names = sorted(os.listdir("/"))
+        os.fchdir(old[0])
+        os.chroot(".")
+        with open(files.open_beneath(context.descriptors["proc"], "self/mountinfo", os.O_RDONLY)) as file:
+            return names, [line.partition(" - ")[2].split()[0] for line in file]
 
-    names, kinds = root.usual_mounts().set_up(probe, no_pivot=True)
+    def work() -> Any:
+        private_host()
+        old_root = lambda _: old.append(os.open("/", os.O_PATH))  # noqa: E731
+        return root.usual_mounts().set_up(probe, between=old_root, no_pivot=True)
+
+    names, kinds = in_child(work)
     assert names == ["data", "dev", "etc", "proc", "sys", "tmp"]
     assert kinds.count("proc") == 1
-    assert "sysfs" not in kinds
+    assert not {"sysfs", "cgroup", "cgroup2"} & {*kinds}
 
 
 def test_no_descriptor_is_inheritable(root: Root) -> None:
