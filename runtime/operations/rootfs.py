@@ -10,6 +10,9 @@ from runtime.linux import files, mounts, namespaces, process
 from runtime.operations.base import Context, Operation
 from runtime.operations.mounts import new_mount, propagation_word, set_propagation
 
+#: File systems that show the host's namespaces.
+_OF_NAMESPACES = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")
+
 #: The inode of every procfs's root directory.
 _PROC_ROOT_INODE = 1
 
@@ -241,23 +244,47 @@ class MoveRoot(Operation):
         os.chdir("/")
 
     def _hide_kernel_mounts(self) -> None:
-        """Unmount every other procfs and sysfs: they lie below, complete, for whoever gets out."""
+        """Unmount every other one that shows a namespace: they lie below, complete, for whoever gets out."""
         path = os.path.realpath(self.path)
-        for _, point, kind in reversed(mounts.mount_table()):
-            if kind not in ("proc", "sysfs") or point == path or point.startswith(path + "/"):
-                continue
-            mounts.set_propagation(point, mounts.MS_SLAVE | mounts.MS_REC)
-            try:
-                mounts.unmount(point, mounts.MNT_DETACH)
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EPERM):
-                    raise
-                # Locked by a user namespace: what cannot be taken away is covered.
-                place = os.open(point, os.O_PATH | os.O_CLOEXEC)
-                cover = new_mount("tmpfs", "tmpfs", [], mounts.MOUNT_ATTR_RDONLY, "")
-                mounts.move_mount(cover, place)
-                os.close(place)
-                os.close(cover)
+        outside = [
+            (point, kind)
+            for _, point, kind in mounts.mount_table()
+            if point != path and not point.startswith(path + "/")
+        ]
+        points = [point for point, _ in outside]
+        # An unmount spreads by the mount that is below: the host would lose its own.
+        reachable = {point for point in {*points} if _make_slave(point)}
+        for point, kind in reversed(outside):
+            if kind in _OF_NAMESPACES and point in reachable:
+                _hide(point, stacked=points.count(point) > 1)
+
+
+def _make_slave(point: str) -> bool:
+    """Make what is mounted on a point a slave of the host's; tell whether it is in sight at all."""
+    try:
+        mounts.set_propagation(point, mounts.MS_SLAVE)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            raise
+        return False  # Another mount hides it, or it is somebody's FUSE.
+    return True
+
+
+def _hide(point: str, *, stacked: bool) -> None:
+    """Take a mount away with all below it, or cover it: in a stack what is below was out of reach."""
+    try:
+        if not stacked:
+            mounts.unmount(point, mounts.MNT_DETACH)
+            return
+    except OSError as error:
+        # Locked by a user namespace: what cannot be taken away is covered.
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+    place = os.open(point, os.O_PATH | os.O_CLOEXEC)
+    cover = new_mount("tmpfs", "tmpfs", [], mounts.MOUNT_ATTR_RDONLY, "")
+    mounts.move_mount(cover, place)
+    os.close(place)
+    os.close(cover)
 
 
 class ReturnToMountNamespace(Operation):

@@ -350,11 +350,18 @@ def test_locked_flags_stay(root: Root, host: Path) -> None:
         bind("rw")
 
 
-def test_mounts_do_not_leak_to_a_shared_host(root: Root) -> None:
-    """runc #2404, #4417: with everything shared, as systemd has it, nothing appears or vanishes outside."""
+@pytest.mark.parametrize("separate", [False, True])
+def test_mounts_do_not_leak_to_a_shared_host(root: Root, separate: bool) -> None:
+    """runc #2404, #4417: with everything shared, as systemd has it, nothing appears or vanishes outside.
+
+    With the bundle on the host's root file system, or on another.
+    """
 
     def work(propagation: str, no_pivot: bool) -> Any:
         private_host()
+        if separate:
+            bundle = os.open(root.bundle, os.O_PATH)
+            kernel.move_mount(kernel.open_tree(bundle), bundle)
         kernel.set_propagation("/", kernel.MS_SHARED | kernel.MS_REC)
         before = sorted(mounts_inside())
         root.config["mounts"] = []
@@ -369,7 +376,9 @@ def test_mounts_do_not_leak_to_a_shared_host(root: Root) -> None:
 
 
 def test_without_pivot_no_other_proc_or_sys_is_left(root: Root) -> None:
-    """runc #1962: whoever escapes the chroot finds neither a full procfs nor a sysfs, nor cgroups."""
+    """runc #1962: whoever escapes the chroot finds nothing that shows the host's namespaces."""
+    queues = root.bundle / "queues"
+    queues.mkdir()
     old: list[int] = []
 
     def probe(context: Context) -> Any:
@@ -383,13 +392,14 @@ def test_without_pivot_no_other_proc_or_sys_is_left(root: Root) -> None:
 
     def work() -> Any:
         private_host()
+        kernel.move_mount(new_mount("mqueue", "mqueue", [], 0, ""), os.open(queues, os.O_PATH))
         old_root = lambda _: old.append(os.open("/", os.O_PATH))  # noqa: E731
         return root.usual_mounts().set_up(probe, between=old_root, no_pivot=True)
 
     names, kinds = in_child(work)
     assert names == ["data", "dev", "etc", "proc", "sys", "tmp"]
     assert kinds.count("proc") == 1
-    assert not {"sysfs", "cgroup", "cgroup2"} & {*kinds}
+    assert not {"sysfs", "mqueue", "cgroup", "cgroup2"} & {*kinds}
 
 
 def test_no_descriptor_is_inheritable(root: Root) -> None:
