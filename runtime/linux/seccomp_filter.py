@@ -6,6 +6,7 @@ import _imp
 import errno
 import marshal
 import os
+import stat
 import struct
 import time
 
@@ -72,7 +73,9 @@ def kept_filter(profile: dict[str, Any], directory: str) -> bytes:
 
 def _read(path: str, key: bytes) -> bytes | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     with open(descriptor, "rb") as file:

@@ -274,7 +274,7 @@ def test_a_filter_is_built_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["empty", "garbage", "other", "writable"])
+@pytest.mark.parametrize("damage", ["empty", "garbage", "other", "writable", "FIFO", "directory"])
 def test_a_kept_filter_is_not_trusted_blindly(tmp_path: Path, damage: str) -> None:
     profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule("read")]}
     program = kept_filter(profile, str(tmp_path))
@@ -286,6 +286,9 @@ def test_a_kept_filter_is_not_trusted_blindly(tmp_path: Path, damage: str) -> No
         kept_filter({"defaultAction": "SCMP_ACT_LOG"}, str(tmp_path))
         (other,) = set(tmp_path.iterdir()) - {kept}
         other.rename(kept)
+    elif damage in ("FIFO", "directory"):
+        kept.unlink()
+        os.mkfifo(kept) if damage == "FIFO" else kept.mkdir()
     else:
         kept.write_bytes(b"" if damage == "empty" else b"\xff\xff\xff")
     assert kept_filter(profile, str(tmp_path)) == program
