@@ -61,13 +61,14 @@ class _Unit(Manager):
         super().delete()
 
     def _stop(self) -> None:
-        if not (self.invocation or self.exists()):
+        # Of a create that was killed there may be no more than the mark, which a slice of others can bear.
+        found = not self.invocation and self.exists() and not self.unit.endswith(".slice")
+        if not (self.invocation or found):
             return
         with Systemd(user=self.rootless) as systemd:
             invocation = self.invocation or systemd.invocation(self.unit)
-            # Of a create that was killed there may be no more than the mark. Is it there, the unit that had
-            # the name a moment ago is ours.
-            if invocation and (self.invocation or any(map(self._owns, self.places.values()))):
+            # Is the mark there, the unit that had the name a moment ago is ours.
+            if invocation and (not found or any(map(self._owns, self.places.values()))):
                 systemd.stop(f"stop systemd unit {self.unit}", invocation)
 
 

@@ -37,10 +37,12 @@ class StartUnit(Operation):
         pid = context.values["stage"] or context.values["init"]
         process: list[Property] = [("PIDs", "au", [pid])] if scope else []
         with Systemd(user=self.user) as systemd:
+            # A slice without a file is not refused where it is there, and goes on as it was.
+            before = "" if scope else systemd.invocation(self.unit)
             result = self._start(systemd, what, self.properties + process)
             # By its name alone, another one's unit that has taken its place would be ours, too.
             invocation = systemd.invocation(self.unit)
-            if result == "done" or (invocation and systemd.is_down(invocation)):
+            if invocation not in ("", before) and (result == "done" or systemd.is_down(invocation)):
                 context.values["unit invocation"] = invocation
         if result != "done":
             raise NajaError(what, why=f"systemd's job ended with {result!r}", origin=self.origin)

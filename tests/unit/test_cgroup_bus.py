@@ -94,6 +94,8 @@ class FakeSystemd:
 
     def _StartTransientUnit(self, _: str, name: str, *__: object) -> tuple[str, tuple[str]]:
         self.before_start()
+        if name in self.units and name.endswith(".slice"):
+            return self._job("done")  # Those without a file are taken for new, and are not.
         if name in self.units:
             raise BusError(
                 "", f"{ERROR}UnitExists", f"Unit {name} was already loaded or has a fragment file."
@@ -156,16 +158,23 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> FakeSystemd:
 class Creation:
     """As much of a create as its unit needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = UNIT) -> None:
+        self.unit = unit
         hierarchies = cgroups.Hierarchies("v2", {"": "/nonexistent"}, {"": "/"})
-        self.manager = cgroups.manager("", "x", systemd=True, rootless=False, hierarchies=hierarchies)
+        self.manager = cgroups.manager(
+            f"a.slice::{unit}" if unit.endswith(".slice") else "",
+            "x",
+            systemd=True,
+            rootless=False,
+            hierarchies=hierarchies,
+        )
         self.context = Context(RUNTIME, print)
         self.context.values.update(stage=7)
         self.manager.intend()
         self.manager.follow(self.context)
 
     def start(self) -> None:
-        StartUnit(UNIT, [], user=False).apply(self.context)
+        StartUnit(self.unit, [], user=False).apply(self.context)
 
     def fail(self, match: str) -> None:
         """Fail to start the unit, and undo what was done."""
@@ -206,6 +215,19 @@ def test_what_is_left_of_a_unit_that_failed_makes_room(systemd: FakeSystemd) -> 
     assert systemd.units[UNIT][0] == "active"
     assert systemd.said.count("StartTransientUnit") == 2
     assert systemd.said.count("Subscribe") == 1
+
+
+def test_a_slice_that_is_there_is_not_stopped(systemd: FakeSystemd) -> None:
+    """systemd takes a start of it, and starts nothing."""
+    systemd.new_life("b.slice")
+    creation = Creation("b.slice")
+    creation.start()
+    creation.delete()
+    assert "b.slice" in systemd.units
+    creation = Creation("c.slice")
+    creation.start()
+    creation.delete()
+    assert "c.slice" not in systemd.units
 
 
 def test_a_unit_that_vanishes_in_between(systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,11 +85,14 @@ def test_somebody_elses_scope_of_that_name(
 
 
 def test_a_slice_of_that_name(naja: Runtime, bundle: Bundle) -> None:
+    """systemd takes a start of one that is there; it has processes, and is not stopped by the undo."""
     bundle.linux["cgroupsPath"] = "-.slice::system.slice"
     bundle.save()
+    before = show("system.slice", "ActiveEnterTimestampMonotonic")
     done = naja.run("create", "--bundle", bundle.path, bundle.id, check=False, timeout=60)
-    assert "UnitExists" in done.stderr
+    assert "it exists and has processes in it" in done.stderr
     assert show("system.slice", "ActiveState") == "active"
+    assert show("system.slice", "ActiveEnterTimestampMonotonic") == before
 
 
 def test_a_service_is_no_scope(naja: Runtime, bundle: Bundle) -> None:
