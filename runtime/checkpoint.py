@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.container import Container
+    from runtime.linux.process import Held
 
 #: Where CRIU is configured further, for all containers or by an annotation for one, as with runc.
 _CONFIG_FILE, CONFIG_ANNOTATION = "/etc/criu/runc.conf", "org.criu.config"
@@ -27,6 +28,8 @@ FOREIGN = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 
 #: The file in an image that tells what the saved process had as stdin, stdout and stderr.
 DESCRIPTORS = "descriptors.json"
+
+_WRONG_STATUS = "Container cannot be checkpointed in {} state"
 
 _ALL_MESSAGES = 4
 
@@ -52,7 +55,7 @@ def checkpoint(
     """
     status = container.status()
     if status not in ("running", "paused"):
-        raise NajaError(f"Container cannot be checkpointed in {status} state", why=container.id)
+        raise NajaError(_WRONG_STATUS.format(status), why=container.id)
     if not any(entry["type"] == "mount" for entry in container.config["linux"].get("namespaces") or ()):
         what = "checkpoint a container without a mount namespace"
         raise Unsupported(what, why="its mounts are in no mount table", origin="/linux/namespaces")
@@ -69,11 +72,14 @@ def checkpoint(
         options["parent_img"] = parent
         if not os.path.isdir(os.path.join(images, parent)):
             raise NajaError(f"the parent image {parent} is not there, as seen from {images}")
-    with Directories(images, work) as directories:
-        options |= directories.options("dump.log") | _of_container(container)
+    with (
+        Directories(images, work) as directories,
+        container.lasting(_WRONG_STATUS.format("stopped")) as held,
+    ):
+        options |= directories.options("dump.log") | _of_container(container, held)
         options |= {"leave_running": leave_running, "track_mem": pre_dump or bool(parent)}
         if not pre_dump:
-            options["external"] = _externals(container, images)
+            options["external"] = _externals(container, held, images)
         _dump(container.id, messages.PRE_DUMP if pre_dump else messages.DUMP, options, directories, status_fd)
     if not (leave_running or pre_dump):
         container.delete(force=True)
@@ -135,9 +141,9 @@ def common_options(config: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _of_container(container: Container) -> dict[str, Any]:
+def _of_container(container: Container, held: Held) -> dict[str, Any]:
     """Return CRIU's options that follow from which container it is."""
-    options = {**common_options(container.config), "pid": container.pid}
+    options = {**common_options(container.config), "pid": held.pid}
     manager = container.cgroup
     freezer = manager.paths.get("" if manager.kind == "v2" else "freezer")
     if freezer:
@@ -145,46 +151,47 @@ def _of_container(container: Container) -> dict[str, Any]:
     return options
 
 
-def _externals(container: Container, images: str) -> list[str]:
+def _externals(container: Container, held: Held, images: str) -> list[str]:
     """Return what CRIU is not to save, as it is not the container's own; take note of its stdio."""
-    pid, config = container.pid, container.config
     request = Request(
-        config,
+        container.config,
         id=container.id,
         bundle=container.record["bundle"],
         rootless=container.record["rootless"],
         **cgroups.describe(container.cgroup, cgroups.detect()),
     )
-    found = mounts.saved(pid, request)
+    found = mounts.saved(held.name, request)
     for kind, path in request.namespaces().items():
         if path and kind in FOREIGN:
             word, name = FOREIGN[kind]
-            inode = os.stat(f"/proc/{pid}/ns/{namespaces.file_name(kind)}").st_ino
+            inode = os.stat(f"/proc/{held.name}/ns/{namespaces.file_name(kind)}").st_ino
             found.append(f"{word}[{inode}]:{name}")
-    descriptors = _stdio(pid, container.record.get("stdio") or [""] * 3)
+    descriptors = _stdio(held.name, container.record.get("stdio") or [""] * 3)
     with open(os.path.join(images, DESCRIPTORS), "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(json.dumps(descriptors))
     return found + [text for text in dict.fromkeys(descriptors) if text.startswith("file[")]
 
 
-def _stdio(pid: int, given: list[str]) -> list[str]:
+def _stdio(process: str, given: list[str]) -> list[str]:
     """Return what a process has as stdin, stdout and stderr: "pipe:[INODE]", or a path, as in /proc.
+
+    ``process`` is what stands for it below /proc.
 
     A file that is not the container's, but the caller's, is "file[MOUNT:INODE]", as CRIU calls it. What was
     ``given`` to the container counts: a shell puts other files in its place for each of its redirections.
     """
-    own = {number for number, _, _ in mount_table(str(pid))}
+    own = {number for number, _, _ in mount_table(process)}
     found = []
     for number in range(3):
         if given[number]:
             found.append(given[number])
             continue
         try:
-            text = os.readlink(f"/proc/{pid}/fd/{number}")
+            text = os.readlink(f"/proc/{process}/fd/{number}")
         except FileNotFoundError:
             text = ""  # Closed.
         if text.startswith("/"):
-            file = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
+            file = os.open(f"/proc/{process}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
             mount, inode = mount_id(file), os.fstat(file).st_ino
             os.close(file)
             if mount not in own:

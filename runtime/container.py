@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
+#: Engines look for these words.
+_NOT_RUNNING = "container not running"
+
 #: How long a process may take to end that was killed, or gave up, in seconds; it is in the kernel's hands.
 _PATIENCE = 10.0
 
@@ -126,9 +129,12 @@ class Container:
         if self._config is None:
             what = f"the config of container {self.id}, {self._directory.path}/config.json"
             try:
-                found = json.loads(self._directory.read_file("config.json"), what)
+                text = self._directory.read_kept("config.json")
             except OSError as error:
                 raise NajaError.from_os_error(f"read {what}", error) from None
+            if text is None:
+                raise NajaError(f"read {what}", errno=ENOENT)
+            found = json.loads(text, what)
             if why := config_problem(found):
                 raise NajaError(what, why=why)
             self._config = found
@@ -159,6 +165,17 @@ class Container:
             return True
         self._directory.unlock()
         return False
+
+    def hold(self) -> process.Held | None:
+        """Return the container's process as the record that was last read names it; None where it has ended.
+
+        Whoever acts on what ``status`` said holds the process that this was about. Raises OSError.
+        """
+        return process.Held.find(self._record.get("pid", 0), self._record.get("start_time", 0))
+
+    def lasting(self, otherwise: str) -> Lasting:
+        """Return a context with the process held, in which what fails because it ends says ``otherwise``."""
+        return Lasting(self, NajaError(otherwise, why=self.id))
 
     def status_once_made(self) -> str:
         """Return the status; a container that is being made gets a little time to be there.
@@ -221,14 +238,12 @@ class Container:
 
     def wait_until_ready(self, notifications: Notifications) -> None:
         """Pass on what the container says to $NOTIFY_SOCKET until it is ready, or has ended."""
-        pid = self._record["pid"]
-        try:
-            pidfd = process.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        if state.alive(pid, self._record["start_time"]):
-            notifications.wait_until_ready(pid, pidfd)
-        os.close(pidfd)
+        held = self.hold()
+        if held:
+            with held:
+                notifications.wait_until_ready(held.pid, held.pidfd)
+        else:
+            notifications.drain(self._record["pid"])
         notifications.close()
 
     def _open_gate(self) -> None:
@@ -236,17 +251,17 @@ class Container:
         from runtime.linux.channel import Channel
         from runtime.operations.gate import open_gate
 
-        try:
-            pidfd = process.pidfd_open(self._record["pid"])
-        except ProcessLookupError:
-            raise NajaError(_WHY_NOT_STARTED["stopped"]) from None
-        try:
-            channel = Channel(open_gate(lambda: self._directory.connect("gate")))
-            self._hear_until_exec(channel, pidfd)
-        except OSError as error:
-            raise NajaError.from_os_error(f"start container {self.id}", error) from None
-        finally:
-            os.close(pidfd)
+        held = self.hold()
+        if held is None:
+            raise NajaError(_WHY_NOT_STARTED["stopped"])
+        with held:
+            try:
+                channel = Channel(open_gate(lambda: self._directory.connect("gate")))
+                self._hear_until_exec(channel, held.pidfd)
+            except OSError as error:
+                if held.ending():
+                    raise NajaError(_WHY_NOT_STARTED["stopped"]) from None
+                raise NajaError.from_os_error(f"start container {self.id}", error) from None
 
     def _hear_until_exec(self, channel: Channel, pidfd: int) -> None:
         from runtime.process.dialogue import explain
@@ -288,18 +303,18 @@ class Container:
         """
         status = self.status_once_made()
         if status == "creating":
-            raise NajaError("container not running", why=f"{self.id} is being created")
+            raise NajaError(_NOT_RUNNING, why=f"{self.id} is being created")
         if status == "stopped" and not all:
-            raise NajaError("container not running", why=self.id)
+            raise NajaError(_NOT_RUNNING, why=self.id)
         # Asked before the signal: whoever waits for the container may remove it at once.
         shares_pids = signal == _SIGKILL and not all and not self._has_own_pids()
         if all and (status == "stopped" or self.cgroup.exists()):
-            self.cgroup.kill(signal)
+            self._signal_all(signal)
         elif not self._signal(signal) and not all:  # "all" here: no cgroup knows the others.
-            raise NajaError("container not running", why=self.id)
+            raise NajaError(_NOT_RUNNING, why=self.id)
         if shares_pids:
             # Nothing else would end the other processes of a container without a pid namespace.
-            self.cgroup.kill(signal)
+            self._signal_all(signal)
         if signal == _SIGKILL:
             self.cgroup.thaw_all()
 
@@ -309,41 +324,50 @@ class Container:
 
     def _signal(self, signal: int) -> bool:
         """Signal the container's process, not one that got its pid; False where it is gone."""
-        try:
-            descriptor = process.pidfd_open(self._record["pid"])
-        except ProcessLookupError:
+        held = self.hold()
+        if held is None:
             return False
+        with held:
+            return held.signal(signal)
+
+    def _signal_all(self, signal: int) -> None:
+        """Signal every process in the cgroups, which may go meanwhile, and all of these with them."""
         try:
-            if not state.alive(self._record["pid"], self._record["start_time"]):
-                return False
-            process.pidfd_send_signal(descriptor, signal)
-        except ProcessLookupError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+            self.cgroup.kill(signal)
+        except (OSError, NajaError):
+            if self.cgroup.exists():
+                raise
 
     def _end(self) -> None:
         """Kill whatever of the container runs, and wait until its process is gone. Raises NajaError."""
-        pid, started = self._record.get("pid", 0), self._record.get("start_time", 0)
         manager = self.cgroup
-        if state.alive(pid, started) and pid != os.getpid():
-            descriptor = process.pidfd_open(pid)
-            if state.alive(pid, started):
-                process.pidfd_send_signal(descriptor, _SIGKILL)
-                manager.thaw_all()
-                if not _wait_for_end(descriptor, _AT_ONCE):
-                    # Something holds it, or others that it waits for: what that is, the manager can tell.
-                    manager.end()
-                    if not _wait_for_end(descriptor):
-                        what = f"process {pid} of container {self.id} does not end, though it was killed"
-                        raise NajaError(what)
-            os.close(descriptor)
+        held = self.hold()
+        if held:
+            with held:
+                if held.pid != os.getpid() and held.signal(_SIGKILL):
+                    manager.thaw_all()
+                    self._await_end(held, manager)
         manager.end()
 
+    def _await_end(self, held: process.Held, manager: Manager) -> None:
+        if _wait_for_end(held.pidfd, _AT_ONCE):
+            return
+        # Something holds it, or others that it waits for: what that is, the manager can tell.
+        manager.end()
+        if not _wait_for_end(held.pidfd):
+            raise NajaError(f"process {held.pid} of container {self.id} does not end, though it was killed")
+
     def delete(self, force: bool = False) -> None:
-        """Remove what is left of a stopped container; with ``force`` end it first. Raises NajaError."""
-        self._directory.lock()
+        """Remove what is left of a stopped container. Raises NajaError.
+
+        With ``force`` it is ended first, and may be gone: another command may have deleted it.
+        """
+        try:
+            self._directory.lock()
+        except state.NoContainer:
+            if force:
+                return
+            raise
         try:
             status = self.status()
         except state.BrokenRecord:
@@ -406,8 +430,9 @@ class Container:
         try:
             status = self.status()
             if status not in ("running", "created"):
-                raise NajaError("container not running", why=f"{self.id} is {status}")
-            self.cgroup.freeze()
+                raise NajaError(_NOT_RUNNING, why=f"{self.id} is {status}")
+            with self.lasting(_NOT_RUNNING):
+                self.cgroup.freeze()
         finally:
             self._directory.unlock()
 
@@ -415,6 +440,7 @@ class Container:
         """Thaw the container. Raises NajaError: "container not paused"."""
         self._directory.lock()
         try:
+            self.status()  # The cgroups of a container that was being made were not yet known.
             if not self.cgroup.frozen():
                 raise NajaError("container not paused", why=self.id)
             self.cgroup.thaw()
@@ -428,8 +454,9 @@ class Container:
         self._directory.lock()
         try:
             if self.status() == "stopped":
-                raise NajaError("container not running", why=self.id)
-            self.cgroup.apply(resources, self.warn)
+                raise NajaError(_NOT_RUNNING, why=self.id)
+            with self.lasting(_NOT_RUNNING):
+                self.cgroup.apply(resources, self.warn)
         finally:
             self._directory.unlock()
 
@@ -440,8 +467,35 @@ class Container:
         return execute(self, program, **options)
 
     def statistics(self) -> dict[str, Any]:
-        """Return what the cgroups have counted, in the shape of runc's ``events --stats``."""
-        return self.cgroup.statistics()
+        """Return what the cgroups have counted, in the shape of runc's ``events --stats``.
+
+        Raises NajaError, OSError.
+        """
+        with self.lasting(_NOT_RUNNING):
+            return self.cgroup.statistics()
+
+
+class Lasting:
+    """The process of a container, held while something is done that it has to last for.
+
+    The words that are said where it does not are those that engines know, whatever it was that failed.
+    """
+
+    def __init__(self, container: Container, otherwise: NajaError) -> None:
+        self._container = container
+        self._otherwise = otherwise
+
+    def __enter__(self) -> process.Held:
+        held = self._container.hold()
+        if held is None:
+            raise self._otherwise
+        self._held = held
+        return held
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        with self._held as held:
+            if isinstance(error, OSError | NajaError) and held.ending():
+                raise self._otherwise from None
 
 
 _WHY_NOT_STARTED = {

@@ -12,11 +12,15 @@ from runtime.operations.base import RUNTIME, Context
 from runtime.plan import Request, compile_exec
 from runtime.process.launch import Launch
 
+#: Engines look for these words.
+_STOPPED = "cannot exec in a stopped container"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from runtime.container import Container
+    from runtime.plan import Plan
 
 
 def execute(
@@ -50,14 +54,13 @@ def execute(
     attached = None if detach else Attached()
     try:
         with launch or Launch(preserve_fds) as begun:
-            pidfd = _open_process(container, ignore_paused)
-            request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
-            plan = compile_exec(request, container.pid, _foreign_namespaces(container.pid), program, origin)
-            context = Context(RUNTIME, container.warn)
-            context.descriptors["container"] = pidfd
-            context.handover.append("container")
-            begun.begin(plan)
-            begun.run(context)
+            _check_status(container.status_once_made(), ignore_paused, container.id)
+            with container.lasting(_STOPPED) as held:
+                request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
+                kinds = _foreign_namespaces(held, request)
+                plan = compile_exec(request, held.pid, kinds, program, origin, place=held.name)
+                context = Context(RUNTIME, container.warn)
+                _add(plan, context, held, begun)
             if pidfd_socket:
                 send_pidfd(pidfd_socket, begun.init)
             if pid_file:
@@ -72,6 +75,20 @@ def execute(
             attached.close()
 
 
+def _add(plan: Plan, context: Context, held: process.Held, launch: Launch) -> None:
+    """Run the plan that adds a process to the one that is held. Raises NajaError."""
+    context.descriptors["container"] = os.dup(held.pidfd)
+    context.handover.append("container")
+    launch.begin(plan)
+    launch.run(context, ready=lambda: _require_running(held))
+
+
+def _require_running(held: process.Held) -> None:
+    """See that the cgroups just entered are the container's, not those of a later one. Raises NajaError."""
+    if held.ending():
+        raise NajaError(_STOPPED)
+
+
 def _completed(program: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return the program with what of the container's own process it does not name."""
     completed = dict(program)
@@ -82,38 +99,33 @@ def _completed(program: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return completed
 
 
-def _open_process(container: Container, ignore_paused: bool) -> int:
-    """Return a pidfd of the container's process. Raises NajaError where nothing can be added to it."""
-    status = container.status_once_made()
+def _check_status(status: str, ignore_paused: bool, id: str) -> None:
+    """Refuse a container that nothing can be added to. Raises NajaError."""
     if status == "stopped":
-        raise NajaError("cannot exec in a stopped container", why=container.id)
+        raise NajaError(_STOPPED, why=id)
     if status == "creating":
-        raise NajaError("cannot exec in a container that is being created", why=container.id)
+        raise NajaError("cannot exec in a container that is being created", why=id)
     if status == "paused" and not ignore_paused:
         raise NajaError("cannot exec in a paused container", why="--ignore-paused waits for its resume")
-    try:
-        pidfd = process.pidfd_open(container.pid)
-    except (ProcessLookupError, ValueError):
-        raise NajaError("cannot exec in a stopped container", why=container.id) from None
-    if not container.pid:  # It ended, and the pid may be another's: asked again after opening.
-        raise NajaError("cannot exec in a stopped container", why=container.id)
-    return pidfd
 
 
-def _foreign_namespaces(pid: int) -> list[str]:
-    """Return the kinds of namespaces in which a process differs from the caller."""
-    kinds = []
-    for kind in namespaces.FLAGS:
-        name = namespaces.file_name(kind)
-        try:
-            theirs = os.readlink(f"/proc/{pid}/ns/{name}")
-        except FileNotFoundError:
-            continue  # A kernel without this kind.
-        except OSError as error:
-            raise NajaError.from_os_error(f"read the namespaces of process {pid}", error) from None
-        if theirs != os.readlink(f"/proc/self/ns/{name}"):
-            kinds.append(kind)
+def _foreign_namespaces(held: process.Held, request: Request) -> list[str]:
+    """Return the kinds of namespaces in which a process differs from the caller. Raises NajaError."""
+    kinds = [kind for kind in namespaces.FLAGS if _is_foreign(held, namespaces.file_name(kind))]
+    if not kinds and "" in request.namespaces().values():
+        raise NajaError(f"join the namespaces of process {held.pid}", why="it has none of its own")
     return kinds
+
+
+def _is_foreign(held: process.Held, name: str) -> bool:
+    try:
+        own = os.readlink(f"/proc/self/ns/{name}")
+    except FileNotFoundError:
+        return False  # A kernel without this kind.
+    try:
+        return os.readlink(f"ns/{name}", dir_fd=held.directory) != own
+    except OSError as error:
+        raise NajaError.from_os_error(f"read the namespaces of process {held.pid}", error) from None
 
 
 def _request(

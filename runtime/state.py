@@ -10,10 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 
 from runtime.config import json
 from runtime.errors import NajaError
 from runtime.linux import process
+from runtime.linux.process import start_time
 from runtime.record import problem
 
 TYPE_CHECKING = False
@@ -35,6 +37,9 @@ __all__ = [
 
 _RECORD, _NEW_RECORD = "state.json", "state.json.new"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
+
+#: How long a file that is not there yet is waited for, in seconds, while another command is at work.
+_PATIENCE = 2.0
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -87,7 +92,7 @@ class BrokenRecord(NajaError):
 class StateDirectory:
     """The directory of one container, held open. Make one with ``create`` or ``open``."""
 
-    __slots__ = ("_descriptor", "_root_descriptor", "id", "path", "root")
+    __slots__ = ("_descriptor", "_locked", "_root_descriptor", "id", "path", "root")
 
     def __init__(self, root: str, id: str, root_descriptor: int, descriptor: int) -> None:
         self.root = root
@@ -95,6 +100,7 @@ class StateDirectory:
         self.path = os.path.join(root, id)
         self._root_descriptor = root_descriptor
         self._descriptor = descriptor
+        self._locked = False
 
     @classmethod
     def create(cls, root: str, id: str) -> StateDirectory:
@@ -145,12 +151,14 @@ class StateDirectory:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise NajaError("container is busy with another command", why=self.id) from None
+        self._locked = True
         if os.fstat(self._descriptor).st_nlink == 0:
             raise NoContainer(self.id)
 
     def unlock(self) -> None:
         """Let the next command have the container."""
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._locked = False
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write a file beside the record, a new one in the place of whatever is there. Raises OSError."""
@@ -167,6 +175,37 @@ class StateDirectory:
     def read_file(self, name: str) -> bytes:
         """Return the content of a file beside the record. Raises OSError, NajaError where it is no file."""
         return json.read(name, directory=self._descriptor, name=os.path.join(self.path, name))
+
+    def read_kept(self, name: str) -> bytes | None:
+        """Return the content of a file that every container has; None where its making was cut off.
+
+        While another command makes the container, or removes it, what becomes of it is awaited. Raises
+        OSError, and NoContainer where it is gone.
+        """
+        end = time.monotonic() + _PATIENCE
+        at_work = True
+        while True:
+            try:
+                return self.read_file(name)
+            except FileNotFoundError:
+                # What was seen before the file was looked for tells whether that was the last word.
+                if not at_work or time.monotonic() > end:
+                    return None
+            time.sleep(0.001)
+            at_work = self._is_at_work()
+            if os.fstat(self._descriptor).st_nlink == 0:
+                raise NoContainer(self.id) from None
+
+    def _is_at_work(self) -> bool:
+        """Tell whether another command holds the lock."""
+        if self._locked:
+            return False
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return False
 
     def listen(self, name: str) -> int:
         """Return a descriptor that listens on a new unix socket in the directory. Raises OSError."""
@@ -254,15 +293,25 @@ class StateDirectory:
     def read(self) -> dict[str, Any]:
         """Return the record; {} where a create was killed before it wrote one.
 
-        Raises BrokenRecord where it is not what was written, and NajaError.
+        Raises BrokenRecord where it is not what was written, NoContainer where it was deleted meanwhile,
+        and NajaError.
         """
         what = f"the state of container {self.id}, {self.path}/{_RECORD}"
         try:
-            record = json.loads(self.read_file(_RECORD), what)
-        except FileNotFoundError:
-            return {}
+            content = self.read_kept(_RECORD)
         except OSError as error:
             raise NajaError.from_os_error(f"read {what}", error) from None
+        except NoContainer:
+            raise
+        except NajaError as error:
+            raise BrokenRecord(error.what, why=error.why) from None
+        if content is None:
+            return {}
+        return self._checked(content, what)
+
+    def _checked(self, content: bytes, what: str) -> dict[str, Any]:
+        try:
+            record = json.loads(content, what)
         except NajaError as error:
             raise BrokenRecord(error.what, why=error.why) from None
         if why := problem(record, self.id):
@@ -330,22 +379,6 @@ def _empty(directory: int) -> None:
             finally:
                 os.close(descriptor)
             os.rmdir(name, dir_fd=directory)
-
-
-def start_time(pid: int) -> int:
-    """Return when a process was started, in clock ticks after boot; 0 where it is dead or a zombie.
-
-    With the pid it names a process for good, as pids are used again (field 22 of proc_pid_stat(5)).
-    """
-    if pid <= 0:
-        return 0
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The program's name, in parentheses, may hold spaces and parentheses of its own.
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return 0 if fields[0] in b"ZXx" else int(fields[19])
 
 
 def alive(pid: int, started: int) -> bool:

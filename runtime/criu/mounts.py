@@ -55,14 +55,15 @@ def _name(operation: External) -> str:
     return _MASK if isinstance(operation, MaskPath) else _place(operation)
 
 
-def saved(pid: int, request: Request) -> list[str]:
+def saved(process: int | str, request: Request) -> list[str]:
     """Return what CRIU is to leave out of a running container: "mnt[MOUNT POINT]:NAME" for each.
 
+    ``process`` is its process's pid, or what else stands for it below /proc (``process.Held.name``).
     Where they are the kernel says, not the config, as an image may lead a destination elsewhere by a
     symbolic link. Raises NajaError where CRIU could take one for another (CVE-2026-119101).
     """
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    table = mounts.mount_table(str(pid))
+    root = os.open(f"/proc/{process}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    table = mounts.mount_table(str(process))
     points = {number: point for number, point, _ in table}
     covered = [point for _, point, _ in table]
     found: dict[str, str] = {}

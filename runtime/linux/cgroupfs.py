@@ -67,9 +67,12 @@ def move(directory: str, pid: int) -> None:
     raise refused
 
 
-def cgroup_of(pid: int, directory: str) -> str:
-    """Return the directory of a process's v2 cgroup, in the tree that ``directory`` is part of."""
-    for line in read(f"/proc/{pid}/cgroup").split("\n"):
+def cgroup_of(process: int | str, directory: str) -> str:
+    """Return the directory of a process's v2 cgroup, in the tree that ``directory`` is part of.
+
+    ``process`` is its pid, or what else stands for it below /proc (``process.Held.name``). Raises OSError.
+    """
+    for line in read(f"/proc/{process}/cgroup").split("\n"):
         if line.startswith("0::"):
             path = line[3:]
             # The process is in or below ``directory``, whose end is a part of the path.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -18,6 +19,13 @@ _SIGCHLD = 17
 CLOSE_RANGE_CLOEXEC = 4
 #: The largest descriptor number that close_range(2) takes: "all of them".
 LAST_DESCRIPTOR = 0xFFFFFFFF
+
+#: What pidfd_open(2) says of a pid that is nobody's, or a thread's (ENOENT since Linux 6.16).
+_GONE = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
+
+#: Fields of proc_pid_stat(5) as ``_statistics`` counts them, and what says in "flags" that a process ends.
+_STATE, _FLAGS, _START_TIME = 0, 6, 19
+_PF_EXITING = 4
 
 _AT_EACCESS, _AT_EMPTY_PATH = 0x200, 0x1000
 
@@ -50,6 +58,106 @@ def pidfd_open(pid: int) -> int:
 def pidfd_send_signal(fd: int, signal: int) -> None:
     """Send a signal to the process behind a pidfd (pidfd_send_signal(2)). Raises OSError."""
     syscall(_PIDFD_SEND_SIGNAL, fd, signal, None, 0)
+
+
+def start_time(pid: int) -> int:
+    """Return when a process was started, in clock ticks after boot; 0 where it is dead or a zombie.
+
+    With the pid it names a process for good, as pids are used again.
+    """
+    return _start_time(_statistics(f"/proc/{pid}/stat")) if pid > 0 else 0
+
+
+def _start_time(fields: list[bytes]) -> int:
+    return int(fields[_START_TIME]) if fields and fields[_STATE] not in b"ZXx" else 0
+
+
+def _statistics(path: str, directory: int | None = None) -> list[bytes]:
+    """Return the fields of proc_pid_stat(5) that follow the program's name; none where it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    try:
+        # The name, in parentheses, may hold blanks and parentheses of its own.
+        return os.read(descriptor, 4096).rpartition(b")")[2].split()
+    except ProcessLookupError:
+        return []
+    finally:
+        os.close(descriptor)
+
+
+class Held:
+    """A process that was looked at once and is held: never another one that has got its pid since.
+
+    Use it as a context manager, or call ``close``. What is asked of one that has ended fails (ESRCH,
+    ENOENT): neither a pidfd nor a directory of /proc leads to another process.
+    """
+
+    __slots__ = ("directory", "pid", "pidfd")
+
+    def __init__(self, pid: int, pidfd: int, directory: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        #: Its directory in /proc.
+        self.directory = directory
+
+    @classmethod
+    def find(cls, pid: int, started: int) -> Held | None:
+        """Hold the process of this pid that was started then (``start_time``); None where it has ended.
+
+        Raises OSError.
+        """
+        if pid <= 0 or not started:
+            return None
+        try:
+            pidfd = pidfd_open(pid)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return None
+        try:
+            held = cls(pid, pidfd, os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            os.close(pidfd)
+            return None
+        # Opened last and known by its start: the pid was its own when the pidfd was opened, too.
+        if _start_time(held._statistics()) == started:
+            return held
+        held.close()
+        return None
+
+    def _statistics(self) -> list[bytes]:
+        return _statistics("stat", self.directory)
+
+    @property
+    def name(self) -> str:
+        """What stands for it below /proc in this process, as its pid does."""
+        return f"self/fd/{self.directory}"
+
+    def ending(self) -> bool:
+        """Tell whether it has ended or is about to: its namespaces are gone some time before its pid."""
+        fields = self._statistics()
+        return not _start_time(fields) or bool(int(fields[_FLAGS]) & _PF_EXITING)
+
+    def signal(self, number: int) -> bool:
+        """Send it a signal; False where it is gone. Raises OSError."""
+        try:
+            pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.pidfd)
+        os.close(self.directory)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def close_range(first: int, last: int = LAST_DESCRIPTOR, flags: int = 0) -> None:

@@ -267,11 +267,12 @@ class EnterCgroup(Operation):
 
     __slots__ = ("beside", "directories", "optional")
 
-    def __init__(self, directories: list[str], *, optional: bool, beside: int = 0) -> None:
+    def __init__(self, directories: list[str], *, optional: bool, beside: int | str = 0) -> None:
         self.directories = directories
         #: True where a caller without privileges may stay where it is.
         self.optional = optional
-        #: A process of the container whose v2 cgroup serves where the named one takes nobody.
+        #: A process of the container, by what stands for it below /proc, whose v2 cgroup serves where the
+        #: named one takes nobody.
         self.beside = beside
         self.origin = "/linux/cgroupsPath"
 

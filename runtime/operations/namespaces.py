@@ -143,6 +143,7 @@ class JoinProcess(Operation):
     def apply(self, context: Context) -> None:
         pidfd = context.take("container")
         if self.kinds:
+            # All or none, and never another process's: of one that has ended there are none (ESRCH).
             namespaces.setns(pidfd, namespaces.flags(self.kinds))
         os.close(pidfd)
         if "user" in self.kinds:

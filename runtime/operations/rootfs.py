@@ -6,7 +6,7 @@ import errno
 import os
 
 from runtime.errors import NajaError, Unsupported
-from runtime.linux import files, mounts, namespaces, process
+from runtime.linux import files, mounts, namespaces
 from runtime.operations.base import Context, Operation
 from runtime.operations.mounts import new_mount, propagation_word, set_propagation
 
@@ -325,20 +325,18 @@ def _change_root(root: int) -> None:
 class FindRoot(Operation):
     """Open the root directory of a process which has it for itself, in the host's mount namespace."""
 
-    __slots__ = ("pid",)
+    __slots__ = ("place",)
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, place: int | str) -> None:
         self.origin = ""
-        self.pid = pid
+        self.place = place
 
     def describe(self) -> str:
-        return f"open the root directory of process {self.pid}"
+        return f"open the root directory of the process at /proc/{self.place}"
 
     def apply(self, context: Context) -> None:
-        root = os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # As long as it was not reaped the pid cannot have been another's just now.
-        process.pidfd_send_signal(context.descriptors["container"], 0)
-        context.descriptors["rootfs"] = root
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        context.descriptors["rootfs"] = os.open(f"/proc/{self.place}/root", flags)
         context.handover.append("rootfs")
 
 

@@ -174,18 +174,27 @@ def compile_plan(request: Request) -> Plan:
 
 
 def compile_exec(
-    request: Request, pid: int, kinds: list[str], program: dict[str, Any], origin: str = "/process"
+    request: Request,
+    pid: int,
+    kinds: list[str],
+    program: dict[str, Any],
+    origin: str = "/process",
+    *,
+    place: int | str = 0,
 ) -> Plan:
     """Return the plan that adds a process to a running container.
 
     ``pid`` is the container's process, ``kinds`` the namespaces in which it differs from the caller,
-    ``program`` the process document (the shape of config.json's /process), which stands at ``origin``.
-    Raises NajaError.
+    ``program`` the process document (the shape of config.json's /process), which stands at ``origin``;
+    ``place`` is what stands for the container's process below /proc whatever becomes of its pid
+    (``process.Held.name``), by default that. Raises NajaError.
     """
+    place = place or pid
+    preparation = mounts.find(request, place) + process.prepare(request, program, origin)
     before, after = process.affinity(program, origin)
     return Plan(
         [
-            Phase(RUNTIME, "prepare", mounts.find(request, pid) + process.prepare(request, program, origin)),
+            Phase(RUNTIME, "prepare", preparation),
             Phase(
                 STAGE,
                 "namespaces",
@@ -205,7 +214,7 @@ def compile_exec(
                 "created",
                 _console(request, program)
                 + process.created(request, program, origin, container_pid=pid)
-                + cgroup.enter(request, beside=pid),
+                + cgroup.enter(request, beside=place),
             ),
             Phase(INIT, "exec", after + process.final(request, program, origin), executes=True),
         ]

@@ -60,10 +60,10 @@ def await_thaw(request: Request) -> list[Operation]:
     return [AwaitThaw(files)] if files and not request.systemd_cgroup else []
 
 
-def enter(request: Request, *, beside: int = 0) -> list[Operation]:
+def enter(request: Request, *, beside: int | str = 0) -> list[Operation]:
     """Return the operations that put the container's process, or one more, into its cgroups.
 
-    ``beside`` is the container's first process where one more is to enter.
+    ``beside`` is what stands below /proc for the container's first process, where one more is to enter.
     """
     operations: list[Operation] = []
     if request.systemd_cgroup:

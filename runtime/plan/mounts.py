@@ -121,9 +121,12 @@ def _has_own_mounts(request: Request) -> bool:
     return "mount" in request.namespaces()
 
 
-def find(request: Request, pid: int) -> list[Operation]:
-    """Return what the runtime does to find the root of the container that a process is to join."""
-    return [] if _has_own_mounts(request) else [FindRoot(pid)]
+def find(request: Request, place: int | str) -> list[Operation]:
+    """Return what the runtime does to find the root of the container that a process is to join.
+
+    ``place`` is what stands below /proc for the container's process.
+    """
+    return [] if _has_own_mounts(request) else [FindRoot(place)]
 
 
 def join(request: Request, program: dict[str, Any]) -> list[Operation]:

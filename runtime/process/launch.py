@@ -6,7 +6,6 @@ import os
 from errno import EBADF
 
 from runtime.errors import ChannelClosed, NajaError
-from runtime.linux import process
 from runtime.linux.birth import can_share_memory, share_memory
 from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
 from runtime.process.dialogue import DONE, Mailbox, explain, hand_over
@@ -222,10 +221,18 @@ class Launch:
             return  # There was nothing yet.
         self.channel.close()
         for pid in filter(None, (self.stage, self.init)):
-            process.pidfd_send_signal(descriptor := process.pidfd_open(pid), _SIGKILL)
-            os.close(descriptor)
-            os.waitpid(pid, 0)
+            _end_child(pid)
         self.stage = self.init = 0
+
+
+def _end_child(pid: int) -> None:
+    """Kill a child and reap it. One that was reaped is left alone: its pid may be another's by now."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    os.kill(pid, _SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def inherited(preserve_fds: int) -> tuple[int, ...]:

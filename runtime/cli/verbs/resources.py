@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.cli.output import Log
     from runtime.cli.parser import Command
+    from runtime.linux.process import Held
 
 
 def _text(option: str, text: str) -> str:
@@ -97,14 +98,27 @@ def events(command: Command, log: Log) -> None:
     if command.options["stats"]:
         _show_event("stats", container.id, data=container.statistics())
         return
-    with container.cgroup.watch_oom() as watch:
+    with container.lasting("container not running") as held, container.cgroup.watch_oom() as watch:
         due = time.monotonic() + interval
-        while not watch.ended() and container.status() != "stopped":
+        while not watch.ended() and not held.ending():
             if watch.wait(max(0.0, due - time.monotonic())):
                 _show_event("oom", container.id)
             elif time.monotonic() >= due:
-                _show_event("stats", container.id, data=container.statistics())
+                if not _show_statistics(container, held):
+                    return
                 due += interval
+
+
+def _show_statistics(container: Container, held: Held) -> bool:
+    """Show them once more; False where the container has ended. Raises NajaError, OSError."""
+    try:
+        data = container.cgroup.statistics()
+    except (NajaError, OSError):
+        if held.ending():
+            return False
+        raise
+    _show_event("stats", container.id, data=data)
+    return True
 
 
 def _show_event(kind: str, id: str, **more: Any) -> None:
