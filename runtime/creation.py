@@ -89,12 +89,8 @@ class Creation:
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()
-            if self._notify:
-                self.directory.make_subdirectory("notify")
             self._manager.intend(self.directory.identity())
-            # In this order: whoever finds a record finds the config too.
-            self.directory.write_file("config.json", content)
-            self.directory.write(self._make_record("creating", os.getpid()))
+            self._begin_record(content, "notify" if self._notify else "")
             self._run(launch)
         except BaseException as error:
             launch.abandon()
@@ -144,13 +140,30 @@ class Creation:
         )
         return compile_plan(self._request)
 
+    def _begin_record(self, content: bytes, subdirectory: str) -> None:
+        """Write what is kept of the container from now on. Raises NajaError."""
+        try:
+            if subdirectory:
+                self.directory.make_subdirectory(subdirectory)
+            # In this order: whoever finds a record finds the config too.
+            self.directory.write_file("config.json", content)
+        except OSError as error:
+            raise self._cannot_keep(error) from None
+        self.directory.write(self._make_record("creating", os.getpid()))
+
+    def _cannot_keep(self, error: OSError) -> NajaError:
+        return NajaError.from_os_error(f"write the state of container {self.id}", error)
+
     def _run(self, launch: Launch) -> None:
         context = Context(RUNTIME, self.warn)
         if self._interrupted:
             context.interrupted = self._interrupted
         self._manager.follow(context)
         if self._gate:
-            context.descriptors["gate"] = self.directory.listen("gate")
+            try:
+                context.descriptors["gate"] = self.directory.listen("gate")
+            except OSError as error:
+                raise self._cannot_keep(error) from None
             context.handover.append("gate")
         if self._notify and not self._gate:
             from runtime.process import notify
@@ -275,13 +288,14 @@ def run_poststop(
 
 def send_pidfd(path: str, pid: int) -> None:
     """Send a pidfd of a process to a listening socket (runc's --pidfd-socket). Raises NajaError."""
-    descriptor = process.pidfd_open(pid)
     try:
-        send_descriptor(path, descriptor, b"pidfd")
+        descriptor = process.pidfd_open(pid)
+        try:
+            send_descriptor(path, descriptor, b"pidfd")
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise NajaError.from_os_error(f"send a pidfd to {path}", error) from None
-    finally:
-        os.close(descriptor)
 
 
 def check_pid_file(path: str) -> None:

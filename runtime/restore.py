@@ -85,10 +85,9 @@ class Restoration(Creation):
         self.directory = state.StateDirectory.create(self.root, self.id)
         try:
             self.directory.lock()
-            self._staging = self.directory.make_subdirectory(_STAGING)
+            self._staging = os.path.join(self.directory.path, _STAGING)
             self._manager.intend(self.directory.identity())
-            self.directory.write_file("config.json", content)
-            self.directory.write(self._make_record("creating", os.getpid()))
+            self._begin_record(content, _STAGING)
             mounts.make_mount_points(self._request)
             with Directories(images, work) as directories:
                 self._restore(directories, stdio, options)

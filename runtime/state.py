@@ -243,11 +243,10 @@ class StateDirectory:
             pass  # There are many who wait to be let in, or it cannot be told.
         return True
 
-    def make_subdirectory(self, name: str) -> str:
-        """Make a directory beside the record, that everyone may enter. Returns its path. Raises OSError."""
+    def make_subdirectory(self, name: str) -> None:
+        """Make a directory beside the record, that everyone may enter. Raises OSError."""
         os.mkdir(name, 0o755, dir_fd=self._descriptor)
         os.chmod(name, 0o755, dir_fd=self._descriptor)  # whatever the umask is
-        return os.path.join(self.path, name)
 
     def subdirectory(self, name: str) -> OpenDirectory:
         """Open a directory beside the record, for the time of a ``with``. Raises OSError."""

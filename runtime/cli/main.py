@@ -75,7 +75,7 @@ def execute(program: str, words: Sequence[str]) -> int:
         if debug:
             # Not the module traceback, which would have to be imported first.
             sys.__excepthook__(type(error), error, error.__traceback__)
-        log.error(_in_one_line(error))
+        log.error(_in_one_line(error, rest[0] if rest else program))
         verb = VERBS.get(rest[0]) if rest and not isinstance(error, UsageError) else None
         return verb.failure if verb else 1
 
@@ -115,12 +115,12 @@ def _perform(command: Command, log: Log) -> int:
     return status or 0
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception, verb: str) -> str:
     """Say what went wrong. What is neither of naja nor of the kernel is a bug."""
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, OSError):
-        what = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "system call"
+        what = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else verb
         error = NajaError.from_os_error(what, error)
     elif not isinstance(error, NajaError):
         return f"internal error: {type(error).__name__}: {error}"

@@ -40,7 +40,7 @@ class Log:
     go there only when there is no error; else to stderr.
     """
 
-    __slots__ = ("_descriptor", "_format", "_program", "_warnings")
+    __slots__ = ("_descriptor", "_format", "_path", "_program", "_warnings")
 
     def __init__(self, program: str, path: str = "", format: str = "text") -> None:
         """Open the file. ``program`` begins each line on stderr. Raises NajaError."""
@@ -49,6 +49,7 @@ class Log:
         self._program = program
         self._format = format
         self._warnings: list[str] = []
+        self._path = path
         self._descriptor = -1
         if path not in _STDERR:
             flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_SYNC | os.O_CLOEXEC
@@ -94,7 +95,7 @@ class Log:
             os.write(self._descriptor, _encode(line))
         except OSError as error:
             self._descriptor = -1
-            self._print("error", f"write the log: {error.strerror}")
+            self._print("error", str(NajaError.from_os_error(f"write the log file {self._path}", error)))
 
 
 def _encode(text: str) -> bytes:

@@ -16,36 +16,42 @@ GONE = (errno.ENOENT, errno.ENODEV)
 
 def write(path: str, value: str) -> None:
     """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
-    _write(os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC), value)
+    _write(os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC), value, path)
 
 
 def write_below(directory: int, name: bytes, value: str) -> None:
     """As ``write``, to a file that is named from an open directory on. Raises OSError."""
-    _write(os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory), value)
+    _write(os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory), value, name)
 
 
-def _write(descriptor: int, value: str) -> None:
+def _write(descriptor: int, value: str, name: str | bytes) -> None:
     try:
         os.write(descriptor, os.fsencode(value))
+    except OSError as error:
+        error.filename = name
+        raise
     finally:
         os.close(descriptor)
 
 
 def read(path: str) -> str:
     """Return the text of a file of a cgroup, without the last newline. Raises OSError."""
-    return _read(os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC))
+    return _read(os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC), path)
 
 
 def read_below(directory: int, name: bytes) -> str:
     """As ``read``, of a file that is named from an open directory on. Raises OSError."""
-    return _read(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory))
+    return _read(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), name)
 
 
-def _read(descriptor: int) -> str:
+def _read(descriptor: int, name: str | bytes) -> str:
     try:
         text = b""
         while chunk := os.read(descriptor, 65536):
             text += chunk
+    except OSError as error:
+        error.filename = name
+        raise
     finally:
         os.close(descriptor)
     return os.fsdecode(text).rstrip("\n")

@@ -8,6 +8,7 @@ import fcntl
 import os
 import select
 
+from runtime.errors import NajaError
 from runtime.linux import process
 
 TYPE_CHECKING = False
@@ -224,8 +225,11 @@ class Terminal:
             if error.errno == errno.EIO:  # The last slave was closed.
                 return False
             raise
-        while data:
-            data = data[os.write(1, data) :]
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except OSError as error:
+            raise NajaError.from_os_error("write to stdout", error) from None
         return True
 
     def drain(self) -> None:

@@ -73,18 +73,21 @@ class Launch:
         from runtime.linux.channel import Channel
         from runtime.process.stage import be_born
 
-        self.channel, theirs = Channel.pair()
         keep = len(self._inherited)
+        try:
+            self.channel, theirs = Channel.pair()
+            if not self._plan.birth:
+                self.stage = os.fork()
+        except OSError as error:
+            raise NajaError.from_os_error("start the container's process", error) from None
         if self._plan.birth:
             context = Context(RUNTIME, print)
             apply_all([self._plan.birth], context)
             if context.actor == INIT:
                 be_born(theirs, INIT, self._plan, keep)
             self.init = context.values["init"]
-        else:
-            self.stage = os.fork()
-            if not self.stage:
-                be_born(theirs, STAGE, self._plan, keep)
+        elif not self.stage:
+            be_born(theirs, STAGE, self._plan, keep)
         theirs.close()
 
     def run(

@@ -391,10 +391,11 @@ def half_made(naja: Runtime, bundle: Bundle) -> Iterator[int]:
         creating = subprocess.Popen(naja.command("create", "--bundle", bundle.path, bundle.id))
         while not os.path.exists(record) and creating.poll() is None:
             pass
-        creating.send_signal(signal.SIGSTOP)
-        os.waitpid(creating.pid, os.WUNTRACED)
-        if naja.status(bundle) == "creating":
-            break
+        if creating.returncode is None:
+            creating.send_signal(signal.SIGSTOP)
+            os.waitpid(creating.pid, os.WUNTRACED)
+            if naja.status(bundle) == "creating":
+                break
         creating.send_signal(signal.SIGCONT)
         creating.wait()
         naja.delete(bundle, "--force")
