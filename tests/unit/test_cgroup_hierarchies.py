@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from runtime import cgroups
 from runtime.cgroups.hierarchies import by_controller, directories, locate, parse, subgroup
 from runtime.errors import NajaError
 
@@ -103,3 +106,24 @@ def test_subgroup() -> None:
     assert subgroup("/c/a", "/x") == "/c/a/x"
     with pytest.raises(NajaError, match=r"\.\."):
         subgroup("/c/a", "../b")
+
+
+@pytest.mark.skipif(not cgroups.detect().mounts, reason="needs cgroups")
+@pytest.mark.parametrize("rootless", [True, False])
+@pytest.mark.parametrize("word", ["", "0123456789abcdef"])
+@pytest.mark.parametrize("place", ["mount point", "own", "above", "root"])
+def test_a_record_that_names_the_hosts_cgroups_has_none(place: str, word: str, rootless: bool) -> None:
+    """What naja itself is in is no container's, whatever was written down: all in it would be killed."""
+    here = cgroups.detect()
+
+    def instead(name: str, mount: str) -> str:
+        own = mount + here.own[name].rstrip("/")
+        return {"mount point": mount, "own": own, "above": os.path.dirname(mount), "root": "/"}[place]
+
+    places = {name: instead(name, mount) for name, mount in here.mounts.items()}
+    record = {"kind": here.kind, "unit": "", "adopted": [], "resctrl": [], "places": places}
+    manager = cgroups.restore(
+        {**record, "made": [*places.values()], "rootless": rootless, "word": word, "invocation": ""}
+    )
+    assert manager.paths == {}
+    assert manager.processes() == []
