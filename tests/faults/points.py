@@ -1,0 +1,119 @@
+"""A point: a system call of a command, and what happens to it. It has a name, to try it again by."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: Errors that a kernel may answer with; what is not here fails as _OTHERS do.
+_ERRORS = {
+    "brk mmap mremap mprotect": "ENOMEM",
+    "open openat openat2": "EMFILE EACCES ENOENT EIO ENOMEM",
+    "creat mkdir mkdirat mknod mknodat symlink symlinkat link linkat": "ENOSPC EACCES EROFS EPERM",
+    "rename renameat renameat2 unlink unlinkat rmdir": "EROFS EACCES EIO EBUSY",
+    "read pread64 readv getdents64 readlink readlinkat": "EIO ENOMEM EINTR",
+    "write pwrite64 writev ftruncate fallocate sendfile copy_file_range": "ENOSPC EIO EINTR EFBIG",
+    "stat lstat fstat fstatat statx access faccessat faccessat2 statfs fstatfs": "EACCES ENOENT EIO ENOMEM",
+    "clone clone3 fork vfork": "EAGAIN ENOMEM EPERM",
+    "execve execveat": "EACCES ENOMEM ENOENT ENOEXEC",
+    "unshare setns": "EPERM ENOSPC ENOMEM EINVAL",
+    "mount umount2 move_mount open_tree mount_setattr": "EPERM EACCES ENOMEM EBUSY",
+    "fsopen fsconfig fsmount fspick": "EPERM ENOMEM EBUSY",
+    "pivot_root chroot chdir fchdir": "EPERM EACCES ENOENT",
+    "socket socketpair bind connect listen accept accept4": "EMFILE EACCES ENOMEM ECONNREFUSED",
+    "sendmsg recvmsg sendto recvfrom": "ENOMEM EINTR ECONNRESET",
+    "pipe pipe2 dup dup2 dup3 fcntl eventfd2 memfd_create epoll_create1": "EMFILE ENOMEM",
+    "pidfd_open": "ESRCH EMFILE ENOMEM",
+    "pidfd_send_signal kill tgkill": "ESRCH EPERM",
+    "wait4 waitid": "EINTR ECHILD",
+    "poll ppoll select pselect6 epoll_wait epoll_pwait nanosleep clock_nanosleep futex": "EINTR ENOMEM",
+    "seccomp bpf": "EPERM ENOMEM EINVAL",
+    "setuid setgid setgroups setresuid setresgid capset setrlimit prlimit64": "EPERM EAGAIN",
+    "flock": "ENOLCK EINTR",
+    "sethostname setdomainname mlockall": "EPERM",
+}
+_OTHERS = ("EPERM", "ENOMEM")
+_BY_NAME = {name: words.split() for names, words in _ERRORS.items() for name in names.split()}
+
+#: These do not come back, or cannot fail (Linux closes a descriptor whatever it answers).
+_ENDS = ("exit", "exit_group", "rt_sigreturn", "close", "getpid", "gettid", "getuid", "geteuid", "umask")
+
+#: What happens to the container while a call is delayed.
+MEANWHILE = ("killed", "deleted", "replaced")
+KILL, END = "kill", "end"
+
+
+def errors_of(name: str) -> list[str]:
+    """Return the errors that a system call is made to fail with, the likeliest first."""
+    return [] if name in _ENDS else list(_BY_NAME.get(name, _OTHERS))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The ``occurrence``-th call ``name`` (from 0) of the processes ``role``, and what happens to it."""
+
+    role: str
+    name: str
+    occurrence: int
+    #: An errno's name; KILL (of the runtime), END (of the process that makes the call), or of MEANWHILE.
+    action: str
+
+    def meets(self, role: str, name: str, occurrence: int) -> bool:
+        return (role, name, occurrence) == (self.role, self.name, self.occurrence)
+
+    @property
+    def delays(self) -> bool:
+        return self.action in MEANWHILE
+
+    @property
+    def kills(self) -> str:
+        """Who is killed: "runtime", "self" or nobody."""
+        return {KILL: "runtime", END: "self"}.get(self.action, "")
+
+    @property
+    def error(self) -> int:
+        return int(getattr(errno, self.action, 0))
+
+
+@dataclass(frozen=True)
+class Point:
+    """A fault in a command (a name of tests/faults/commands.py)."""
+
+    command: str
+    fault: Fault
+    #: Whether it lies before naja's first line.
+    starting: bool = False
+
+    def __str__(self) -> str:
+        fault = self.fault
+        return f"{self.command}/{fault.role}/{fault.name}/{fault.occurrence}/{fault.action}"
+
+    @staticmethod
+    def parse(text: str) -> Point:
+        """Read what ``str`` has written. Raises ValueError."""
+        command, role, name, occurrence, action = text.split("/")
+        return Point(command, Fault(role, name, int(occurrence), action))
+
+
+def points_of(
+    command: str, seen: Iterable[tuple[str, str, int, bool]], kinds: Iterable[str], errors: int
+) -> Iterator[Point]:
+    """Return the points of a command that made these calls; at most so many ``errors`` for each call.
+
+    ``kinds`` are of "fail", "kill" and "delay". Which errors a call gets depends on its occurrence.
+    """
+    for role, name, occurrence, starting in seen:
+        actions: list[str] = []
+        if "fail" in kinds and (possible := errors_of(name)):
+            first = occurrence % len(possible)
+            actions += (possible[first:] + possible[:first])[:errors]
+        if "kill" in kinds:
+            actions += [KILL] if role == "runtime" else [KILL, END]
+        if "delay" in kinds:
+            actions += MEANWHILE
+        for action in actions:
+            yield Point(command, Fault(role, name, occurrence, action), starting)
