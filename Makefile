@@ -17,7 +17,7 @@ export XDG_RUNTIME_DIR ?= $(CURDIR)/build/run
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install run test unit lint format packages bench conformance engines crictl test-vm clean
+.PHONY: help install run test unit lint format packages bench conformance engines crictl test-vm faults clean
 
 help:
 	@echo "make run          a first container, from this machine's own files"
@@ -29,6 +29,7 @@ help:
 	@echo "make engines      containerd, Docker, Swarm, Podman, buildah with naja, runc, crun"
 	@echo "make crictl       crictl for the tests that use it; needs Go, takes minutes"
 	@echo "make test-vm      cgroup v2 and systemd, in a virtual machine"
+	@echo "make faults       every system call fails, is delayed, or is the last; races (VERB=exec: of one command)"
 	@echo "make clean        remove what these made"
 
 # Debian keeps venv in a package of its own.
@@ -94,6 +95,10 @@ build/crictl: | $(VENV)/.tools
 
 test-vm: $(VENV)/.tools packages
 	$(BIN)/python tests/vm/run.py
+
+# An hour on two quiet cores. OPTIONS are those of tests/faults/__main__.py.
+faults: $(VENV)/.tools packages
+	$(BIN)/python -m tests.faults $(addprefix --verb ,$(VERB)) $(OPTIONS)
 
 clean:
 	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

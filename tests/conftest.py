@@ -1,4 +1,4 @@
-"""Fixtures for all tests. Everything in integration/ and engines/ needs root and must leave no trace."""
+"""Fixtures for all tests. What is in ROOT_DIRECTORIES needs root and must leave no trace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ROOT_DIRECTORIES = ("integration", "engines")
+ROOT_DIRECTORIES = ("integration", "engines", "faults")
 
 _numbers = itertools.count()
 

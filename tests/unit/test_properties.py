@@ -29,7 +29,7 @@ def rows(page: str) -> list[list[str]]:
 def find_tests() -> dict[str, str]:
     """Return the directory of every test, by its module and function."""
     found = {}
-    for directory in ("unit", "integration", "vm", "engines"):
+    for directory in ("unit", "integration", "vm", "engines", "faults"):
         place = os.path.join(REPOSITORY, "tests", directory)
         for name in os.listdir(place) if os.path.isdir(place) else ():
             if name.startswith("test_") and name.endswith(".py"):
