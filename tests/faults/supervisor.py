@@ -203,7 +203,9 @@ class Supervisor:
             session.held = call
             return
         if fault.kills:
-            os.kill(session.pid if fault.kills == RUNTIME else call.task, signal.SIGKILL)
+            victim = session.pid if fault.kills == RUNTIME else call.task
+            if victim != session.pid or session.status is None:
+                os.kill(victim, signal.SIGKILL)
         call.answer(fault.error)
 
     def _execute(self, session: Session, call: Call, task: Task) -> None:
