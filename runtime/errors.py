@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["ChannelClosed", "NajaError", "Unsupported", "error_name", "kind_of_file"]
+__all__ = ["ChannelClosed", "NajaError", "Unsupported", "error_name", "kind_of_file", "trace"]
 
 _KINDS_OF_FILES = {
     stat.S_IFDIR: "a directory",
@@ -34,6 +34,20 @@ def error_name(number: int) -> str:
 def kind_of_file(mode: int) -> str:
     """Return what a file is that is no ordinary one, in words; ``mode`` is that of stat(2)."""
     return _KINDS_OF_FILES.get(stat.S_IFMT(mode), "a file")
+
+
+def trace(error: BaseException) -> str:
+    """Say where an error came from, the last steps ("launch.py:81 run > channel.py:64 send").
+
+    The module ``traceback`` would have to be imported, and its account has many lines.
+    """
+    places = []
+    traceback = error.__traceback__
+    while traceback:
+        code = traceback.tb_frame.f_code
+        places.append(f"{os.path.basename(code.co_filename)}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return " > ".join(places[-3:])
 
 
 def place(origin: str) -> str:

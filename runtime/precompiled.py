@@ -123,9 +123,15 @@ def use(descriptor: int, head: bytes) -> None:
     for _ in range(2):  # This module's code, and the index.
         start = end + _LENGTH
         end = start + int.from_bytes(head[end:start], "little")
+    sys.excepthook = _say
     modules, groups = marshal.loads(head[start:end])
     sys.meta_path.insert(0, Finder(descriptor, modules, groups, end))
     preload("command")
+
+
+def _say(kind: type[BaseException], error: BaseException, _traceback: object) -> None:
+    """Report in one line what kept naja from getting as far as to report it itself (cli/main.py)."""
+    sys.stderr.write(f"naja: cannot start: {kind.__name__}: {error}\n")
 
 
 def preload(group: str) -> None:

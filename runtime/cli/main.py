@@ -11,7 +11,7 @@ from runtime import precompiled
 from runtime.cli.options import VERBS
 from runtime.cli.output import Log, ReaderGone, show
 from runtime.cli.parser import UsageError, parse_globals, parse_verb
-from runtime.errors import NajaError
+from runtime.errors import NajaError, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,12 +116,17 @@ def _perform(command: Command, log: Log) -> int:
 
 
 def _in_one_line(error: Exception, verb: str) -> str:
-    """Say what went wrong. What is neither of naja nor of the kernel is a bug."""
+    """Say what went wrong. What is neither of naja nor of the machine is a bug."""
     if isinstance(error, MemoryError):
         return "out of memory"
+    if isinstance(error, ImportError):
+        return f"load {error.name or 'a module'}: {error}"
     if isinstance(error, OSError):
-        what = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else verb
-        error = NajaError.from_os_error(what, error)
+        if isinstance(error.filename, str | bytes):
+            error = NajaError.from_os_error(os.fsdecode(error.filename), error)
+        else:
+            # Whoever made the call has not said what for.
+            error = NajaError.from_os_error(f"{verb} failed", error, why=trace(error))
     elif not isinstance(error, NajaError):
         return f"internal error: {type(error).__name__}: {error}"
     return " ".join(str(error).splitlines())

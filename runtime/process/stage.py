@@ -23,7 +23,7 @@ import runtime.operations.masks
 import runtime.operations.mounts
 import runtime.operations.privileges
 import runtime.operations.rootfs  # noqa: F401
-from runtime.errors import ChannelClosed, NajaError
+from runtime.errors import ChannelClosed, NajaError, trace
 from runtime.linux import process
 from runtime.operations.base import INIT, STAGE, Context, apply_all, thaw
 from runtime.operations.namespaces import GiveBirth
@@ -32,7 +32,6 @@ from runtime.process.dialogue import DONE, WARNING, Mailbox, hand_over, report
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any, NoReturn
 
     from runtime.linux.channel import Channel
@@ -99,13 +98,13 @@ def _live(
     """Do an actor's work, with no descriptors but 0, 1 and 2, ``keep`` more and its ``own``."""
     status = 1
     try:
-        # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
-        process.set_dumpable(False)
-        process.set_parent_death_signal(_SIGKILL)
-        close_imports()
-        _close_descriptors(keep, own)
         context = Context(actor, lambda text: channel.send((WARNING, text)))
         try:
+            # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
+            process.set_dumpable(False)
+            process.set_parent_death_signal(_SIGKILL)
+            close_imports()
+            _close_descriptors(keep, own)
             work(context)
         except ChannelClosed:
             raise
@@ -161,23 +160,15 @@ def _take_turn(channel: Channel, phases: Phases, context: Context) -> bool:
 
 def _report(error: Exception, context: Context, channel: Channel | Mailbox) -> None:
     """Tell whoever waits (the runtime, or past the gate the starter) what went wrong."""
-    if not isinstance(error, NajaError):
-        error = NajaError(f"internal error: {type(error).__name__}: {error}", why=_place(error.__traceback__))
+    if isinstance(error, OSError):
+        error = NajaError.from_os_error("prepare the container's process", error, why=trace(error))
+    elif not isinstance(error, NajaError):
+        error = NajaError(f"internal error: {type(error).__name__}: {error}", why=trace(error))
     if "starter" in context.descriptors:
         from runtime.linux.channel import Channel  # It is loaded, for there was one before the gate.
 
         channel = Channel.from_descriptor(context.take("starter"))
     report(error, channel)
-
-
-def _place(traceback: TracebackType | None) -> str:
-    """Say where an error came from; the module ``traceback`` would have to be imported."""
-    places = []
-    while traceback:
-        code = traceback.tb_frame.f_code
-        places.append(f"{os.path.basename(code.co_filename)}:{traceback.tb_lineno} {code.co_name}")
-        traceback = traceback.tb_next
-    return " > ".join(places)
 
 
 def keep_imports() -> Callable[[], None]:

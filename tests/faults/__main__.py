@@ -14,6 +14,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ from tests.faults.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.synchronize import Event
 
 KINDS = ("fail", "kill", "delay", "race")
 #: A call in Python's start says nothing about naja: one of so many is tried.
@@ -61,12 +63,14 @@ class Totals:
 
 
 _workshop: Workshop
-_deadline: float
+_stop: Event
 
 
-def _open_workshop(place: str, deadline: float) -> None:
-    global _workshop, _deadline
-    _workshop, _deadline = Workshop(place), deadline
+def _open_workshop(place: str, stop: Event) -> None:
+    global _workshop, _stop
+    _workshop, _stop = Workshop(place), stop
+    # Whoever interrupts the command lets the workers end what they have begun.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def try_one(workshop: Workshop, item: Point | Race) -> Outcome:
@@ -78,7 +82,7 @@ def try_one(workshop: Workshop, item: Point | Race) -> Outcome:
 
 
 def _try_in_pool(item: Point | Race) -> Outcome | None:
-    return try_one(_workshop, item) if time.monotonic() < _deadline else None
+    return None if _stop.is_set() else try_one(_workshop, item)
 
 
 def plan(workshop: Workshop, commands: Sequence[str], kinds: Sequence[str], errors: int) -> list[Point]:
@@ -104,11 +108,19 @@ def sample(points: Sequence[Point], number: int, chance: random.Random) -> list[
 
 def run(items: Sequence[Point | Race], place: str, options: argparse.Namespace) -> Iterator[Outcome]:
     """Try all, or as many as there is time for, in several processes."""
-    deadline = time.monotonic() + options.seconds
-    with multiprocessing.get_context("fork").Pool(options.jobs, _open_workshop, (place, deadline)) as pool:
-        yield from filter(None, pool.imap_unordered(_try_in_pool, items))
-        pool.close()
-        pool.join()
+    end = time.monotonic() + options.seconds
+    context = multiprocessing.get_context("fork")
+    stop = context.Event()
+    with context.Pool(options.jobs, _open_workshop, (place, stop)) as pool:
+        try:
+            for outcome in filter(None, pool.imap_unordered(_try_in_pool, items)):
+                yield outcome
+                if time.monotonic() > end:
+                    stop.set()
+        finally:
+            stop.set()
+            pool.close()
+            pool.join()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -154,6 +166,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("needs root", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="naja-faults-") as place:
         os.chmod(place, 0o711)  # The root of a user namespace has to get through.

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import functools
 import os
+import signal
 import struct
 import time
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def _become(argv: Sequence[str], streams: Sequence[int], load: Callable[[], None
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(_FIRST_FREE, 1024)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         load()
         os.execv(argv[0], list(argv))
     finally:

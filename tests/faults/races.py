@@ -33,6 +33,8 @@ RACERS = [
 ]
 RACERS.append("run-detached")
 
+#: How long two commands may take before it is looked at whether the container is paused.
+_PATIENCE = 5.0
 #: How much later the second command begins, at most, in seconds.
 _LONGEST = 0.06
 
@@ -81,6 +83,9 @@ def run_race(workshop: Workshop, race: Race) -> Outcome:
         first = supervisor.start(bench.argv(COMMANDS[race.first].words))
         supervisor.wait(lambda: False, race.offset)
         second = supervisor.start(bench.argv(COMMANDS[race.second].words))
+        ended = supervisor.wait(lambda: None not in (first.status, second.status), _PATIENCE)
+        if not ended and "pause" in (race.first, race.second):
+            bench.command(COMMANDS["resume"].words)  # Whoever had entered the container was paused with it.
         supervisor.wait(lambda: None not in (first.status, second.status), BOUND)
         complaints = [
             f"{name}: {text}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -188,11 +189,12 @@ class Supervisor:
             self._execute(session, call, task)
         elif task.starting and call.name == "openat" and "/runtime/" in call.text(1):
             starting = task.starting = False
-        occurrence = session.counts[task.role, call.name]
-        session.counts[task.role, call.name] += 1
-        session.seen.append((task.role, call.name, occurrence, starting))
+        name = call.name + ("-pipe" if call.name in ("read", "write") and _is_pipe(call) else "")
+        occurrence = session.counts[task.role, name]
+        session.counts[task.role, name] += 1
+        session.seen.append((task.role, name, occurrence, starting))
         fault = session.fault
-        if fault and not session.reached and fault.meets(task.role, call.name, occurrence):
+        if fault and not session.reached and fault.meets(task.role, name, occurrence):
             session.reached = True
             self._inflict(session, call, fault)
         else:
@@ -236,6 +238,15 @@ class Supervisor:
             return INIT
         launching = session.counts[RUNTIME, "execve"] < 1 or session.tasks[session.pid].starting
         return WARM_UP if session.native and launching else STAGE
+
+
+def _is_pipe(call: Call) -> bool:
+    """Tell whether a call reads or writes a pipe or a socket, which is never full or broken like a disk."""
+    try:
+        mode = os.stat(f"/proc/{call.task}/fd/{call.arguments[0]}").st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _is_native(command: str) -> bool:

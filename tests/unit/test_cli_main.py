@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.cli import main
+
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -178,3 +180,23 @@ def test_closed_streams_are_replaced() -> None:
 def test_an_error_with_several_lines_becomes_one(tmp_path: Path) -> None:
     result = naja("--root", str(tmp_path), "state", "a\nb")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(37, "No locks available"), r"kill failed: No locks available \(ENOLCK\): \S+:\d+ \w+.*"),
+        (OSError(2, "No such file", "/run/x"), r"/run/x: No such file or directory \(ENOENT\)"),
+        (ImportError("libx.so: no memory", name="_x"), r"load _x: libx.so: no memory"),
+        (ValueError("bug"), r"internal error: ValueError: bug"),
+    ],
+)
+def test_an_error_that_nobody_expected_says_what_failed(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(main, "_dispatch", fail)
+    assert main.execute("naja", ["kill", "box"]) == 1
+    assert re.fullmatch(f"naja: {told}\n", capfd.readouterr().err)

@@ -56,6 +56,18 @@ def test_modules_come_from_the_file_at_once(home: Path) -> None:
     assert look(home) == ["True", "Finder", "first"]
 
 
+def test_what_fails_before_anybody_could_report_it_is_one_line(home: Path) -> None:
+    with (home / "runtime/errors.py").open("a") as file:
+        file.write("\nraise OSError(23, 'no more files')\n")
+    boot = _python(home, _BUILD.format(what="precompiled", then="print(precompiled.boot())"))
+    command = [sys.executable, "-IS", "-c", boot + "import runtime.errors"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "naja: cannot start: OSError: [Errno 23] no more files\n",
+    )
+
+
 def test_a_changed_source_counts(home: Path) -> None:
     mark(home, "second")
     assert look(home) == ["False", "Finder", "second"]
