@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 KINDS = ("fail", "kill", "delay", "race")
 #: A call in Python's start says nothing about naja: one of so many is tried.
 _OF_THE_START = 20
+#: How long nothing may be said of the progress, in seconds.
+_SILENCE = 60
 
 
 @dataclass
@@ -85,11 +87,11 @@ def _try_in_pool(item: Point | Race) -> Outcome | None:
     return None if _stop.is_set() else try_one(_workshop, item)
 
 
-def plan(workshop: Workshop, commands: Sequence[str], kinds: Sequence[str], errors: int) -> list[Point]:
+def plan(workshop: Workshop, commands: Sequence[str], kinds: Sequence[str], each: int) -> list[Point]:
     """Return all points of these commands, one call of each first and its repetitions last."""
     found: list[Point] = []
     for command in commands:
-        points = points_of(command, count(workshop, command), kinds, errors)
+        points = points_of(command, count(workshop, command), kinds, each)
         found += [
             point for index, point in enumerate(points) if not point.starting or index % _OF_THE_START == 0
         ]
@@ -129,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--verb", action="append", choices=list(COMMANDS), help="only this; may be repeated")
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind; may be repeated")
-    parser.add_argument("--errors", type=int, default=1, help="how many errors each call meets (1)")
+    parser.add_argument("--each", type=int, default=1, help="how many errors and delays a call meets (1)")
     parser.add_argument("--sample", type=int, help="so many points, by chance")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing after these")
     parser.add_argument("--races", type=int, default=5000, help="how many races (5000)")
@@ -146,7 +148,7 @@ def items_of(options: argparse.Namespace, place: str) -> list[Point | Race]:
         return [Race.parse(text) if text.startswith("race/") else Point.parse(text) for text in options.point]
     chance = random.Random(options.seed)
     kinds = options.kind or KINDS
-    points = plan(Workshop(place), options.verb or list(COMMANDS), kinds, options.errors)
+    points = plan(Workshop(place), options.verb or list(COMMANDS), kinds, options.each)
     items: list[Point | Race] = []
     items += points if options.sample is None else sample(points, options.sample, chance)
     if "race" in kinds:
@@ -174,19 +176,23 @@ def main() -> int:
 
 
 def report(items: Sequence[Point | Race], place: str, options: argparse.Namespace) -> int:
-    """Try all, and print what is not clean, and the totals."""
+    """Try all, and print what is not clean, and the totals. Returns the exit status."""
     totals, kinds = Totals(), Counter[str]()
+    print(f"{len(items)} points and races", flush=True)
     began = told = time.monotonic()
     with open(options.done or os.devnull, "a") as file:
-        for outcome in run(items, place, options):
-            totals.add(outcome)
-            print(outcome.name, file=file, flush=True)
-            for complaint in outcome.complaints:
-                print(f"not clean: {outcome.name}: {complaint}", flush=True)
-                kinds[outcome.name.split("/")[0]] += 1
-            if time.monotonic() - told > 60:
-                told = time.monotonic()
-                print(f"… {totals.tried} of {len(items)}, {told - began:.0f} s", flush=True)
+        try:
+            for outcome in run(items, place, options):
+                totals.add(outcome)
+                print(outcome.name, file=file, flush=True)
+                for complaint in outcome.complaints:
+                    print(f"not clean: {outcome.name}: {complaint}", flush=True)
+                    kinds[outcome.name.split("/")[0]] += 1
+                if time.monotonic() - told > _SILENCE:
+                    told = time.monotonic()
+                    print(f"… {totals.tried} of {len(items)}, {told - began:.0f} s", flush=True)
+        except KeyboardInterrupt:
+            print("interrupted")
     for command, number in kinds.most_common():
         print(f"{number:6} complaints about {command}")
     print(totals)

@@ -32,6 +32,9 @@ _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _NOTIFICATION, _ANSWER = struct.Struct("=QIIiIQ6Q"), struct.Struct("=QqiI")
 _CONTINUE = 1
 
+#: libc takes an error of brk(2) for an address, and a signal may end a call that waits for its listener.
+_UNASKED = ("brk",)
+
 #: The first descriptor that is free in a new child, once all but the standard streams are closed.
 _FIRST_FREE = 3
 
@@ -73,8 +76,6 @@ class Call:
     def answer(self, error: int = 0) -> None:
         """Let it go on, or fail. A task that was killed meanwhile needs no answer."""
         flags = 0 if error else _CONTINUE
-        if self.name == "brk":
-            error = 0  # It fails by returning another break than it was asked for: 0, here.
         try:
             fcntl.ioctl(self.listener, _SEND, bytearray(_ANSWER.pack(self.id, 0, -error, flags)))
         except OSError as failure:
@@ -126,13 +127,13 @@ def receive(listener: int) -> Call | None:
 
 
 def _program(names: Sequence[str]) -> bytes:
-    """Return a filter that asks about these calls, or about all where none is named."""
-    if not names:
-        return struct.pack("=HBBI", _RETURN, 0, 0, _NOTIFY)
+    """Return a filter that asks about these calls, or where none is named about all but _UNASKED."""
+    listed, others = (_NOTIFY, _ALLOW) if names else (_ALLOW, _NOTIFY)
+    names = names or _UNASKED
     instructions = [(_LOAD, 0, 0, _NR)]
     for index, name in enumerate(names):
         instructions.append((_JUMP_EQUAL, len(names) - index, 0, call_number(name)))
-    instructions += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _NOTIFY)]
+    instructions += [(_RETURN, 0, 0, others), (_RETURN, 0, 0, listed)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 

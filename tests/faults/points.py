@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: Errors that a kernel may answer with; what is not here fails as _OTHERS do.
 _ERRORS = {
-    "brk mmap mremap mprotect": "ENOMEM",
+    "mmap mremap mprotect": "ENOMEM",
     "open openat openat2": "EMFILE EACCES ENOENT EIO ENOMEM",
     "creat mkdir mkdirat mknod mknodat symlink symlinkat link linkat": "ENOSPC EACCES EROFS EPERM",
     "rename renameat renameat2 unlink unlinkat rmdir": "EROFS EACCES EIO EBUSY",
@@ -42,6 +42,13 @@ _BY_NAME = {name: words.split() for names, words in _ERRORS.items() for name in 
 
 #: These do not come back, or cannot fail (Linux closes a descriptor whatever it answers).
 _ENDS = ("exit", "exit_group", "rt_sigreturn", "close", "getpid", "gettid", "getuid", "geteuid", "umask")
+
+#: Nobody else sees whether these were made: to be killed or delayed here is the same as at the next call.
+_UNSEEN = (
+    *("mmap", "munmap", "mprotect", "mremap", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn"),
+    *("sigaltstack", "fstat", "fstatat", "lseek", "fcntl", "ioctl", "close", "futex", "getrandom", "uname"),
+    *("getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "umask"),
+)
 
 #: What happens to the container while a call is delayed.
 MEANWHILE = ("killed", "deleted", "replaced")
@@ -101,20 +108,28 @@ class Point:
 
 
 def points_of(
-    command: str, seen: Iterable[tuple[str, str, int, bool]], kinds: Iterable[str], errors: int
+    command: str, seen: Iterable[tuple[str, str, int, bool]], kinds: Iterable[str], each: int
 ) -> Iterator[Point]:
-    """Return the points of a command that made these calls; at most so many ``errors`` for each call.
+    """Return the points of a command that made these calls.
 
-    ``kinds`` are of "fail", "kill" and "delay". Which errors a call gets depends on its occurrence.
+    ``kinds`` are of "fail", "kill" and "delay". A call meets at most ``each`` errors and delays of those
+    that are possible; which, depends on its occurrence.
     """
     for role, name, occurrence, starting in seen:
         actions: list[str] = []
-        if "fail" in kinds and (possible := errors_of(name)):
-            first = occurrence % len(possible)
-            actions += (possible[first:] + possible[:first])[:errors]
-        if "kill" in kinds:
+        if "fail" in kinds:
+            actions += _some(errors_of(name), occurrence, each)
+        if "kill" in kinds and name not in _UNSEEN:
             actions += [KILL] if role == "runtime" else [KILL, END]
-        if "delay" in kinds:
-            actions += MEANWHILE
+        if "delay" in kinds and name not in _UNSEEN:
+            actions += _some(MEANWHILE, occurrence, each)
         for action in actions:
             yield Point(command, Fault(role, name, occurrence, action), starting)
+
+
+def _some(possible: Sequence[str], first: int, number: int) -> Sequence[str]:
+    """Return so many of these, from the ``first`` on, in a circle."""
+    if not possible:
+        return ()
+    first %= len(possible)
+    return (*possible[first:], *possible[:first])[:number]

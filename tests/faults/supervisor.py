@@ -102,7 +102,7 @@ class Supervisor:
     def start(
         self, argv: Sequence[str], fault: Fault | None = None, names: Sequence[str] = EXECUTIONS
     ) -> Session:
-        """Start a command, whose calls ``names`` (none: all) are asked about."""
+        """Start a command, whose calls ``names`` (none: all) are asked about (listener.start)."""
         stdout, stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
         pid, pidfd, asked = listener.start(argv, (self._null, stdout, stderr), names)
         session = Session(argv, pid, pidfd, asked, stdout, stderr, fault, _is_native(argv[0]))
