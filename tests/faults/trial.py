@@ -146,7 +146,7 @@ def wording(result: Result) -> list[str]:
         return [f"fails with {result.status}, without a word"]
     if len(errors) > 1:
         return [f"{len(errors)} lines: {' | '.join(errors)}"]
-    return [f"names nothing: {text}"] if "system call:" in text else []
+    return [f"names nothing: {text}"] if ": system call:" in text else []
 
 
 def aftermath(bench: Bench) -> list[str]:
