@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.faults.inside import ADDED, FIRST
+from tests.faults.inside import ADDED, FIRST, HOOK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The programs of a container: one that stays, one that ends at once; and of one that is added.
 STAYS, ENDS = ("/bin/sh", "-c", "exec sleep 1000", FIRST), ("/bin/true", FIRST)
+
+#: One hook of each kind.
+HOOKS = {
+    **{kind: [{"path": "/bin/true"}] for kind in ("prestart", "createRuntime", "createContainer")},
+    "startContainer": [{"path": "/bin/true", "args": ["/bin/true", HOOK]}],
+    **{kind: [{"path": "/bin/true"}] for kind in ("poststart", "poststop")},
+}
 
 #: Words that stand for what each container has of its own.
 ID, BUNDLE, PID_FILE = "{id}", "{bundle}", "{pid_file}"
@@ -36,6 +43,7 @@ class Command:
     after: str = "running"
     program: Sequence[str] = STAYS
     user_namespace: bool = False
+    hooks: bool = False
 
 
 COMMANDS = {
@@ -54,6 +62,10 @@ COMMANDS = {
     "create@userns": Command(_CREATE, after="created", user_namespace=True),
     "run@userns": Command(_RUN, after="", program=ENDS, user_namespace=True),
     "exec@userns": Command(("exec", ID, "/bin/true", ADDED), (_DETACH,), user_namespace=True),
+    "create@hooks": Command(_CREATE, after="created", hooks=True),
+    "start@hooks": Command(("start", ID), (_CREATE,), hooks=True),
+    "run@hooks": Command(_RUN, after="", program=ENDS, hooks=True),
+    "delete@hooks": Command(_DELETE, (_DETACH, ("kill", ID, "KILL")), after="", hooks=True),
 }
 
 #: What is done to the container while a call of the command is delayed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ NAMESPACES = ("pid", "net", "ipc", "uts", "mnt")
 #: A container's /proc has fewer processes than that, a host's has more.
 FEW = 16
 
-#: A word in the command line of the program of a container, and of one that is added.
-FIRST, ADDED = "first-program-of-the-container", "added-program-of-the-container"
+#: The last word of a container's program, of one that is added, of a hook that runs inside.
+FIRST, ADDED, HOOK = "first-of-the-container", "added-to-the-container", "hook-in-the-container"
 
 
 @dataclass
@@ -40,31 +41,33 @@ class Inspector:
     complaints: list[str] = field(default_factory=list)
     #: The namespaces of the containers that were born.
     births: list[tuple[str, ...]] = field(default_factory=list)
-    programs: int = 0
+    #: How many executed a program of which kind.
+    programs: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, pid: int, words: list[str]) -> bool:
         """Tell whether ``words`` are a container's program; if so, look at the process that executes it."""
-        if not words or not words[0].startswith("/bin/") or words[-1] not in (FIRST, ADDED):
+        if not words or not words[0].startswith("/bin/") or words[-1] not in (FIRST, ADDED, HOOK):
             return False
-        self.programs += 1
+        self.programs[words[-1]] += 1
         try:
-            complaints = self._look(pid, added=ADDED in words)
+            complaints = self._look(pid, words[-1])
         except (FileNotFoundError, ProcessLookupError):
             return True  # It was killed before it could execute anything.
         self.complaints += [f"the program would run {complaint}" for complaint in complaints]
         return True
 
-    def _look(self, pid: int, *, added: bool) -> list[str]:
+    def _look(self, pid: int, kind: str) -> list[str]:
         kinds = (*NAMESPACES, "user") if self.expected.user_namespace else NAMESPACES
         links = tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds)
         own = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
         pairs = zip(kinds, links, own, strict=True)
         found = [f"in the host's {kind} namespace" for kind, link, host in pairs if link == host]
-        if not added:
+        if kind != ADDED:
             self.births.append(links)
         elif links not in self.births and links not in _of_orphans(kinds):
             found.append("in namespaces that no container has together")
-        return found + self._root(pid) + self._rights(pid) + self._descriptors(pid) + self._cgroup(pid)
+        rights = [] if kind == HOOK else self._rights(pid)
+        return found + self._root(pid) + rights + self._descriptors(pid) + self._cgroup(pid)
 
     def _root(self, pid: int) -> list[str]:
         root, rootfs = os.stat(f"/proc/{pid}/root"), os.stat(self.expected.rootfs)

@@ -28,9 +28,7 @@ SITUATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "stopped": (_DETACH, ("kill", ID, "KILL")),
 }
 
-RACERS = [
-    name for name, command in COMMANDS.items() if not command.user_namespace and command.words[0] != "run"
-]
+RACERS = [name for name, command in COMMANDS.items() if "@" not in name and command.words[0] != "run"]
 RACERS.append("run-detached")
 
 #: How long two commands may take before it is looked at whether the container is paused.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.faults.commands import COMMANDS, MEANWHILE, PIDS_LIMIT
+from tests.faults.inside import ADDED, FIRST
 from tests.faults.workshop import BOUND
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ def _judge(bench: Bench, command: Command, session: Session, fault: Fault) -> li
     if fault.name == "write" and result.status and not result.stderr:
         return []  # It could not say why.
     complaints = wording(result)
+    kind = {"exec": ADDED, "run": FIRST}.get(command.words[0])
+    if result.status == 0 and kind and not bench.inspector.programs[kind]:
+        complaints.append("succeeds, but has run nothing")
     if result.status == 0 and fault.error:
         complaints += _effect(bench, command)
     if fault.error and "process died" in result.stderr:
@@ -120,8 +124,6 @@ def _effect(bench: Bench, command: Command) -> list[str]:
     bench.supervisor.wait(lambda: bench.status() == command.after, 3)
     if (status := bench.status()) != command.after:
         return [f"succeeds, but the container is {status or 'gone'}"]
-    if verb == "exec" and bench.inspector.programs < 2:
-        return ["succeeds, but has run nothing"]
     if verb == "update" and bench.limit_of_pids() != str(PIDS_LIMIT):
         return [f"succeeds, but the limit is {bench.limit_of_pids()}"]
     return []

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
-from tests.faults.commands import BUNDLE, ID, PID_FILE
+from tests.faults.commands import BUNDLE, HOOKS, ID, PID_FILE
 from tests.faults.inside import Expected, Inspector
 from tests.faults.supervisor import Supervisor
 from tests.support.bundle import CAPABILITIES, Bundle, make_rootfs
@@ -67,6 +67,7 @@ class Workshop:
         else:
             config["linux"].pop("uidMappings", None)
             config["linux"].pop("gidMappings", None)
+        config["hooks"] = HOOKS if command.hooks else {}
         self._bundle.args(*command.program)
         shutil.rmtree(self._temporary, ignore_errors=True)
         os.mkdir(self._temporary)
@@ -109,7 +110,7 @@ class Bench:
             result = self.command(words)
             assert result.status == 0, result
         if before:
-            self.supervisor.wait(lambda: self.inspector.programs > 0 or before[0][0] == "create", BOUND)
+            self.supervisor.wait(lambda: bool(self.inspector.births) or before[0][0] == "create", BOUND)
 
     def status(self) -> str:
         """Return the container's status; empty where there is none."""
