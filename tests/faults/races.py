@@ -88,7 +88,7 @@ def run_race(workshop: Workshop, race: Race) -> Outcome:
         complaints = [
             f"{name}: {text}"
             for name, session in ((race.first, first), (race.second, second))
-            for text in wording(session.result())
+            for text in wording(session.result(), raced=True)
         ]
         if None in (first.status, second.status):
             supervisor.end()

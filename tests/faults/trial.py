@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: How long a delayed call waits for the command that comes between; that one may wait for the delayed one.
 _DELAY = 1.5
+
+#: An error of the kernel, as runtime/errors.py writes it.
+_ERRNO = re.compile(r"\(E[A-Z0-9]+\)")
 
 _UNCAUGHT = ("Traceback", "Fatal Python error", "Exception ignored", "internal error")
 
@@ -95,7 +99,7 @@ def _meanwhile(bench: Bench, session: Session, fault: Fault) -> list[str]:
         session.release() if other.status is None else None
         if not bench.supervisor.wait(lambda other=other: other.status is not None, BOUND):  # type: ignore[misc]
             return [f"{words[0]} meanwhile hangs"]
-        complaints += [f"{words[0]} meanwhile: {text}" for text in wording(other.result())]
+        complaints += [f"{words[0]} meanwhile: {text}" for text in wording(other.result(), raced=True)]
     session.release()
     return complaints
 
@@ -107,7 +111,7 @@ def _judge(bench: Bench, command: Command, session: Session, fault: Fault) -> li
     result = session.result()
     if fault.name == "write" and result.status and not result.stderr:
         return []  # It could not say why.
-    complaints = wording(result)
+    complaints = wording(result, raced=fault.delays)
     kind = {"exec": ADDED, "run": FIRST}.get(command.words[0])
     if result.status == 0 and kind and not bench.inspector.programs[kind]:
         complaints.append("succeeds, but has run nothing")
@@ -129,8 +133,12 @@ def _effect(bench: Bench, command: Command) -> list[str]:
     return []
 
 
-def wording(result: Result) -> list[str]:
-    """Return complaints about what a command says where it fails."""
+def wording(result: Result, *, raced: bool) -> list[str]:
+    """Return complaints about what a command says where it fails.
+
+    One that was ``raced`` by another has words for what that one did ("container not running"), which
+    engines know; the kernel's words for it tell nobody anything.
+    """
     text = result.stderr.strip()
     for uncaught in _UNCAUGHT:
         if uncaught in text:
@@ -148,13 +156,15 @@ def wording(result: Result) -> list[str]:
         return [f"fails with {result.status}, without a word"]
     if len(errors) > 1:
         return [f"{len(errors)} lines: {' | '.join(errors)}"]
-    return [f"names nothing: {text}"] if ": system call:" in text else []
+    if ": system call:" in text:
+        return [f"names nothing: {text}"]
+    return [f"speaks of the kernel: {text}"] if raced and _ERRNO.search(text) else []
 
 
 def aftermath(bench: Bench) -> list[str]:
     """Delete the container by force. Returns complaints about what is left, and about who ran where."""
     result = bench.command(("delete", "--force", bench.id))
-    complaints = [f"delete --force: {text}" for text in wording(result)]
+    complaints = [f"delete --force: {text}" for text in wording(result, raced=False)]
     if result.status:
         complaints.append(f"delete --force fails: {result.stderr.strip()}")
     return complaints + [f"left: {thing}" for thing in bench.left()] + bench.inspector.complaints
