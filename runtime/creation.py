@@ -87,8 +87,8 @@ class Creation:
         self.config, content = config.read(self.bundle)
         launch.begin(self._compile(hierarchies), announces=bool(self.pid_file or self.pidfd_socket))
         self.directory = state.StateDirectory.create(self.root, self.id)
+        self.directory.claim()
         try:
-            self.directory.lock()
             self._manager.intend(self.directory.identity())
             self._begin_record(content, "notify" if self._notify else "")
             self._run(launch)

@@ -83,8 +83,8 @@ class Restoration(Creation):
         self.config, content = config.read(self.bundle)
         self._compile(hierarchies)
         self.directory = state.StateDirectory.create(self.root, self.id)
+        self.directory.claim()
         try:
-            self.directory.lock()
             self._staging = os.path.join(self.directory.path, _STAGING)
             self._manager.intend(self.directory.identity())
             self._begin_record(content, _STAGING)

@@ -122,6 +122,9 @@ class StateDirectory:
         except FileExistsError:
             os.close(root_descriptor)
             raise NajaError("container with given ID already exists", why=id) from None
+        except FileNotFoundError:
+            os.close(root_descriptor)
+            raise NoContainer(id) from None  # Another command has deleted it at once.
         except OSError as error:
             os.close(root_descriptor)
             raise NajaError.from_os_error(f"make the state directory {root}/{id}", error) from None
@@ -154,6 +157,16 @@ class StateDirectory:
         self._locked = True
         if os.fstat(self._descriptor).st_nlink == 0:
             raise NoContainer(self.id)
+
+    def claim(self) -> None:
+        """Lock a directory that was just made. Raises NajaError where it was deleted, or made anew."""
+        try:
+            self.lock()
+        except OSError as error:
+            os.rmdir(self.id, dir_fd=self._root_descriptor)  # Only one with nothing in it goes.
+            raise NajaError.from_os_error(f"lock the state directory {self.path}", error) from None
+        if os.listdir(self._descriptor):
+            raise NajaError("container with given ID already exists", why=self.id)
 
     def unlock(self) -> None:
         """Let the next command have the container."""

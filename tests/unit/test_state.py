@@ -172,6 +172,18 @@ def test_a_directory_that_was_made_anew_is_not_removed(tmp_path: Path) -> None:
     assert ids(str(tmp_path)) == ["c"]
 
 
+def test_who_makes_a_container_has_its_directory_alone(tmp_path: Path) -> None:
+    StateDirectory.create(str(tmp_path), "c").claim()
+    made = StateDirectory.create(str(tmp_path), "d")
+    other = StateDirectory.open(str(tmp_path), "d")
+    other.write({"id": "d"})
+    with pytest.raises(NajaError, match="already exists"):
+        made.claim()  # It was deleted, and made anew, before it could be locked.
+    other.remove()
+    with pytest.raises(NajaError, match="does not exist"):
+        made.claim()
+
+
 def test_a_process_is_known_by_pid_and_start_time() -> None:
     own = start_time(os.getpid())
     assert own > 0
