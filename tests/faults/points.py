@@ -41,7 +41,10 @@ _OTHERS = ("EPERM", "ENOMEM")
 _BY_NAME = {name: words.split() for names, words in _ERRORS.items() for name in names.split()}
 
 #: These do not come back, or cannot fail (Linux closes a descriptor whatever it answers).
-_ENDS = ("exit", "exit_group", "rt_sigreturn", "close", "getpid", "gettid", "getuid", "geteuid", "umask")
+_ENDS = (
+    *("exit", "exit_group", "rt_sigreturn", "close", "getpid", "gettid", "getuid", "geteuid", "umask"),
+    *("rt_sigaction", "rt_sigprocmask"),
+)
 
 #: Nobody else sees whether these were made: to be killed or delayed here is the same as at the next call.
 _UNSEEN = (
