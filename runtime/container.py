@@ -15,7 +15,7 @@ import sys
 import time
 from errno import ENOENT
 
-from runtime import cgroups, config, hooks, state
+from runtime import cgroups, config, state
 from runtime.config import json
 from runtime.errors import ChannelClosed, NajaError
 from runtime.linux import process
@@ -284,6 +284,8 @@ class Container:
         if not entries:
             return
         try:
+            from runtime import hooks
+
             document = json.dumps(self._hook_state("running"))
             hooks.run_hooks("poststart", entries, document, self._record["bundle"])
         except NajaError:

@@ -281,7 +281,7 @@ def run_poststop(
     for index, hook in enumerate((document.get("hooks") or {}).get("poststop") or ()):
         try:
             origin = f"/hooks/poststop/{index}"
-            hooks.run_hook(hook, text, state_document["bundle"], origin=origin)
+            hooks.run_hook(hook, hooks.Streams.open(text), state_document["bundle"], origin=origin)
         except NajaError as error:
             warn(str(error))
 

@@ -2,92 +2,144 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
 import time
 
-from runtime.errors import NajaError
+from runtime.errors import NajaError, error_name
 from runtime.linux import process
+from runtime.linux.birth import can_share_memory, share_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, NoReturn, Self
 
 #: The kinds, in the order of a container's life.
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
+#: What a shell says of a program that could not be executed.
+_NOT_EXECUTED = 127
 _SIGKILL = 9
 _MOST_OUTPUT = 4096
 
 
-def run_hooks(kind: str, hooks: list[dict[str, Any]], state: str, directory: str = "") -> None:
+class Streams:
+    """What a hook has as its standard streams: files in memory, so that neither side waits for the other."""
+
+    def __init__(self, given: int, output: int) -> None:
+        self.given = given
+        self.output = output
+
+    @classmethod
+    def open(cls, state: str) -> Self:
+        """Return the streams of a hook that reads ``state`` (JSON). Raises OSError."""
+        return cls(_memory(os.fsencode(state)), _memory(b""))
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.given)
+        os.close(self.output)
+
+    def tail(self) -> str:
+        """Return the last of what the hook said, on one line."""
+        size = os.fstat(self.output).st_size
+        text = os.pread(self.output, _MOST_OUTPUT, max(0, size - _MOST_OUTPUT))
+        said = " ".join(text.decode("utf-8", "replace").split())
+        return f"it said: {said}" if said else "it said nothing"
+
+
+def run_hooks(
+    kind: str,
+    hooks: list[dict[str, Any]],
+    state: str,
+    directory: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run the hooks of a kind in their order, each with ``state`` (JSON) on its standard input.
 
-    They start in ``directory``, or in the caller's where that is empty or not there any more. Raises
-    NajaError at the first that cannot be started, exits with a status other than 0, or runs longer than
-    its ``timeout`` (seconds; then it is killed).
+    ``directory`` and ``environment`` are as for ``run_hook``. Raises NajaError at the first that fails.
     """
     for index, hook in enumerate(hooks):
-        run_hook(hook, state, directory, origin=f"/hooks/{kind}/{index}")
+        run_hook(hook, Streams.open(state), directory, environment, origin=f"/hooks/{kind}/{index}")
 
 
-def run_hook(hook: dict[str, Any], state: str, directory: str, *, origin: str) -> None:
-    """Run one hook. Raises NajaError with its output."""
-    path = hook["path"]
-    what = f"hook {path}"
-    environment = _environment(hook)
-    given, output = _memory(os.fsencode(state)), _memory(b"")
-    actions = [
-        (os.POSIX_SPAWN_DUP2, given, 0),
-        (os.POSIX_SPAWN_DUP2, output, 1),
-        (os.POSIX_SPAWN_DUP2, output, 2),
-    ]
+def run_hook(
+    hook: dict[str, Any],
+    streams: Streams,
+    directory: str = "",
+    environment: Mapping[str, str] | None = None,
+    *,
+    origin: str,
+) -> None:
+    """Run one hook, and close its streams.
+
+    It starts in ``directory``, or in the caller's where that is empty or not there any more; without an
+    ``env`` of its own it has ``environment``, None being the caller's. Raises NajaError where it cannot be
+    started, exits with a status other than 0, or runs longer than its ``timeout`` (seconds; then it is
+    killed, and what it has started with it).
+    """
+    what = f"hook {hook['path']}"
     try:
-        with _Inside(directory):
-            pid = os.posix_spawn(path, hook.get("args") or [path], environment, file_actions=actions)
-        code = _wait(pid, hook.get("timeout"))
+        code = _wait(_start(hook, streams, directory, _environment(hook, environment)), hook.get("timeout"))
         if code is None:
             raise NajaError(f"{what} ran longer than its timeout of {hook['timeout']} s", origin=origin)
         if code:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit status {code}"
-            raise NajaError(f"{what} {how}", why=_tail(output), origin=origin)
+            raise NajaError(f"{what} {how}", why=streams.tail(), origin=origin)
     except OSError as error:
         raise NajaError.from_os_error(what, error, origin=origin) from None
     finally:
-        os.close(given)
-        os.close(output)
+        streams.close()
 
 
-class _Inside:
-    """For the time of a ``with`` this process is in a directory, if there is one: a child inherits it.
+def _environment(hook: dict[str, Any], otherwise: Mapping[str, str] | None) -> dict[str, str]:
+    if "env" in hook:
+        return dict(entry.partition("=")[::2] for entry in hook["env"])
+    if otherwise is not None:
+        return dict(otherwise)
+    # A hook has none of the descriptors that these speak of (sd_listen_fds(3)).
+    return {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
 
-    posix_spawn could do it for the child alone, but not through Python; a fork would take a millisecond.
-    """
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._before = -1
+def _start(hook: dict[str, Any], streams: Streams, directory: str, environment: dict[str, str]) -> int:
+    """Start a hook's program. Returns its pid. Raises OSError."""
+    path = hook["path"]
+    arguments = hook.get("args") or [path]
 
-    def __enter__(self) -> None:
-        if not self._directory:
-            return
-        self._before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def life() -> NoReturn:
         try:
-            os.chdir(self._directory)
+            _settle(streams, directory)
+            os.execve(path, arguments, environment)
+        except OSError as error:
+            reason = f"{os.strerror(error.errno or 0)} ({error_name(error.errno or 0)})"
+            os.write(2, f"cannot be executed: {reason}".encode())
+        finally:
+            os._exit(_NOT_EXECUTED)
+
+    # With other threads in this memory there would be two at work.
+    if can_share_memory() and not _thread._count():
+        return share_memory(life, 0)
+    return os.fork() or life()
+
+
+def _settle(streams: Streams, directory: str) -> None:
+    """Give this process what a hook is to have, and nothing that is the caller's. Raises OSError."""
+    # Its own session: no terminal, no Ctrl-C that is meant for others, and one name for all that it starts.
+    os.setsid()
+    for target, stream in enumerate((streams.given, streams.output, streams.output)):
+        os.dup2(stream, target)
+    if directory:
+        try:
+            os.chdir(directory)
         except OSError:
-            self.__exit__()
-
-    def __exit__(self, *_: object) -> None:
-        if self._before >= 0:
-            os.fchdir(self._before)
-            os.close(self._before)
-            self._before = -1
-
-
-def _environment(hook: dict[str, Any]) -> dict[str, str]:
-    if "env" not in hook:
-        return dict(os.environ)
-    return dict(entry.partition("=")[::2] for entry in hook["env"])
+            pass  # It is gone; the caller's will do.
+    try:
+        process.close_range(3)
+    except OSError:  # The container's filter may not let it pass.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    process.reset_signals()
 
 
 def _memory(content: bytes) -> int:
@@ -101,25 +153,35 @@ def _memory(content: bytes) -> int:
 
 def _wait(pid: int, timeout: int | None) -> int | None:
     """Return the exit code of a child (negative: its signal), None where it had to be killed."""
-    if timeout is None:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        if timeout is None or _ends_within(timeout, pid):
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except BaseException:  # An interrupted command leaves no hook behind.
+        _kill(pid)
+        raise
+    _kill(pid)
+    return None
+
+
+def _ends_within(seconds: int, pid: int) -> bool:
     pidfd = process.pidfd_open(pid)
-    deadline = time.monotonic() + timeout
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    ended = False
-    while not ended and (left := deadline - time.monotonic()) > 0:
-        ended = bool(poll.poll(left * 1000))
-    if not ended:
-        process.pidfd_send_signal(pidfd, _SIGKILL)
-    os.close(pidfd)
-    status = os.waitpid(pid, 0)[1]
-    return os.waitstatus_to_exitcode(status) if ended else None
+    try:
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                return True
+        return False
+    finally:
+        os.close(pidfd)
 
 
-def _tail(output: int) -> str:
-    """Return the last of what the hook said, on one line."""
-    size = os.fstat(output).st_size
-    text = os.pread(output, _MOST_OUTPUT, max(0, size - _MOST_OUTPUT))
-    said = " ".join(text.decode("utf-8", "replace").split())
-    return f"it said: {said}" if said else "it said nothing"
+def _kill(pid: int) -> None:
+    """End a child and all of its session's first group, and reap the child. Raises OSError."""
+    for target in (-pid, pid):
+        try:
+            os.kill(target, _SIGKILL)
+        except ProcessLookupError:
+            continue  # It has not come to having a session.
+    os.waitpid(pid, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import errno
 import os
 import struct
@@ -173,6 +174,15 @@ def default_signal(signal: int) -> None:
     """
     # A zeroed struct sigaction is SIG_DFL, no flags, no mask; the kernel's signal sets have 8 bytes.
     syscall(number("rt_sigaction"), signal, bytes(32), None, 8)
+
+
+def reset_signals() -> None:
+    """Give every signal that is ignored its default effect, and block none (signal(7)). Raises OSError."""
+    for signal in range(1, _signal.NSIG):
+        # Handlers end with execve. None is said of signals that libc keeps to itself.
+        if _signal.getsignal(signal) in (_signal.SIG_IGN, None):
+            default_signal(signal)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def in_user_namespace() -> bool:

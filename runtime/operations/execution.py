@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import stat
@@ -36,7 +35,7 @@ class FindProgram(Operation):
 
     def _explicit(self) -> str:
         try:
-            _check_program(self.name)
+            check_program(self.name)
         except OSError as error:
             # runc's words, by which engines choose between the exit codes 126 and 127.
             seen = f"stat {self.name}: " if isinstance(error, FileNotFoundError) else ""
@@ -50,7 +49,7 @@ class FindProgram(Operation):
         for directory in self.search.split(":") if self.search else ():
             path = f"{directory or '.'}/{self.name}"
             try:
-                _check_program(path)
+                check_program(path)
             except OSError:
                 continue
             if not path.startswith("/"):
@@ -61,7 +60,7 @@ class FindProgram(Operation):
         raise NajaError(f"exec: {quote(self.name)}: executable file not found in $PATH")
 
 
-def _check_program(path: str) -> None:
+def check_program(path: str) -> None:
     """Check that a path in the container leads to an executable file. Raises OSError."""
     # Magic links are refused: /proc/self/exe and /proc/self/fd/N would be naja's own (CVE-2024-21626).
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -98,11 +97,7 @@ class ResetSignals(Operation):
         return "reset signals, and the signal at the parent's death"
 
     def apply(self, context: Context) -> None:
-        for signal in range(1, _signal.NSIG):
-            # Handlers end with execve. None is said of signals that libc keeps to itself.
-            if _signal.getsignal(signal) in (_signal.SIG_IGN, None):
-                process.default_signal(signal)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        process.reset_signals()
         process.set_parent_death_signal(0)
 
 

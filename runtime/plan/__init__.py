@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from runtime.operations.base import INIT, RUNTIME, STAGE
 from runtime.operations.gate import WaitForStart
-from runtime.operations.hooks import RunHooks
+from runtime.operations.hooks import PrepareHooks, RunHooks, RunPreparedHooks
 from runtime.operations.namespaces import (
     BecomeRoot,
     GiveBirth,
@@ -139,7 +139,7 @@ def compile_plan(request: Request) -> Plan:
     created = process.created(request)
     own_cgroups: list[Operation] = [Unshare(["cgroup"])] if enters_early else []
     root = own_cgroups + mounts.before_hooks(request) + process.kernel(request)
-    pivot = _hooks(request, "createContainer") + mounts.after_hooks(request)
+    pivot = _inner_hooks(request) + mounts.after_hooks(request)
     identity = [*process.identity(request), OutliveRuntime()]
     if _is_unattended(request):
         preparation += cgroup.await_thaw(request)
@@ -323,6 +323,25 @@ def _hooks(request: Request, *kinds: str) -> list[Operation]:
     return [RunHooks(kind, hooks[kind], hook_state(request, kind)) for kind in kinds if hooks.get(kind)]
 
 
+def _inner_hooks(request: Request) -> list[Operation]:
+    """Return the createContainer hooks: the host's programs, in the container's namespaces."""
+    kind, entries = "createContainer", (request.config.get("hooks") or {}).get("createContainer")
+    if not entries:
+        return []
+    environment = process.environment_of(request, request.config["process"], "/process")
+    return [RunHooks(kind, entries, hook_state(request, kind), environment)]
+
+
+def _start_hooks(request: Request) -> tuple[list[Operation], list[Operation]]:
+    """Return what is done for startContainer hooks, the image's programs: before the filter, and under it."""
+    kind, entries = "startContainer", (request.config.get("hooks") or {}).get("startContainer")
+    if not entries:
+        return [], []
+    environment = process.environment_of(request, request.config["process"], "/process")
+    state = hook_state(request, kind)
+    return [PrepareHooks(kind, entries, state)], [RunPreparedHooks(kind, entries, state, environment)]
+
+
 def hook_state(request: Request, kind: str) -> dict[str, Any]:
     """Return the state document that hooks of a kind read, without the pid (runtime.md, State)."""
     # The environment exists when the first hooks run: step 2 of the lifecycle is over, hence "created".
@@ -340,5 +359,6 @@ def hook_state(request: Request, kind: str) -> dict[str, Any]:
 
 def _last_phase(request: Request) -> Phase:
     gate: list[Operation] = [WaitForStart()] if request.gate else []
-    operations = gate + _hooks(request, "startContainer") + process.final(request)
+    before, under = _start_hooks(request)
+    operations = gate + process.final(request, before_filter=before, under_filter=under)
     return Phase(INIT, "gate and exec", operations, waits=request.gate, executes=not request.gate)

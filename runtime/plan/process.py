@@ -48,6 +48,7 @@ from runtime.plan import seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from runtime.operations.base import Operation
@@ -327,18 +328,28 @@ def _scheduler(scheduler: dict[str, Any], origin: str) -> Operation:
     return SetScheduler(policy, flags=flags, origin=origin, **values)
 
 
-def final(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
-    """Return what the init does once it may start: it ends in the program."""
+def final(
+    request: Request,
+    process: Process | None = None,
+    origin: str = "/process",
+    *,
+    before_filter: Sequence[Operation] = (),
+    under_filter: Sequence[Operation] = (),
+) -> list[Operation]:
+    """Return what the init does once it may start: it ends in the program.
+
+    ``before_filter`` comes right before the seccomp filter is loaded, ``under_filter`` after it.
+    """
     process = process or request.config["process"]
     operations: list[Operation] = _scheduling(process, origin) if request.rootless else []
     for limit, where in _rlimits(process, origin):
         operations.append(SetLimit(limit["type"], limit["soft"], limit["hard"], origin=where))
     operations += [ResetSignals(), SealDescriptors(_activated(request) + request.preserve_fds)]
-    operations += seccomp.load(request)
+    operations += [*before_filter, *seccomp.load(request)]
     if _needs_admin(request, process):
         operations.append(GiveUpAdmin(origin=f"{origin}/capabilities"))
     environment = environment_of(request, process, origin)
-    return [*operations, Execute(process["args"], environment, origin=f"{origin}/args/0")]
+    return [*operations, *under_filter, Execute(process["args"], environment, origin=f"{origin}/args/0")]
 
 
 def affinity(process: Process, origin: str = "/process") -> tuple[list[Operation], list[Operation]]:
