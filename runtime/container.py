@@ -93,7 +93,7 @@ class Container:
 
         state.check_id(id)
         root = root or state.default_root()
-        with launch or Launch(options.get("preserve_fds", 0)) as begun:
+        with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
             # The stage boots while this loads what compiles a plan.
             from runtime.creation import Creation
 
@@ -529,7 +529,7 @@ def run(
 
     state.check_id(id)
     root = root or state.default_root()
-    with launch or Launch(options.get("preserve_fds", 0)) as begun:
+    with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
         # The stage boots while this loads what compiles a plan.
         from runtime.creation import Creation
         from runtime.process.attached import Attached

@@ -85,7 +85,8 @@ class Creation:
         if not launch.sealed:  # The launcher has done it.
             warm_up(hierarchies)
         self.config, content = config.read(self.bundle)
-        launch.begin(self._compile(hierarchies), announces=bool(self.pid_file or self.pidfd_socket))
+        plan = self._compile(hierarchies, launch.activation)
+        launch.begin(plan, announces=bool(self.pid_file or self.pidfd_socket))
         self.directory = state.StateDirectory.create(self.root, self.id)
         self.directory.claim()
         try:
@@ -102,9 +103,11 @@ class Creation:
     def plan(self) -> Plan:
         """Return what ``make`` would run. Touches nothing. Raises NajaError."""
         self.config, _ = config.read(self.bundle)
-        return self._compile(cgroups.detect())
+        from runtime.process.launch import activation
 
-    def _compile(self, hierarchies: Hierarchies) -> Plan:
+        return self._compile(cgroups.detect(), activation())
+
+    def _compile(self, hierarchies: Hierarchies, activation: dict[str, str] | None = None) -> Plan:
         console_socket, detached = self._terminal
         terminal = self.config["process"].get("terminal", False)
         check_terminal(terminal, console_socket, detached)
@@ -134,7 +137,7 @@ class Creation:
             systemd_cgroup=self._systemd,
             gate=self._gate,
             selinux=has_selinux(),
-            environment=dict(os.environ),
+            environment=activation,
             cache=self.root,
             **cgroups.describe(self._manager, hierarchies),
         )

@@ -142,7 +142,6 @@ def _request(
         console_socket=console_socket,
         preserve_fds=preserve_fds,
         gate=False,
-        environment=dict(os.environ),
         cache=container.root,
         **cgroups.describe(manager, cgroups.detect(), below=below),
     )

@@ -95,7 +95,7 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     from runtime.process.launch import Launch
 
     # The stage boots while this process loads what the verb needs, reads and compiles.
-    with Launch(command.options["preserve-fds"]) as command.launch:
+    with Launch(command.options["preserve-fds"], activated=rest[0] != "exec") as command.launch:
         return _perform(command, log)
 
 

@@ -373,6 +373,8 @@ def environment_of(request: Request, process: Process, origin: str) -> dict[str,
     if _activated(request):
         # The program is process 1 of its pid namespace.
         environment["LISTEN_FDS"] = str(_activated(request))
+        if "LISTEN_FDNAMES" in request.environment:
+            environment["LISTEN_FDNAMES"] = request.environment["LISTEN_FDNAMES"]
         environment["LISTEN_PID"] = "1"
     return environment
 

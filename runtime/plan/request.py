@@ -59,7 +59,7 @@ class Request:
         self.cgroup_paths = cgroup_paths or {}
         #: Whether SELinux is active on the host.
         self.selinux = selinux
-        #: The caller's environment, where an operation depends on it (LISTEN_FDS, NOTIFY_SOCKET).
+        #: What of the caller's environment is for the container (LISTEN_FDS, LISTEN_FDNAMES).
         self.environment = environment or {}
         #: Directory for what need not be computed twice (seccomp filters); "" for none.
         self.cache = cache

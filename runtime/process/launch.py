@@ -31,9 +31,14 @@ class Launch:
     ``with`` by an exception, ends whatever was started.
     """
 
-    def __init__(self, preserve_fds: int = 0) -> None:
-        """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError."""
-        self._inherited = inherited(preserve_fds)
+    def __init__(self, preserve_fds: int = 0, *, activated: bool = False) -> None:
+        """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError.
+
+        ``activated`` where the container is to have what a service manager has handed over.
+        """
+        #: What is to be told of that: variables of the caller's.
+        self.activation = activation() if activated else {}
+        self._inherited = inherited(int(self.activation.get("LISTEN_FDS", 0)), preserve_fds)
         self.stage = self.init = 0
         self._shares_memory = False
         self.channel: Channel | Mailbox
@@ -238,22 +243,38 @@ def _end_child(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def inherited(preserve_fds: int) -> tuple[int, ...]:
+def activation() -> dict[str, str]:
+    """Return $LISTEN_FDS and $LISTEN_FDNAMES where they speak of sockets for this process, else nothing.
+
+    They do where LISTEN_PID is its pid (sd_listen_fds(3)): conmon and systemd write it. Where there is none
+    the caller may not have known it; then the descriptors have to be there. Raises NajaError.
+    """
+    number, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
+    if not number or pid not in ("", str(os.getpid())):
+        return {}
+    if not number.isdecimal():
+        raise NajaError(f"LISTEN_FDS={number} in naja's environment is not a number")
+    if not pid and not all(map(_was_inherited, range(3, 3 + int(number)))):
+        return {}
+    names = ("LISTEN_FDS", "LISTEN_FDNAMES")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def inherited(activated: int, preserve_fds: int) -> tuple[int, ...]:
     """Return the descriptors that a container inherits beside 0, 1 and 2. Raises NajaError.
 
-    Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) come first, ``preserve_fds`` more follow.
+    ``activated`` sockets of a service manager come first, ``preserve_fds`` more follow.
     """
-    activated = os.environ.get("LISTEN_FDS") or "0"
-    if not activated.isdecimal():
-        raise NajaError(f"LISTEN_FDS={activated} in naja's environment is not a number")
-    numbers = tuple(range(3, 3 + int(activated) + preserve_fds))
+    numbers = range(3, 3 + activated + preserve_fds)
     for number in numbers:
-        what = f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)"
-        try:
-            own = not os.get_inheritable(number)
-        except OSError as error:
-            raise NajaError.from_os_error(what, error) from None
-        if own:
-            # The caller left the number free, and naja has opened something there meanwhile.
-            raise NajaError(what, errno=EBADF)
-    return numbers
+        if not _was_inherited(number):
+            raise NajaError(f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)", errno=EBADF)
+    return tuple(numbers)
+
+
+def _was_inherited(number: int) -> bool:
+    """Tell whether the caller has opened a descriptor; naja's own are close-on-exec."""
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False

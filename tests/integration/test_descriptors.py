@@ -83,31 +83,89 @@ def test_a_missing_one_is_an_error(naja: Runtime, bundle: Bundle, files: list[in
     assert bundle.id not in naja.ids()
 
 
-def test_socket_activation(naja: Runtime, bundle: Bundle, files: list[int], tmp_path: Path) -> None:
+#: Says what a program is told of sockets; a shell has to be told its own pid.
+_TOLD = "echo [$LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES]"
+
+
+def activated(
+    naja: Runtime, argv: list[str], descriptors: list[int], pid: str | None, **environment: str
+) -> Result:
+    """Run a verb with descriptors from 3 on; ``pid`` is what LISTEN_PID is, ``$$`` the verb's own pid."""
+    named = "" if pid is None else f"export LISTEN_PID={pid}; "
+    # An exec in a script keeps the pid.
+    script = ["/bin/sh", "-c", f'{named}exec "$@"', "sh", *argv]
+    return called(naja, script, descriptors, {"LISTEN_FDNAMES": "web:admin", **environment})
+
+
+@pytest.mark.parametrize("pid", ["$$", None])
+def test_socket_activation(
+    naja: Runtime, bundle: Bundle, files: list[int], tmp_path: Path, pid: str | None
+) -> None:
     """The sockets of a service manager come first; the program is told of them (sd_listen_fds(3))."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
         listener.listen()
-        bundle.shell("echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/self/fd/3; cat <&4; cat <&5 || echo no")
+        bundle.shell(f"{_TOLD}; readlink /proc/self/fd/3; cat <&4; cat <&5 || echo no")
         descriptors = [listener.fileno(), *files[:2]]
-        # LISTEN_PID names naja's process, not the container's.
-        result = run(naja, bundle, descriptors, "--preserve-fds", "1", LISTEN_FDS="1", LISTEN_PID="77")
+        argv = naja.command("run", "--bundle", bundle.path, "--preserve-fds", "1", bundle.id)
+        result = activated(naja, argv, descriptors, pid, LISTEN_FDS="1")
     words = result.stdout.splitlines()
-    assert words[0] == "1 1 1"
+    assert words[0] == "[1 1 web:admin]"
     assert words[1].startswith("socket:[")
     assert words[2:] == ["content 3", "no"]
 
 
-def test_not_activated(naja: Runtime, bundle: Bundle) -> None:
-    result = run(naja, bundle.shell("echo [$LISTEN_FDS$LISTEN_PID]"), [])
-    assert result.stdout == "[]\n"
+@pytest.mark.parametrize("number", ["1", "7", "many", "99999999999999"])
+@pytest.mark.parametrize("preserved", [0, 1])
+def test_sockets_of_another_process(
+    naja: Runtime, bundle: Bundle, files: list[int], number: str, preserved: int
+) -> None:
+    """What somebody else was given neither reaches the container nor fails a run."""
+    bundle.shell(f"{_TOLD}; cat <&3 || echo closed; cat <&4 || echo closed")
+    argv = naja.command("run", "--bundle", bundle.path, "--preserve-fds", str(preserved), bundle.id)
+    result = activated(naja, argv, files, "1", LISTEN_FDS=number)
+    assert result.status == 0
+    assert result.stdout.splitlines() == ["[ ]", "content 3" if preserved else "closed", "closed"]
 
 
-def test_listen_fds_that_is_no_number(naja: Runtime, bundle: Bundle) -> None:
-    result = run(naja, bundle.args("/bin/true"), [], LISTEN_FDS="many")
+@pytest.mark.parametrize("number", ["1", "99999999999999"])
+def test_sockets_that_are_not_there(naja: Runtime, bundle: Bundle, number: str) -> None:
+    """Without a LISTEN_PID the variable may be a left-over of somebody else's."""
+    argv = naja.command("run", "--bundle", bundle.shell(_TOLD).path, bundle.id)
+    result = activated(naja, argv, [], None, LISTEN_FDS=number)
+    assert (result.status, result.stdout) == (0, "[ ]\n")
+
+
+def test_sockets_of_our_own_that_are_not_there(naja: Runtime, bundle: Bundle) -> None:
+    argv = naja.command("run", "--bundle", bundle.args("/bin/true").path, bundle.id)
+    result = activated(naja, argv, [], "$$", LISTEN_FDS="99999999999999")
     assert (result.status, result.stderr) == (
         1,
-        "naja: LISTEN_FDS=many in naja's environment is not a number\n",
+        "naja: keep descriptor 3 (--preserve-fds, LISTEN_FDS): Bad file descriptor (EBADF)\n",
+    )
+
+
+@pytest.mark.parametrize("pid", ["$$", None, "1"])
+@pytest.mark.parametrize("number", ["1", "many"])
+def test_an_added_process_has_no_sockets(
+    naja: Runtime, bundle: Bundle, files: list[int], pid: str | None, number: str
+) -> None:
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    script = f"{_TOLD}; cat <&3 || echo closed; cat <&4 || echo closed"
+    argv = naja.command("exec", bundle.id, "/bin/sh", "-c", script)
+    assert activated(naja, argv, files, pid, LISTEN_FDS=number).stdout == "[ ]\nclosed\nclosed\n"
+    argv[argv.index("exec") + 1 : argv.index("exec") + 1] = ["--preserve-fds", "1"]
+    assert activated(naja, argv, files, pid, LISTEN_FDS=number).stdout == "[ ]\ncontent 3\nclosed\n"
+
+
+@pytest.mark.parametrize("number", ["many", "-1", "1.5", "\u00b2"])
+@pytest.mark.parametrize("pid", ["$$", None])
+def test_listen_fds_that_is_no_number(naja: Runtime, bundle: Bundle, number: str, pid: str | None) -> None:
+    argv = naja.command("run", "--bundle", bundle.args("/bin/true").path, bundle.id)
+    result = activated(naja, argv, [], pid, LISTEN_FDS=number)
+    assert (result.status, result.stderr) == (
+        1,
+        f"naja: LISTEN_FDS={number} in naja's environment is not a number\n",
     )
 
 

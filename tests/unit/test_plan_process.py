@@ -341,11 +341,13 @@ def test_environment_entries_that_are_none(entry: str) -> None:
 
 
 def test_socket_activation_and_preserved_descriptors() -> None:
-    wanted = request(environment={"LISTEN_FDS": "2"}, preserve_fds=3)
+    wanted = request(environment={"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "OTHER": "x"}, preserve_fds=3)
     *_, seal, execute = plan.final(wanted)
     assert seal == SealDescriptors(5)
     assert isinstance(execute, Execute)
-    assert {"LISTEN_FDS": "2", "LISTEN_PID": "1"}.items() <= execute.environment.items()
+    told = {"LISTEN_FDS": "2", "LISTEN_PID": "1", "LISTEN_FDNAMES": "a:b"}
+    assert told.items() <= execute.environment.items()
+    assert "OTHER" not in execute.environment
     with pytest.raises(NajaError, match="LISTEN_FDS=x"):
         plan.final(request(environment={"LISTEN_FDS": "x"}))
 
