@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import _thread
 import os
 import select
@@ -22,6 +23,8 @@ KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 #: What a shell says of a program that could not be executed.
 _NOT_EXECUTED = 127
 _SIGKILL = 9
+#: Seconds: the longest wait, and the longest at a time.
+_FOREVER, _PART = float("inf"), 0.5
 _MOST_OUTPUT = 4096
 
 
@@ -81,8 +84,11 @@ def run_hook(
     killed, and what it has started with it).
     """
     what = f"hook {hook['path']}"
+    # Till somebody waits for it: an interrupted command leaves no hook behind.
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT,))
     try:
-        code = _wait(_start(hook, streams, directory, _environment(hook, environment)), hook.get("timeout"))
+        pid = _start(hook, streams, directory, _environment(hook, environment))
+        code = _wait(pid, hook.get("timeout"), mask)
         if code is None:
             raise NajaError(f"{what} ran longer than its timeout of {hook['timeout']} s", origin=origin)
         if code:
@@ -91,6 +97,7 @@ def run_hook(
     except OSError as error:
         raise NajaError.from_os_error(what, error, origin=origin) from None
     finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         streams.close()
 
 
@@ -151,26 +158,36 @@ def _memory(content: bytes) -> int:
     return descriptor
 
 
-def _wait(pid: int, timeout: int | None) -> int | None:
-    """Return the exit code of a child (negative: its signal), None where it had to be killed."""
+def _wait(pid: int, timeout: int | None, mask: set[int]) -> int | None:
+    """Return the exit code of a child (negative: its signal), None where it had to be killed.
+
+    ``mask`` is that of the signals that stay blocked meanwhile.
+    """
     try:
-        if timeout is None or _ends_within(timeout, pid):
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        if _ends_within(timeout, pid):
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except BaseException:  # An interrupted command leaves no hook behind.
+    except BaseException:
         _kill(pid)
         raise
     _kill(pid)
     return None
 
 
-def _ends_within(seconds: int, pid: int) -> bool:
-    pidfd = process.pidfd_open(pid)
+def _ends_within(seconds: int | None, pid: int) -> bool:
     try:
-        deadline = time.monotonic() + seconds
+        pidfd = process.pidfd_open(pid)
+    except OSError:
+        if seconds is None:
+            return True  # The container's filter does not let it pass; waitpid will wait.
+        raise
+    try:
+        deadline = time.monotonic() + (_FOREVER if seconds is None else seconds)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
-            if poll.poll(left * 1000):
+            # In parts: Python does not see a signal that came right before it began to wait.
+            if poll.poll(min(left, _PART) * 1000):
                 return True
         return False
     finally:
