@@ -245,6 +245,8 @@ def test_a_hook_ends_with_a_command_that_is_interrupted(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Where the tests run in the background it is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: os.path.exists(tmp_path / "pid") and (tmp_path / "pid").read_text().strip())
     pid = int((tmp_path / "pid").read_text())
