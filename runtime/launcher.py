@@ -114,17 +114,8 @@ def write(path: str, *, native: bool = True) -> None:
     compileall.compile_dir(precompiled.PACKAGE, quiet=1)
     precompile.build()
     if door := library():
-        _put(libc.FILE, door)
-    _put(path, content)
-
-
-def _put(path: str, content: bytes) -> None:
-    """Replace an executable file, which may be running."""
-    temporary = path + ".new"
-    with open(temporary, "wb") as file:
-        file.write(content)
-    os.chmod(temporary, 0o755)
-    os.rename(temporary, path)
+        precompile.replace(libc.FILE, door, 0o755)
+    precompile.replace(path, content, 0o755)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from runtime import precompiled
 from runtime.strip import compiled, stripped
 
-__all__ = ["build"]
+__all__ = ["build", "replace"]
 
 #: What is loaded at once: by every command, and beside that by the verbs that engines call.
 _CONTROL = ("runtime.cli.verbs.lifecycle", "runtime.container")
@@ -60,11 +60,29 @@ def build() -> None:
         parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
         groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
     head = precompiled.pack(codes["runtime.precompiled"], modules, groups)
-    os.makedirs(os.path.dirname(precompiled.FILE), exist_ok=True)
-    temporary = f"{precompiled.FILE}.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        file.write(head + body)
-    os.rename(temporary, precompiled.FILE)
+    directory = os.path.dirname(precompiled.FILE)
+    os.makedirs(directory, exist_ok=True)
+    permissions = os.stat(directory).st_mode & 0o7777
+    if permissions & 0o022:
+        # Who may write there could exchange the file at any time.
+        os.chmod(directory, permissions & ~0o022)
+    replace(precompiled.FILE, head + body, 0o644)
+
+
+def replace(path: str, content: bytes, mode: int) -> None:
+    """Replace a file, which may be in use, by a new one with ``mode``, whatever the umask. Raises OSError."""
+    temporary = f"{path}.{os.getpid()}"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, mode)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _module(path: str) -> str:

@@ -154,23 +154,26 @@ def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
 def boot() -> str:
     """Return the statements by which a bare Python (-I -S) begins: afterwards ``import runtime`` works."""
     ordinary = _ORDINARY.format(home=_HOME)
-    return _BOOT.format(file=FILE, head=_HEAD, code=len(MAGIC_NUMBER) + _LENGTH, ordinary=ordinary)
+    code = len(MAGIC_NUMBER) + _LENGTH
+    return _BOOT.format(file=FILE, package=PACKAGE, head=_HEAD, code=code, ordinary=ordinary)
 
 
 _HOME = PACKAGE.rpartition("/")[0]
 
 # Compiled at every start, which takes 10 us a line: all else is in the file. No descriptor of naja's
-# may pass for a standard stream that the caller closed.
+# may pass for a standard stream that the caller closed. The file is used where it is an ordinary one, of the
+# package's owner (status[4]), and nobody else may write to it.
 _BOOT = """\
 import posix
 from _frozen_importlib_external import MAGIC_NUMBER
 from marshal import loads
 try:
-    file = posix.open({file!r}, posix.O_CLOEXEC)
-    head = posix.pread(file, {head}, 0)
+    file = posix.open({file!r}, posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
+    head, status, owner = posix.pread(file, {head}, 0), posix.fstat(file), posix.stat({package!r})[4]
+    known = file > 2 and status[0] & 0o170022 == 0o100000 and status[4] == owner
 except OSError:
-    file, head = -1, b""
-codes = loads(head[{code}:]) if file > 2 and head.startswith(MAGIC_NUMBER) else [{ordinary!r}]
+    file, head, known = -1, b"", False
+codes = loads(head[{code}:]) if known and head.startswith(MAGIC_NUMBER) else [{ordinary!r}]
 exec(codes[0])
 """
 

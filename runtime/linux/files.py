@@ -29,6 +29,7 @@ RESOLVE_IN_ROOT = 0x10
 
 #: Kinds of file systems, as statfs(2) names them.
 PROC_SUPER_MAGIC = 0x9FA0
+OVERLAYFS_MAGIC = 0x794C7630
 DEVPTS_SUPER_MAGIC = 0x1CD1
 
 #: How often a lookup that raced with a rename is tried again before somebody is playing games.

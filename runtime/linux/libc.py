@@ -7,6 +7,7 @@ elsewhere. Every wrapper in this package raises ``OSError`` with the kernel's er
 from __future__ import annotations
 
 import _imp
+import posix
 import sys
 from _frozen_importlib import ModuleSpec
 
@@ -22,6 +23,8 @@ FILE = f"{__file__.rpartition('/linux/')[0]}/__pycache__/kernel.{sys.implementat
 def _open() -> Any:
     """Return the module that opens the door."""
     try:
+        if not _is_ours():
+            raise ImportError
         module = _imp.create_dynamic(ModuleSpec("kernel", None, origin=FILE))
     except ImportError:
         from runtime.linux import foreign
@@ -29,6 +32,15 @@ def _open() -> Any:
         return foreign
     _imp.exec_dynamic(module)
     return module
+
+
+def _is_ours() -> bool:
+    """Tell whether the library is an ordinary file of the package's owner that nobody else may write to."""
+    try:
+        status, package = posix.lstat(FILE), posix.stat(__file__.rpartition("/")[0])
+    except OSError:
+        return False
+    return status.st_mode & 0o170022 == 0o100000 and status.st_uid == package.st_uid
 
 
 _door = _open()

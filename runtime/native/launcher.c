@@ -11,8 +11,10 @@
  */
 
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -29,7 +31,6 @@ static long run(int count, char **words, char **environment);
 
 #ifndef BARE
 
-#include <errno.h>
 #include <unistd.h>
 
 static long kernel_of(const long *of)
@@ -140,8 +141,8 @@ static int is_of_cgroups(long descriptor)
 }
 
 /* Pay early for the first move into a cgroup: runtime/cgroups/warmup.py tells what for. A process of no
- * further use moves again and again for as long as a container takes to make, and ends; no signal
- * tells of its end, for nobody waits for it. */
+ * further use moves again and again for as long as a container takes to make, and ends, at the latest
+ * with this one; no signal tells of its end, for nobody waits for it. */
 static void warm_up(void)
 {
     static const char *const files[] = {
@@ -151,9 +152,12 @@ static void warm_up(void)
         "/sys/fs/cgroup/pids/cgroup.procs",
     };
     const struct timespec pause = {.tv_nsec = 4000000};
+    long procs = -1, parent = kernel(SYS_getpid);
     if (kernel(SYS_clone, 0))
         return;
-    long procs = -1;
+    kernel(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    if (kernel(SYS_getppid) != parent)
+        kernel(SYS_exit_group, 0);
     for (unsigned file = 0; !is_of_cgroups(procs) && file < sizeof files / sizeof *files; file++)
         procs = kernel(SYS_openat, AT_FDCWD, (long)files[file], O_WRONLY);
     /* Nobody shall wait for an end of the caller's pipes because of this. */
@@ -162,6 +166,22 @@ static void warm_up(void)
             kernel(SYS_nanosleep, (long)&pause);
     for (;;)
         kernel(SYS_exit_group, 0);
+}
+
+/* Put the null device in the place of a directory: Python does not start with one as a standard stream, and a
+ * container would find its way through it. */
+static void close_directory(long stream)
+{
+    long inside = kernel(SYS_openat, stream, (long)".", PATH_ONLY | O_CLOEXEC);
+    if (inside < 0 && inside != -EACCES)
+        return; /* ENOTDIR; or nothing can be said. */
+    kernel(SYS_close, inside);
+    kernel(SYS_close, stream);
+    long null = kernel(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDWR);
+    if (null >= 0 && null != stream) {
+        kernel(SYS_dup3, null, stream, 0);
+        kernel(SYS_close, null);
+    }
 }
 
 /* Append a descriptor to a path. */
@@ -188,6 +208,8 @@ static long run(int count, char **words, char **environment)
     /* Ctrl-C while Python starts would end in a traceback; runtime/cli/main.py lets it through. */
     const unsigned long interrupt[SIGNALS / sizeof(long)] = {1UL << (SIGINT - 1)};
     kernel(SYS_rt_sigprocmask, SIG_BLOCK, (long)interrupt, 0, SIGNALS);
+    for (long stream = 0; stream < 3; stream++)
+        close_directory(stream);
     if (makes_a_process(count, words)) {
         warm_up();
         long python = sealed_python();

@@ -13,17 +13,22 @@ import _thread
 import fcntl
 import os
 import sys
+from errno import EROFS
 
 from runtime import precompiled
 from runtime.linux import mounts
+from runtime.linux.files import OVERLAYFS_MAGIC, filesystem_magic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.linux.channel import Channel
 
 _MFD_EXEC = 0x10
-_F_ADD_SEALS = 1033
+_F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
+
+#: The file that this process was started from.
+_OWN = "/proc/self/exe"
 
 _MAIN = """\
 from runtime.process.stage import main
@@ -32,9 +37,43 @@ main({fd}, {keep})
 
 
 def is_sealed() -> bool:
-    """Tell whether this very process runs from a sealed file, as native/launcher.c starts it."""
-    own = os.stat("/proc/self/exe")
-    return os.stat(sys.executable).st_dev != own.st_dev
+    """Tell whether this very process runs from a sealed file, as native/launcher.c starts it.
+
+    What that file is decides; that it is another one than sys.executable says nothing. In doubt it is not.
+    """
+    try:
+        own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _is_sealed_memory(own) or _is_detached_overlay(own)
+    finally:
+        os.close(own)
+
+
+def _is_sealed_memory(file: int) -> bool:
+    try:
+        return fcntl.fcntl(file, _F_GET_SEALS) & _ALL_SEALS == _ALL_SEALS
+    except OSError:  # Only files in memory have seals.
+        return False
+
+
+def _is_detached_overlay(file: int) -> bool:
+    """Tell whether a file is below a detached overlay without an upper layer, whose root is its directory."""
+    name = os.readlink(_OWN)
+    if filesystem_magic(file) != OVERLAYFS_MAGIC or name.count("/") != 1:
+        return False
+    try:
+        if os.path.samestat(os.stat(name), os.fstat(file)):
+            return False  # It can be reached, so it is not detached.
+    except OSError:
+        pass
+    try:
+        os.close(os.open(_OWN, os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        # Were only the mount read-only, the kernel would first say that the file is being executed.
+        return error.errno == EROFS
+    return False
 
 
 def sealed_interpreter() -> tuple[str, int]:

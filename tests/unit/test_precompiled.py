@@ -91,3 +91,55 @@ def test_no_file(home: Path) -> None:
     file = home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
     os.unlink(file)
     assert look(home) == ["False", "SourceFileLoader", "first"]
+
+
+def _file(home: Path) -> Path:
+    return home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
+
+
+def test_a_link_is_not_trusted(home: Path) -> None:
+    file = _file(home)
+    file.rename(home / "elsewhere")
+    file.symlink_to(home / "elsewhere")
+    assert look(home) == ["False", "SourceFileLoader", "first"]
+
+
+def test_a_pipe_is_not_waited_for(home: Path) -> None:
+    _file(home).unlink()
+    os.mkfifo(_file(home))
+    assert look(home) == ["False", "SourceFileLoader", "first"]
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_a_file_that_others_may_write_to_is_not_trusted(home: Path, mode: int) -> None:
+    _file(home).chmod(mode)
+    assert look(home) == ["False", "SourceFileLoader", "first"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_file_of_somebody_else_is_not_trusted(home: Path) -> None:
+    os.chown(_file(home), 1000, 1000)
+    assert look(home) == ["False", "SourceFileLoader", "first"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_it_is_made_anew_and_for_all_to_read(home: Path, umask: int) -> None:
+    """Whatever the umask; and what was planted under a name that could be guessed is not written to."""
+    victim = home / "victim"
+    victim.touch()
+    build = _BUILD.format(what="precompile", then="precompile.build()")
+    planted = f"import os, sys; os.umask({umask}); n = sys.argv[1] + '/runtime/__pycache__/precompiled.'"
+    planted += f" + sys.implementation.cache_tag; os.symlink({str(victim)!r}, n + '.' + str(os.getpid()))\n"
+    shutil.rmtree(home / "runtime/__pycache__")
+    (home / "runtime/__pycache__").mkdir(mode=0o755)
+    _python(home, planted + build)
+    assert _file(home).stat().st_mode == 0o100644
+    assert (home / "runtime/__pycache__").stat().st_mode & 0o022 == 0
+    assert victim.read_bytes() == b""
+    assert look(home) == ["True", "Finder", "first"]
+
+
+def test_a_directory_that_others_could_write_to(home: Path) -> None:
+    (home / "runtime/__pycache__").chmod(0o777)
+    _python(home, _BUILD.format(what="precompile", then="precompile.build()"))
+    assert (home / "runtime/__pycache__").stat().st_mode & 0o777 == 0o755
