@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PYTHON = os.path.realpath(sys.executable)
-_ASK = f"import sys; sys.path.insert(0, {REPOSITORY!r})\nfrom runtime.process import seal\nprint(seal.is_sealed())"
+_ASK = f"""
+import sys
+sys.path.insert(0, {REPOSITORY!r})
+from runtime.process import seal
+print(seal.is_sealed())
+"""
 
 
 def is_sealed(file: str | int = _PYTHON, name: str = _PYTHON) -> bool:
