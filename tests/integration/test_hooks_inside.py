@@ -241,12 +241,11 @@ def test_a_hook_ends_with_a_command_that_is_interrupted(
 ) -> None:
     add(bundle, "createRuntime", f"echo $$ > {tmp_path}/pid; exec sleep 1000")
     command = subprocess.Popen(
-        naja.command("create", "--bundle", bundle.path, bundle.id),
+        # Where the tests run in the background it is ignored.
+        ["env", "--default-signal=INT", *naja.command("create", "--bundle", bundle.path, bundle.id)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # Where the tests run in the background it is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: os.path.exists(tmp_path / "pid") and (tmp_path / "pid").read_text().strip())
     pid = int((tmp_path / "pid").read_text())
