@@ -73,7 +73,10 @@ class NajaError(Exception):
 
     @classmethod
     def from_os_error(cls, what: str, error: OSError, *, why: str = "", origin: str = "") -> Self:
-        """Tell of a failed system call."""
+        """Tell of a failed system call; of one that the kernel lacks, or a filter denies, by name."""
+        if str(error.filename).endswith("(2)"):
+            named = f"the kernel has no {error.filename}, or a seccomp filter denies it"
+            why = f"{named}: {why}" if why else named
         return cls(what, errno=error.errno or 0, why=why, origin=origin)
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ import _imp
 import posix
 import sys
 from _frozen_importlib import ModuleSpec
+from errno import ENOSYS, EPERM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,34 @@ def function(name: str) -> int:
 
 _syscall = function("syscall")
 
+#: What older kernels, or a seccomp filter around naja, may lack; the numbers are the same on every machine.
+CALLS = {
+    424: "pidfd_send_signal",
+    428: "open_tree",
+    429: "move_mount",
+    430: "fsopen",
+    431: "fsconfig",
+    432: "fsmount",
+    433: "fspick",
+    434: "pidfd_open",
+    435: "clone3",
+    436: "close_range",
+    437: "openat2",
+    439: "faccessat2",
+    442: "mount_setattr",
+}
+#: Those that need no privilege: who is denied them has a filter.
+_FOR_ALL = (434, 436, 437, 439)
+
 
 def syscall(number: int, *values: Any) -> int:
-    """Make a raw system call (syscall(2)). Returns its result. Raises OSError with errno."""
-    return call(_syscall, number, *values)
+    """Make a raw system call (syscall(2)). Returns its result.
+
+    Raises OSError with errno; where there is no such call, or it is denied, the name of that is the file.
+    """
+    try:
+        return call(_syscall, number, *values)
+    except OSError as error:
+        if number in CALLS and (error.errno == ENOSYS or (error.errno == EPERM and number in _FOR_ALL)):
+            error.filename = f"{CALLS[number]}(2)"
+        raise

@@ -1,0 +1,83 @@
+"""On a kernel, or under a filter, that lacks a system call one line says which, from every verb."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.command import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.bundle import Bundle
+    from tests.support.command import Runtime
+
+#: Puts itself under a filter that denies one call by an errno, and becomes a program.
+_DENY = f"""
+import os, sys
+sys.path.insert(0, {REPOSITORY!r})
+from runtime.linux import seccomp
+from runtime.linux.seccomp_filter import compile_filter
+rule = {{"names": [sys.argv[1]], "action": "SCMP_ACT_ERRNO", "errnoRet": int(sys.argv[2])}}
+seccomp.load(compile_filter({{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}}), 0)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+#: Without these a container cannot be made.
+NEEDED = ["openat2", "close_range", "fsopen", "fsconfig", "fsmount", "open_tree", "move_mount"]
+#: An EPERM of these can have no other cause.
+UNPRIVILEGED = ["openat2", "close_range"]
+
+
+def without(call: str, number: int, argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command for which a call fails."""
+    return subprocess.run(
+        [sys.executable, "-c", _DENY, call, str(number), *argv],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def running(naja: Runtime, bundle: Bundle) -> Iterator[Bundle]:
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    yield bundle
+    naja.delete(bundle, "--force")
+
+
+def says_which(done: subprocess.CompletedProcess[str], call: str) -> bool:
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1, done.stderr
+    return f"the kernel has no {call}(2), or a seccomp filter denies it" in done.stderr
+
+
+@pytest.mark.parametrize("call", NEEDED)
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_a_container_without(naja: Runtime, bundle: Bundle, verb: str, call: str) -> None:
+    argv = naja.command(verb, "--bundle", bundle.args("/bin/true").path, bundle.id)
+    assert says_which(without(call, errno.ENOSYS, argv), call)
+    if call in UNPRIVILEGED:
+        assert says_which(without(call, errno.EPERM, argv), call)
+    else:
+        assert "died" not in without(call, errno.EPERM, argv).stderr
+    assert bundle.id not in naja.ids()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM])
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [("pidfd_open", ["kill", "ID", "KILL"]), ("close_range", ["exec", "ID", "/bin/true"])],
+)
+def test_other_verbs_without(
+    naja: Runtime, running: Bundle, call: str, words: list[str], number: int
+) -> None:
+    argv = naja.command(*[running.id if word == "ID" else word for word in words])
+    assert says_which(without(call, number, argv), call)
