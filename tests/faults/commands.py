@@ -45,6 +45,11 @@ class Command:
     user_namespace: bool = False
     hooks: bool = False
 
+    @property
+    def detaches(self) -> bool:
+        """Whether it does not wait for the end of the program."""
+        return "--detach" in self.words
+
 
 COMMANDS = {
     "create": Command(_CREATE, after="created"),
