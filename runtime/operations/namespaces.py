@@ -349,7 +349,6 @@ class GiveBirth(Operation):
             context.values["init"] = pid
         else:
             context.actor = INIT
-            self.begin_life()
 
     def flags(self) -> int:
         """Return the CLONE_NEW* flags."""
@@ -357,7 +356,7 @@ class GiveBirth(Operation):
 
     @staticmethod
     def begin_life() -> None:
-        """Do what the init does first."""
+        """Do what the init does first, once it is where it can say what fails. Raises OSError."""
         # Until it is all set up there is nobody else to end it.
         process.set_parent_death_signal(_SIGKILL)
         os.setsid()

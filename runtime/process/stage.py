@@ -66,6 +66,7 @@ def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> NoReturn:
 
     def work(context: Context) -> None:
         if actor == INIT:
+            GiveBirth.begin_life()
             apply_all(plan.infancy, context)
         _serve(channel, phases, context)
 
@@ -153,6 +154,7 @@ def _take_turn(channel: Channel, phases: Phases, context: Context) -> bool:
         raise NajaError(f"phase {index} is for the {actor}, not for the {context.actor}")
     apply_all(operations, context)
     if context.actor == INIT and actor == STAGE:
+        GiveBirth.begin_life()
         return True  # Just born; the stage says so.
     hand_over(DONE, context, channel)
     return context.actor == INIT or "init" not in context.values
