@@ -228,8 +228,12 @@ def hold(directory: str, mark: Mark, *, unmarked: bool) -> int:
     while True:
         try:
             descriptor = os.open(path, _DIRECTORY)
-        except (FileNotFoundError, PermissionError):
+        except FileNotFoundError:
             return -1
+        except PermissionError:
+            if mark[0] == _USERS:
+                return -1  # It is another user's.
+            raise
         locked = _try_lock(descriptor)
         if not bears(descriptor, mark, unmarked=unmarked):
             os.close(descriptor)
