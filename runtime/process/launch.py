@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 from errno import EBADF
 
 from runtime.errors import ChannelClosed, NajaError
+from runtime.linux import process
 from runtime.linux.birth import can_share_memory, share_memory
 from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
 from runtime.process.dialogue import DONE, Mailbox, explain, hand_over
@@ -181,6 +183,8 @@ class Launch:
     def _take_back(self, phase: Phase, context: Context) -> None:
         """Wait until the phase is done, or, where it ends in execve, until the channel closes."""
         while True:
+            if phase.actor == STAGE:
+                self._await_stage()
             try:
                 message, descriptors = self.channel.receive()
             except ChannelClosed:
@@ -192,6 +196,22 @@ class Launch:
                 context.descriptors.update(zip(names, descriptors, strict=True))
                 return
             explain(message, context.warn)
+
+    def _await_stage(self) -> None:
+        """Wait until the stage has something to say. Raises NajaError where it has ended without a word.
+
+        The channel would not tell: the init that it has given birth to holds it, and waits for its turn.
+        """
+        assert not isinstance(self.channel, Mailbox), "a stage shares no memory"
+        pidfd = process.pidfd_open(self.stage)
+        poll = select.poll()
+        for descriptor in (self.channel.fileno(), pidfd):
+            poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        os.close(pidfd)
+        if ready == [pidfd]:
+            self.channel.close()
+            raise NajaError(f"the container's process died: {self._fate()}")
 
     def _hear_last_words(self, context: Context) -> None:
         """Raise what the other side said before it went, where it said why."""

@@ -204,10 +204,11 @@ class Supervisor:
         if fault.delays:
             session.held = call
             return
-        if fault.kills:
-            victim = session.pid if fault.kills == RUNTIME else call.task
-            if victim != session.pid or session.status is None:
-                os.kill(victim, signal.SIGKILL)
+        if fault.kills == "self" or (fault.kills and fault.role == RUNTIME):
+            os.kill(call.task, signal.SIGKILL)
+            return  # With an answer it would make the call yet.
+        if fault.kills and session.status is None:
+            os.kill(session.pid, signal.SIGKILL)
         call.answer(fault.error)
 
     def _execute(self, session: Session, call: Call, task: Task) -> None:

@@ -16,7 +16,9 @@ ONCE = [
     "exec@userns/runtime/getxattr/42/killed",
     "run-detached/runtime/fchmodat/0/replaced",
     "create/runtime/fchmodat/0/deleted",
+    "exec/stage/sendmsg/0/end",
     "resume/runtime/openat/27/ENOENT",
+    "run@hooks/init/setsid/0/EPERM",
     "start@hooks/runtime/socket/0/killed",
 ]
 

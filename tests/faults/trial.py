@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 
 #: How long a delayed call waits for the command that comes between; that one may wait for the delayed one.
-_DELAY = 1.5
+_DELAY = 1.0
 
 #: An error of the kernel, as runtime/errors.py writes it.
 _ERRNO = re.compile(r"\(E[A-Z0-9]+\)")
