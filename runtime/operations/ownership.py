@@ -115,6 +115,9 @@ def _make_and_lock(directory: str) -> tuple[int, bool]:
         except BlockingIOError:
             os.close(descriptor)
             raise _refusal(directory, "another container is being made or deleted in it") from None
+        except BaseException:
+            os.close(descriptor)  # With it goes the lock, which would keep the undo off.
+            raise
         os.close(descriptor)
 
 

@@ -439,6 +439,23 @@ def test_a_cgroup_without_its_mark_is_the_next_ones(path: str, cut_off: dict[str
     assert places(path) == []
 
 
+def test_what_fails_at_a_new_cgroup_lets_go_of_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The undo is the same process's, and has to get the lock that the making had."""
+
+    def fail(*_: object) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    making = Making(path)
+    record = {**making.manager.record(), "places": making.manager.places}
+    with monkeypatch.context() as patch:
+        patch.setattr(ownership, "_is_at", fail)
+        with pytest.raises(PermissionError):
+            making.make()
+    assert len(places(path)) == 1
+    delete(record)
+    assert places(path) == []
+
+
 def test_another_is_faster_between_making_and_locking(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has the lock has the cgroup, whoever made it."""
     slow, fast = Making(path), Making(path)
