@@ -12,6 +12,8 @@ from tests.faults.supervisor import status_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.faults.listener import Call
+
 #: The namespaces that every container of these tests has of its own.
 NAMESPACES = ("pid", "net", "ipc", "uts", "mnt")
 #: A container's /proc has fewer processes than that, a host's has more.
@@ -44,16 +46,17 @@ class Inspector:
     #: How many executed a program of which kind.
     programs: Counter[str] = field(default_factory=Counter)
 
-    def __call__(self, pid: int, words: list[str]) -> bool:
+    def __call__(self, call: Call, words: list[str]) -> bool:
         """Tell whether ``words`` are a container's program; if so, look at the process that executes it."""
         if not words or not words[0].startswith("/bin/") or words[-1] not in (FIRST, ADDED, HOOK):
             return False
         self.programs[words[-1]] += 1
         try:
-            complaints = self._look(pid, words[-1])
+            complaints = self._look(call.task, words[-1])
         except (FileNotFoundError, ProcessLookupError):
             return True  # It was killed before it could execute anything.
-        self.complaints += [f"the program would run {complaint}" for complaint in complaints]
+        if call.waits():  # Who has been killed meanwhile is nowhere any more.
+            self.complaints += [f"the program would run {complaint}" for complaint in complaints]
         return True
 
     def _look(self, pid: int, kind: str) -> list[str]:

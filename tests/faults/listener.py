@@ -28,7 +28,7 @@ _LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _NR = 0  # The offset of the call's number in struct seccomp_data.
 
-_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_RECEIVE, _SEND, _IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
 _NOTIFICATION, _ANSWER = struct.Struct("=QIIiIQ6Q"), struct.Struct("=QqiI")
 _CONTINUE = 1
 
@@ -81,6 +81,14 @@ class Call:
         except OSError as failure:
             if failure.errno not in (errno.ENOENT, errno.EINPROGRESS):
                 raise
+
+    def waits(self) -> bool:
+        """Tell whether it still waits: its task may have been killed."""
+        try:
+            fcntl.ioctl(self.listener, _IS_VALID, struct.pack("=Q", self.id))
+        except OSError:
+            return False
+        return True
 
     def text(self, argument: int) -> str:
         """Return the string that an argument points to; empty where it cannot be read."""

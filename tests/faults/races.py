@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.faults.commands import BUNDLE, COMMANDS, ID, Command
-from tests.faults.trial import Outcome, aftermath, wording
+from tests.faults.trial import Outcome, aftermath, is_spoilt, wording
 from tests.faults.workshop import BOUND
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def run_race(workshop: Workshop, race: Race) -> Outcome:
             f"{name}: {text}"
             for name, session in ((race.first, first), (race.second, second))
             for text in wording(session.result(), raced=True)
+            if not is_spoilt(text)
         ]
         if None in (first.status, second.status):
             supervisor.end()

@@ -88,8 +88,8 @@ class Session:
 class Supervisor:
     """One loop for all listeners: whoever waits for anything has to wait here."""
 
-    def __init__(self, inspect: Callable[[int, list[str]], bool]) -> None:
-        """``inspect`` is asked about every task that is to execute something, and with which words.
+    def __init__(self, inspect: Callable[[Call, list[str]], bool]) -> None:
+        """``inspect`` is asked about every task that calls execve, and with which words.
 
         It tells whether that is the program of a container, which is left alone from then on.
         """
@@ -215,7 +215,7 @@ class Supervisor:
         """Look at who is about to execute what."""
         at = 0 if call.name == "execve" else 1
         path = call.text(at)
-        if self._inspect(call.task, call.words(at + 1)):
+        if self._inspect(call, call.words(at + 1)):
             task.role = PROGRAM
         elif "python" in path or path.startswith("/proc/self/fd/"):
             task.starting = True

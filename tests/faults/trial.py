@@ -72,9 +72,15 @@ def attempt(workshop: Workshop, point: Point) -> Outcome:
     """
     for _ in range(_ATTEMPTS):
         outcome = _attempt(workshop, point)
-        if point.fault.action == "EINTR" or not any("(EINTR)" in text for text in outcome.complaints):
-            break
+        if point.fault.action == "EINTR" or not any(map(is_spoilt, outcome.complaints)):
+            return outcome
+    outcome.complaints = [text for text in outcome.complaints if not is_spoilt(text)]
     return outcome
+
+
+def is_spoilt(complaint: str) -> bool:
+    """Tell whether a complaint is about a call that a signal has ended before it got to its listener."""
+    return "(EINTR)" in complaint
 
 
 def _attempt(workshop: Workshop, point: Point) -> Outcome:
