@@ -1,0 +1,1 @@
+"""The life cycle of containers, and what is kept of each."""

@@ -1,0 +1,1 @@
+"""All that makes a command start fast and sealed."""

@@ -1,0 +1,1 @@
+"""What is said to systemd: the bus, and readiness."""
