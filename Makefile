@@ -8,7 +8,7 @@ VENV := .venv
 NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
 # What the command is made of; the modules that it loads may change at any time.
-COMMAND := runtime/launcher.py runtime/native/launcher.c runtime/native/kernel.c runtime/precompile.py runtime/precompiled.py runtime/strip.py
+COMMAND := runtime/startup/launcher.py runtime/startup/native/launcher.c runtime/startup/native/kernel.c runtime/startup/precompile.py runtime/startup/precompiled.py runtime/startup/strip.py
 # Who is not root gets a container that needs no root.
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 ifdef ROOTLESS
@@ -38,15 +38,15 @@ $(BIN)/python:
 	    test "$$(id -u)" = 0 && apt-get update && apt-get install --yes --no-install-recommends python3-venv && \
 	    $(PYTHON) -m venv --clear $(VENV); }
 
-# pip's script for naja is replaced by one that starts faster: see runtime/launcher.py.
+# pip's script for naja is replaced by one that starts faster: see runtime/startup/launcher.py.
 $(VENV)/.installed: pyproject.toml $(COMMAND) | $(BIN)/python
 	$(PIP) --editable .
-	$(BIN)/python -m runtime.launcher $(NAJA)
+	$(BIN)/python -m naja.startup.launcher $(NAJA)
 	touch $@
 
 $(VENV)/.tools: pyproject.toml $(COMMAND) | $(BIN)/python
 	$(PIP) --editable '.[test,lint]'
-	$(BIN)/python -m runtime.launcher $(NAJA)
+	$(BIN)/python -m naja.startup.launcher $(NAJA)
 	touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed

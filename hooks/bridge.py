@@ -183,7 +183,7 @@ def connection(namespace: int | None = None) -> Iterator[Any]:
         from pyroute2 import IPRoute  # type: ignore[import-untyped]
     except ImportError:
         raise HookError("pyroute2 is missing: run this with the Python that naja is installed for") from None
-    from runtime.linux.namespaces import CLONE_NEWNET, setns
+    from naja.linux.namespaces import CLONE_NEWNET, setns
 
     if namespace is None:
         opened = IPRoute()

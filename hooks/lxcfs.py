@@ -63,7 +63,7 @@ def offered(directory: str) -> Iterator[str]:
 
 def bind(source: str, root: int, path: str) -> None:
     """Bind a file over one in the container. Nothing is done where the container has no such file."""
-    from runtime.linux import files, mounts
+    from naja.linux import files, mounts
 
     try:
         # An image can hold links that lead out of it: none is followed.

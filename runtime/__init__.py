@@ -1,4 +1,4 @@
-"""naja: an OCI container runtime, and its Python API: ``from runtime import Container``.
+"""naja: an OCI container runtime, and its Python API: ``from naja import Container``.
 
 What the API needs is loaded on first use: the command and its processes import this package too.
 """
@@ -7,24 +7,24 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.container import Container, list_containers, run
-    from runtime.errors import NajaError, Unsupported
+    from .container.lifecycle import Container, list_containers, run
+    from .errors import NajaError, Unsupported
 
 __all__ = ["Container", "NajaError", "Unsupported", "list_containers", "run"]
 
 _HOMES = {
-    "Container": "runtime.container",
-    "list_containers": "runtime.container",
-    "run": "runtime.container",
-    "NajaError": "runtime.errors",
-    "Unsupported": "runtime.errors",
+    "Container": "naja.container.lifecycle",
+    "list_containers": "naja.container.lifecycle",
+    "run": "naja.container.lifecycle",
+    "NajaError": "naja.errors",
+    "Unsupported": "naja.errors",
 }
 
 
 def __getattr__(name: str) -> object:
     """Load a name of the API (PEP 562)."""
     if name not in _HOMES:
-        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+        raise AttributeError(f"module 'naja' has no attribute {name!r}")
     home = __import__(_HOMES[name], fromlist=[name])
     value: object = getattr(home, name)
     globals()[name] = value

@@ -1,10 +1,10 @@
-"""``python -m runtime`` is ``naja``."""
+"""``python -m naja`` is ``naja``."""
 
 from __future__ import annotations
 
 import sys
 
-from runtime.cli.main import main
+from .cli.main import main
 
 sys.argv[0] = "naja"
 main()

@@ -5,12 +5,12 @@ But for checkpoints: those are the work of another program, which is there and w
 
 from __future__ import annotations
 
-from runtime import hooks
-from runtime.checkpoint import CONFIG_ANNOTATION
-from runtime.cli.version import SPECIFICATION
-from runtime.criu import service
-from runtime.linux import capabilities, libseccomp, namespaces, scheduling, seccomp
-from runtime.plan import mount_options
+from . import hooks
+from .container.checkpoint import CONFIG_ANNOTATION
+from .criu import service
+from .linux import capabilities, libseccomp, namespaces, scheduling, seccomp
+from .plan import mount_options
+from .version import SPECIFICATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import os
 import select
 import time
 
-from runtime.errors import NajaError, error_name
-from runtime.linux import process
-from runtime.linux.birth import can_share_memory, share_memory
+from .errors import NajaError, error_name
+from .linux import process
+from .linux.birth import can_share_memory, share_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

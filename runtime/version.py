@@ -15,7 +15,7 @@ SPECIFICATION = "1.3.0"
 def lines(program: str) -> list[str]:
     """Return what ``--version`` prints, a line each; engines look for the first three."""
     python = ".".join(str(part) for part in sys.version_info[:3])
-    commit = _commit(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    commit = _commit(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
     return [
         f"{program} version {VERSION}",
         *([f"commit: {commit}"] if commit else []),

@@ -1,28 +1,20 @@
 """Control groups: what a container may use, what it has used, and all of its processes at once.
 
-A container's cgroups are made and entered by the operations of ``runtime.plan.cgroup``; afterwards
+A container's cgroups are made and entered by the operations of ``naja.plan.cgroup``; afterwards
 a ``Manager`` stands for them. Which one it is depends on what the host has mounted and on who
 manages it: v1 (and hybrid) or v2, with systemd in between or not.
 """
 
 from __future__ import annotations
 
-from runtime.cgroups.hierarchies import (
-    Hierarchies,
-    by_controller,
-    detect,
-    directories,
-    locate,
-    membership,
-    subgroup,
-)
-from runtime.errors import NajaError
+from ..errors import NajaError
+from .hierarchies import Hierarchies, by_controller, detect, directories, locate, membership, subgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.base import Manager as Manager
+    from .base import Manager as Manager
 
 __all__ = ["Hierarchies", "describe", "detect", "directories", "manager", "membership", "restore"]
 
@@ -37,7 +29,7 @@ def manager(
     """
     unit = ""
     if systemd:
-        from runtime.cgroups.units import locate_unit, unit_name
+        from .units import locate_unit, unit_name
 
         unit = unit_name(cgroups_path, id)
         paths = locate_unit(hierarchies, cgroups_path, id, rootless=rootless)
@@ -61,15 +53,15 @@ def manager(
 def restore(record: dict[str, Any]) -> Manager:
     """Return the manager that ``Manager.record`` told of. Raises NajaError where it makes no sense."""
     if record["unit"]:
-        from runtime.cgroups.systemd import restore_unit
+        from .systemd import restore_unit
 
         return restore_unit(record)
     if record["kind"] == "v1":
-        from runtime.cgroups.v1 import ManagerV1
+        from .v1 import ManagerV1
 
         return ManagerV1(record)
     if record["kind"] == "v2":
-        from runtime.cgroups.v2 import ManagerV2
+        from .v2 import ManagerV2
 
         return ManagerV2(record)
     raise NajaError(f"cgroup kind {record['kind']!r} in the container's record is unknown")

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import time
 
-from runtime.cgroups.hierarchies import detect
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import GONE, read
-from runtime.operations import cgroup as operations
-from runtime.operations import ownership
-from runtime.operations.base import RUNTIME, Context
+from ..errors import NajaError, Unsupported
+from ..linux.cgroupfs import GONE, read
+from ..operations import cgroup as operations
+from ..operations import ownership
+from ..operations.base import RUNTIME, Context
+from .hierarchies import detect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.cgroups.events import OomWatch
-    from runtime.operations.base import Operation
-    from runtime.operations.ownership import Mark
+    from ..operations.base import Operation
+    from ..operations.ownership import Mark
+    from .events import OomWatch
 
 _SIGKILL = 9
 
@@ -136,7 +136,7 @@ class Manager:
 
     def processes(self, *, recursive: bool = True) -> list[int]:
         """Return the pids in the container's cgroup, and in those below it. Raises NajaError, OSError."""
-        from runtime.cgroups import tree
+        from . import tree
 
         directory = self._directory()
         return tree.processes(directory, recursive=recursive) if directory else []
@@ -163,7 +163,7 @@ class Manager:
         ``warn`` is told what is no error. Raises Unsupported and NajaError as the translation does, and
         where the kernel refuses a value; then the limits are as before.
         """
-        from runtime.operations.cgroup_limits import in_force
+        from ..operations.cgroup_limits import in_force
 
         context = Context(RUNTIME, warn)
         before: list[Operation] = []
@@ -254,7 +254,7 @@ class Manager:
             os.close(lock)
 
     def _kill(self, signal: int) -> None:
-        from runtime.cgroups import tree
+        from . import tree
 
         # Frozen processes neither fork nor end, so nobody is missed.
         frozen = self.frozen()
@@ -293,7 +293,7 @@ class Manager:
         delay = 0.001
         while self.inhabited() and (pids := self.processes()):
             if time.monotonic() > deadline:
-                from runtime.cgroups.tree import named
+                from .tree import named
 
                 what = f"process {named(pids)} does not end, though it was killed"
                 raise NajaError(what, why=self.what_holds())
@@ -338,7 +338,7 @@ def _remove(directory: str) -> None:
         if error.errno in GONE:
             return
         # In use, or there are others below it.
-        from runtime.cgroups import tree
+        from . import tree
 
         tree.remove(directory, _PATIENCE)
 

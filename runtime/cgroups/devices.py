@@ -6,7 +6,7 @@ to some devices; where several speak of the same, the last one decides.
 
 from __future__ import annotations
 
-from runtime.errors import NajaError, Unsupported
+from ..errors import NajaError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

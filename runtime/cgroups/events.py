@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.linux.cgroupfs import write
+from ..linux.cgroupfs import write
 
 
 class OomWatch:

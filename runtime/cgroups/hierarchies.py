@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.errors import NajaError
+from ..errors import NajaError
 
 _TOP = "/sys/fs/cgroup"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from runtime.errors import NajaError
-from runtime.operations.intelrdt import EnterClassOfService, MakeClassOfService
+from ..errors import NajaError
+from ..operations.intelrdt import EnterClassOfService, MakeClassOfService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
 
 
 def prepare(settings: dict[str, Any], id: str, *, root: str = "") -> list[Operation]:

@@ -5,16 +5,16 @@ config-linux.md, Control groups; the kernel's admin-guide/cgroup-v1.
 
 from __future__ import annotations
 
-from runtime.cgroups.devices import exceptions, rules
-from runtime.cgroups.resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
-from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup_limits import AllowDevices, CheckMemoryUsage, WarnUnlessKept, WriteFirstPresent
+from ..errors import NajaError, Unsupported
+from ..operations.cgroup_limits import AllowDevices, CheckMemoryUsage, WarnUnlessKept, WriteFirstPresent
+from .devices import exceptions, rules
+from .resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
 
 _SHARES = range(2, 262144 + 1)
 

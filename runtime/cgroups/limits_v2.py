@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 
-from runtime.cgroups.devices import rules
-from runtime.cgroups.resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
-from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup_limits import CheckMemoryUsage, FilterDevices, WriteFirstPresent, WriteLimits
+from ..errors import NajaError, Unsupported
+from ..operations.cgroup_limits import CheckMemoryUsage, FilterDevices, WriteFirstPresent, WriteLimits
+from .devices import rules
+from .resources import ORIGIN, THROTTLES, Builder, Section, page_limits, rdma_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
 
 _DEFAULT_PERIOD = 100000
 _NO_SUCH = "cgroup v2 has nothing like it"

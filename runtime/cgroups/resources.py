@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from runtime.errors import NajaError, Unsupported
-from runtime.operations.cgroup_limits import WriteLimits
+from ..errors import NajaError, Unsupported
+from ..operations.cgroup_limits import WriteLimits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
 
 ORIGIN = "/linux/resources"
 

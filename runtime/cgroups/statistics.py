@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.linux.cgroupfs import GONE, read
+from ..linux.cgroupfs import GONE, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

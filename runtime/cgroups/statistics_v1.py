@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.cgroups.statistics import nonzero, number, numbers, page_sizes, table, text
+from .statistics import nonzero, number, numbers, page_sizes, table, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _huge_pages(directories: dict[str, str]) -> dict[str, Any]:
     directory = directories.get("hugetlb")
     if not directory and "" in directories:
         # A hybrid host may have the controller in its v2 tree.
-        from runtime.cgroups.statistics_v2 import huge_pages
+        from .statistics_v2 import huge_pages
 
         return huge_pages(directories[""])
     return {

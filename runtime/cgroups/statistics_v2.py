@@ -5,7 +5,7 @@ The form was made for v1: limits of swap are shown with the memory in them, and 
 
 from __future__ import annotations
 
-from runtime.cgroups.statistics import UNLIMITED, nonzero, number, numbers, page_sizes, table, text
+from .statistics import UNLIMITED, nonzero, number, numbers, page_sizes, table, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

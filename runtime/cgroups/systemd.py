@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from runtime.cgroups import devices, units
-from runtime.cgroups.base import Manager
-from runtime.cgroups.bus import Systemd
-from runtime.cgroups.v1 import ManagerV1
-from runtime.cgroups.v2 import ManagerV2
-from runtime.errors import NajaError, Unsupported
-from runtime.operations.scope import LimitUnit
+from ..errors import NajaError, Unsupported
+from ..operations.scope import LimitUnit
+from ..systemd.bus import Systemd
+from . import devices, units
+from .base import Manager
+from .v1 import ManagerV1
+from .v2 import ManagerV2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
 
 
 def restore_unit(record: dict[str, Any]) -> Manager:

@@ -10,9 +10,9 @@ import os
 import time
 from errno import EBUSY, EOPNOTSUPP
 
-from runtime.errors import NajaError
-from runtime.linux.cgroupfs import GONE, move, read, read_below, write_below
-from runtime.linux.process import pidfd_open, pidfd_send_signal
+from ..errors import NajaError
+from ..linux.cgroupfs import GONE, move, read, read_below, write_below
+from ..linux.process import pidfd_open, pidfd_send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ runc's, which engines rely on (runc's docs/systemd.md); systemd.resource-control
 
 from __future__ import annotations
 
-from runtime.cgroups.limits_v2 import cpu_weight, swap_max
-from runtime.cgroups.resources import ORIGIN, Section
-from runtime.cgroups.statistics import numbers
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import read
+from ..errors import NajaError, Unsupported
+from ..linux.cgroupfs import read
+from .limits_v2 import cpu_weight, swap_max
+from .resources import ORIGIN, Section
+from .statistics import numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.hierarchies import Hierarchies
+    from .hierarchies import Hierarchies
 
     #: (name, D-Bus type, value)
     Property = tuple[str, str, Any]
@@ -66,7 +66,7 @@ def locate_unit(hierarchies: Hierarchies, cgroups_path: str, id: str, *, rootles
     if rootless:
         if hierarchies.kind == "v1":
             raise Unsupported("systemd cgroup without root", why="on cgroup v1 a user's systemd has none")
-        from runtime.cgroups.bus import Systemd
+        from ..systemd.bus import Systemd
 
         with Systemd(user=True) as systemd:
             top = systemd.property("ControlGroup")

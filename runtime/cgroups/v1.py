@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import time
 
-from runtime.cgroups.base import Manager, require
-from runtime.cgroups.hierarchies import by_controller, detect
-from runtime.errors import Unsupported
-from runtime.linux.cgroupfs import read, write
-from runtime.operations.cgroup import DENIED
+from ..errors import Unsupported
+from ..linux.cgroupfs import read, write
+from ..operations.cgroup import DENIED
+from .base import Manager, require
+from .hierarchies import by_controller, detect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.events import OomWatch
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
+    from .events import OomWatch
 
 
 class ManagerV1(Manager):
@@ -29,13 +29,13 @@ class ManagerV1(Manager):
         return self.paths.get("freezer") or next(iter(self.paths.values()), "")
 
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
-        from runtime.cgroups.limits_v1 import devices, limits, split
+        from .limits_v1 import devices, limits, split
 
         single = by_controller(self.paths)
         resources, beside = split(resources, single)
         operations = limits(resources, single)
         if beside:
-            from runtime.cgroups import limits_v2
+            from . import limits_v2
 
             more, needed = limits_v2.limits(beside, single[""])
             require(needed, single[""])
@@ -46,13 +46,13 @@ class ManagerV1(Manager):
 
     def statistics(self) -> dict[str, Any]:
         """What all hierarchies have counted. Raises OSError."""
-        from runtime.cgroups.statistics_v1 import statistics
+        from .statistics_v1 import statistics
 
         return statistics(by_controller(self.paths))
 
     def watch_oom(self) -> OomWatch:
         """By the memory hierarchy. Raises Unsupported where the container has none."""
-        from runtime.cgroups.events import OomWatchV1
+        from .events import OomWatchV1
 
         directory = by_controller(self.paths).get("memory")
         if not directory:
@@ -86,7 +86,7 @@ class ManagerV1(Manager):
         top = self.paths.get("freezer", "")
         if _has_children(top):
             # The container may have frozen those below on their own, and nobody ends in them.
-            from runtime.cgroups import tree
+            from . import tree
 
             tree.thaw(top)
         else:
@@ -96,7 +96,7 @@ class ManagerV1(Manager):
         if not self.frozen():
             return
         # A cgroup above is frozen, which is not ours to thaw. Where naja runs nothing is.
-        from runtime.cgroups import tree
+        from . import tree
 
         here = detect()
         try:

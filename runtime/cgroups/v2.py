@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import select
 
-from runtime.cgroups.base import Manager, require
-from runtime.errors import Unsupported
-from runtime.linux.cgroupfs import GONE, read, write
+from ..errors import Unsupported
+from ..linux.cgroupfs import GONE, read, write
+from .base import Manager, require
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.events import OomWatch
-    from runtime.operations.base import Operation
+    from ..operations.base import Operation
+    from .events import OomWatch
 
 _SIGKILL = 9
 
@@ -28,7 +28,7 @@ class ManagerV2(Manager):
         return self.paths.get("", "")
 
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
-        from runtime.cgroups.limits_v2 import devices, limits
+        from .limits_v2 import devices, limits
 
         directory = self._directory()
         operations, needed = limits(_complete(resources, directory), directory)
@@ -39,13 +39,13 @@ class ManagerV2(Manager):
 
     def statistics(self) -> dict[str, Any]:
         """What the enabled controllers have counted. Raises OSError."""
-        from runtime.cgroups.statistics_v2 import statistics
+        from .statistics_v2 import statistics
 
         return statistics(self._directory())
 
     def watch_oom(self) -> OomWatch:
         """By the memory controller. Raises Unsupported where it is not enabled."""
-        from runtime.cgroups.events import OomWatchV2
+        from .events import OomWatchV2
 
         directory = self._directory()
         if not os.path.exists(f"{directory}/memory.events"):

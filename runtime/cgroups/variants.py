@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from runtime.errors import NajaError
+from ..errors import NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.units import Property
+    from .units import Property
 
 _PREFIX = "org.systemd.property."
 

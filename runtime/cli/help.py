@@ -11,9 +11,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from runtime import state
-from runtime.cli.options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, TEXTS, VERBS, Option, Verb
-from runtime.cli.parser import UsageError
+from ..container import state
+from .options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, TEXTS, VERBS, Option, Verb
+from .parser import UsageError
 
 __all__ = ["commands", "show_help"]
 

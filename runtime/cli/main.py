@@ -7,18 +7,18 @@ import gc
 import os
 import sys
 
-from runtime import precompiled
-from runtime.cli.options import VERBS
-from runtime.cli.output import Log, ReaderGone, show
-from runtime.cli.parser import UsageError, parse_globals, parse_verb
-from runtime.errors import NajaError, trace
+from ..errors import NajaError, trace
+from ..startup import precompiled
+from .options import VERBS
+from .output import Log, ReaderGone, show
+from .parser import UsageError, parse_globals, parse_verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
-    from runtime.cli.parser import Command
+    from .parser import Command
 
 __all__ = ["execute", "main"]
 
@@ -92,7 +92,7 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     precompiled.preload(rest[0])
     if not command.verb.launches:
         return _perform(command, log)
-    from runtime.process.launch import Launch
+    from ..process.launch import Launch
 
     # The stage boots while this process loads what the verb needs, reads and compiles.
     with Launch(command.options["preserve-fds"], activated=rest[0] != "exec") as command.launch:
@@ -108,7 +108,7 @@ def _perform(command: Command, log: Log) -> int:
     except (NajaError, OSError, MemoryError, ReaderGone):
         raise
     except Exception:
-        from runtime.remains import blame
+        from ..container.remains import blame
 
         blame(command.id, command.root)
         raise
@@ -134,7 +134,7 @@ def _in_one_line(error: Exception, verb: str) -> str:
 
 def _show_version(program: str) -> int:
     """Print the version as engines parse it: runc's lines, under the name that naja was called by."""
-    from runtime.cli.version import lines
+    from ..version import lines
 
     show("\n".join(lines(program)) + "\n")
     return 0
@@ -142,13 +142,13 @@ def _show_version(program: str) -> int:
 
 def _show_help(program: str, verb: Sequence[str]) -> int:
     # click is loaded here and for completion only.
-    from runtime.cli.help import show_help
+    from .help import show_help
 
     return show_help(program, *verb)
 
 
 def _complete(program: str) -> int:
-    from runtime.cli.help import complete
+    from .help import complete
 
     return complete(program)
 

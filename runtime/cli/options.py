@@ -31,7 +31,7 @@ class Option:
 
 
 class Verb:
-    """A command: what it is called with, and the function (in runtime.cli.verbs) that does it.
+    """A command: what it is called with, and the function (in naja.cli.verbs) that does it.
 
     ``least`` and ``most`` bound the number of arguments, ``most`` of -1 not at all. Where ``greedy``,
     all that follows the container's ID belongs to another program, dashes and all. ``failure`` is the
@@ -65,7 +65,7 @@ class Verb:
         launches: bool = False,
     ) -> None:
         module, _, name = function.partition(".")
-        self.module = "runtime.cli.verbs." + module
+        self.module = "naja.cli.verbs." + module
         self.function = name
         self.summary = summary
         self.arguments = arguments

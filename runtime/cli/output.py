@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from runtime.config import json
-from runtime.errors import NajaError
+from ..config import json
+from ..errors import NajaError
 
 __all__ = ["Log", "ReaderGone", "show"]
 

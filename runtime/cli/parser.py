@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 
-from runtime.cli.options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, TEXTS, VERBS
-from runtime.errors import NajaError
+from ..errors import NajaError
+from .options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, TEXTS, VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from runtime.cli.options import Option, Verb
-    from runtime.process.launch import Launch
+    from ..process.launch import Launch
+    from .options import Option, Verb
 
 __all__ = ["Command", "UsageError", "parse_globals", "parse_verb"]
 
@@ -139,7 +139,7 @@ def _value(option: Option, name: str, text: str) -> Any:
             return int(text, 0)
         if option.kind == DURATION:
             # Loaded here, as only people's verbs have such an option.
-            from runtime.cli.values import seconds
+            from .values import seconds
 
             return seconds(text)
     except ValueError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import _signal
 
-from runtime.config import json
-from runtime.errors import NajaError
+from ..config import json
+from ..errors import NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from __future__ import annotations
 import os
 import stat
 
-from runtime.config import json
-from runtime.errors import NajaError
+from ..errors import NajaError
+from . import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.config.explain import Problem
-    from runtime.config.rules import Findings
+    from .explain import Problem
+    from .rules import Findings
 
 __all__ = [
     "Invalid",
@@ -77,21 +77,21 @@ def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
 
 def check(config: dict[str, Any]) -> None:
     """Refuse a config that naja cannot make a container of. Raises Invalid for the first problem."""
-    from runtime.config import rules, rules_linux, verdict
+    from . import rules, rules_linux, verdict
 
     _check(config, "config.json", verdict.config, (*rules.RULES, *rules_linux.RULES))
 
 
 def check_process(process: Any, document: str = "process.json") -> None:
     """Refuse what ``exec --process`` cannot run; origins start at the document. Raises Invalid."""
-    from runtime.config import rules, verdict
+    from . import rules, verdict
 
     _check(process, document, verdict.process, (rules.process,))
 
 
 def check_resources(resources: Any, document: str = "resources") -> None:
     """Refuse what ``update --resources`` cannot set; origins start at the resources. Raises Invalid."""
-    from runtime.config import rules_linux, verdict
+    from . import rules_linux, verdict
 
     _check(resources, document, verdict.resources, (rules_linux.resources,))
 
@@ -104,7 +104,7 @@ def _check(
 ) -> None:
     pointer = verdict_of(value)
     if pointer is not None:
-        from runtime.config import explain
+        from . import explain
 
         raise Invalid(what, why=explain.why(value, verdict_of.__name__, pointer), origin=pointer)
     for rule in rules_for:
@@ -117,7 +117,7 @@ def problems(config: Any, bundle: str = "") -> list[Problem]:
 
     The rules need a valid form: where that is wrong, they are not asked.
     """
-    from runtime.config import explain, rules, rules_linux
+    from . import explain, rules, rules_linux
 
     found = explain.problems(config, "config")
     if found:

@@ -1,4 +1,4 @@
-"""Compile the schema of config.json to Python: ``python -m runtime.config.compile``.
+"""Compile the schema of config.json to Python: ``python -m naja.config.compile``.
 
 Importing jsonschema takes 65 ms, longer than all the rest of ``naja create``; so the question
 "valid or not, and where not?" is answered by functions that are written ahead of time, into
@@ -11,8 +11,8 @@ import itertools
 import os
 import sys
 
-from runtime.config import schemas
-from runtime.errors import NajaError
+from ..errors import NajaError
+from . import schemas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ pointer to the first place that is not.
 
 from __future__ import annotations
 
-from runtime.config.pattern import escape, matches
+from naja.config.pattern import escape, matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import jsonschema
 import referencing
 import referencing.jsonschema
 
-from runtime.config import json, schemas
-from runtime.config.pattern import escape
+from . import json, schemas
+from .pattern import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import _json
 import os
 import stat
 
-from runtime.errors import NajaError, kind_of_file
+from ..errors import NajaError, kind_of_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

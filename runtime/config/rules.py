@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.config.pattern import escape
+from .pattern import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ As in ``rules``: a rule takes what has a valid form and yields pointers and reas
 
 from __future__ import annotations
 
-from runtime.config.pattern import escape
-from runtime.config.rules import is_list, mappings, namespaces
+from .pattern import escape
+from .rules import is_list, mappings, namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.config.rules import Config, Findings
+    from .rules import Config, Findings
 
 _MOST_NAME = 64  # uts_namespaces(7): host and domain names
 _MOST_INTERFACE = 15  # IFNAMSIZ less the NUL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from runtime.config import json
-from runtime.errors import NajaError
+from ..errors import NajaError
+from . import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ BASE = "https://naja.example/schemas/"
 
 def directory() -> str:
     """Return the directory of the schemas. Raises NajaError where there is none."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     for place in (f"{package}/share/schemas", f"{os.path.dirname(package)}/schemas"):
         if os.path.exists(f"{place}/config.json"):
             return place

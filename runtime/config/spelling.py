@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from runtime.config import schemas
-from runtime.config.explain import Problem
-from runtime.config.pattern import escape
-from runtime.linux import capabilities
+from ..linux import capabilities
+from . import schemas
+from .explain import Problem
+from .pattern import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

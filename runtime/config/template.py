@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from runtime.config import json
-from runtime.errors import NajaError
+from ..errors import NajaError
+from . import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

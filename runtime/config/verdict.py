@@ -8,7 +8,7 @@ pointer to the first place that is not.
 
 from __future__ import annotations
 
-from runtime.config.pattern import escape, matches
+from naja.config.pattern import escape, matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

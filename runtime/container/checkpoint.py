@@ -1,23 +1,23 @@
-"""Checkpoint: a running container is saved to files, from which ``runtime.restore`` makes it again."""
+"""Checkpoint: a running container is saved to files, from which ``naja.container.restore`` makes it again."""
 
 from __future__ import annotations
 
 import os
 
-from runtime import cgroups
-from runtime.config import json
-from runtime.criu import messages, mounts, service
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import namespaces
-from runtime.linux.mounts import mount_id, mount_table
-from runtime.plan import Request
+from .. import cgroups
+from ..config import json
+from ..criu import messages, mounts, service
+from ..errors import NajaError, Unsupported
+from ..linux import namespaces
+from ..linux.mounts import mount_id, mount_table
+from ..plan import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.container import Container
-    from runtime.linux.process import Held
+    from ..linux.process import Held
+    from .lifecycle import Container
 
 #: Where CRIU is configured further, for all containers or by an annotation for one, as with runc.
 _CONFIG_FILE, CONFIG_ANNOTATION = "/etc/criu/runc.conf", "org.criu.config"

@@ -6,26 +6,27 @@ import os
 import stat
 import time
 
-from runtime import cgroups, config, hooks, state
-from runtime.cgroups.warmup import warm_up
-from runtime.config import json
-from runtime.errors import NajaError, kind_of_file
-from runtime.linux import process
-from runtime.linux.mounts import mount_id
-from runtime.operations.base import RUNTIME, Context
-from runtime.operations.identity import has_selinux
-from runtime.operations.terminal import send_descriptor
-from runtime.plan import Request, compile_plan, hook_state
+from .. import cgroups, config, hooks
+from ..config import json
+from ..errors import NajaError, kind_of_file
+from ..linux import process
+from ..linux.mounts import mount_id
+from ..operations.base import RUNTIME, Context
+from ..operations.identity import has_selinux
+from ..operations.terminal import send_descriptor
+from ..plan import Request, compile_plan, hook_state
+from ..startup.warmup import warm_up
+from . import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.cgroups import Hierarchies, Manager
-    from runtime.plan import Plan
-    from runtime.process.launch import Launch
-    from runtime.process.notify import Notifications
+    from ..cgroups import Hierarchies, Manager
+    from ..plan import Plan
+    from ..process.launch import Launch
+    from ..systemd.notify import Notifications
 
 
 class Creation:
@@ -103,7 +104,7 @@ class Creation:
     def plan(self) -> Plan:
         """Return what ``make`` would run. Touches nothing. Raises NajaError."""
         self.config, _ = config.read(self.bundle)
-        from runtime.process.launch import activation
+        from ..process.launch import activation
 
         return self._compile(cgroups.detect(), activation())
 
@@ -114,7 +115,7 @@ class Creation:
         linux = self.config["linux"]
         wanted = self.config
         if self._notify:
-            from runtime.process import notify
+            from ..systemd import notify
 
             wanted = notify.expose(wanted, os.path.join(self.root, self.id, notify.DIRECTORY))
         self._manager: Manager = cgroups.manager(
@@ -169,7 +170,7 @@ class Creation:
                 raise self._cannot_keep(error) from None
             context.handover.append("gate")
         if self._notify and not self._gate:
-            from runtime.process import notify
+            from ..systemd import notify
 
             self.notifications = notify.listen(self._notify, self.directory, self.warn)
         launch.run(context, born=self._born, meanwhile=self._draft, ready=self._ready)

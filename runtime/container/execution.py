@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from runtime import cgroups
-from runtime.creation import check_pid_file, check_terminal, send_pidfd, write_pid_file
-from runtime.errors import NajaError
-from runtime.linux import namespaces, process
-from runtime.operations.base import RUNTIME, Context
-from runtime.plan import Request, compile_exec
-from runtime.process.launch import Launch
+from .. import cgroups
+from ..errors import NajaError
+from ..linux import namespaces, process
+from ..operations.base import RUNTIME, Context
+from ..plan import Request, compile_exec
+from ..process.launch import Launch
+from .creation import check_pid_file, check_terminal, send_pidfd, write_pid_file
 
 #: Engines look for these words.
 _STOPPED = "cannot exec in a stopped container"
@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.container import Container
-    from runtime.plan import Plan
+    from ..plan import Plan
+    from .lifecycle import Container
 
 
 def execute(
@@ -43,10 +43,10 @@ def execute(
     process that is added shall not be freer than those that it comes to, nor outlive them.
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``origin`` is the
-    place of ``program``, for messages (``runtime.errors.place``). Returns the program's exit code, 128 + N
+    place of ``program``, for messages (``naja.errors.place``). Returns the program's exit code, 128 + N
     where signal N ended it; 0 at once with ``detach``. Raises NajaError.
     """
-    from runtime.process.attached import Attached
+    from ..process.attached import Attached
 
     program = _completed(program, container.config["process"])
     check_terminal(program.get("terminal", False), console_socket, detach)

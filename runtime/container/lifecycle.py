@@ -15,21 +15,22 @@ import sys
 import time
 from errno import ENOENT
 
-from runtime import cgroups, config, state
-from runtime.config import json
-from runtime.errors import ChannelClosed, NajaError
-from runtime.linux import process
-from runtime.record import config_problem
+from .. import cgroups, config
+from ..config import json
+from ..errors import ChannelClosed, NajaError
+from ..linux import process
+from . import state
+from .record import config_problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    from runtime.cgroups import Manager
-    from runtime.linux.channel import Channel
-    from runtime.process.launch import Launch
-    from runtime.process.notify import Notifications
+    from ..cgroups import Manager
+    from ..linux.channel import Channel
+    from ..process.launch import Launch
+    from ..systemd.notify import Notifications
 
 _SIGKILL = 9
 
@@ -85,17 +86,17 @@ class Container:
         """Make the container that a bundle describes; its process waits for ``start``.
 
         ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
-        ``options`` are those of ``runtime.creation.Creation``: console_socket, pid_file,
+        ``options`` are those of ``naja.container.creation.Creation``: console_socket, pid_file,
         pidfd_socket, no_pivot, no_new_keyring, preserve_fds, systemd_cgroup, rootless. Raises
         NajaError; then nothing of the container is left.
         """
-        from runtime.process.launch import Launch
+        from ..process.launch import Launch
 
         state.check_id(id)
         root = root or state.default_root()
         with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
             # The stage boots while this loads what compiles a plan.
-            from runtime.creation import Creation
+            from .creation import Creation
 
             creation = Creation(id, bundle, root=root, warn=warn, gate=True, **options)
             creation.make(begun)
@@ -232,7 +233,7 @@ class Container:
         host = os.environ.get("NOTIFY_SOCKET", "")
         if not (host and self._record["notify"]):
             return None
-        from runtime.process import notify
+        from ..systemd import notify
 
         return notify.listen(host, self._directory, self.warn)
 
@@ -248,8 +249,8 @@ class Container:
 
     def _open_gate(self) -> None:
         """Have the init become the program. Raises NajaError; where it could not, it has ended by then."""
-        from runtime.linux.channel import Channel
-        from runtime.operations.gate import open_gate
+        from ..linux.channel import Channel
+        from ..operations.gate import open_gate
 
         held = self.hold()
         if held is None:
@@ -264,7 +265,7 @@ class Container:
                 raise NajaError.from_os_error(f"start container {self.id}", error) from None
 
     def _hear_until_exec(self, channel: Channel, pidfd: int) -> None:
-        from runtime.process.dialogue import explain
+        from ..process.dialogue import explain
 
         try:
             while True:
@@ -284,7 +285,7 @@ class Container:
         if not entries:
             return
         try:
-            from runtime import hooks
+            from .. import hooks
 
             document = json.dumps(self._hook_state("running"))
             hooks.run_hooks("poststart", entries, document, self._record["bundle"])
@@ -379,7 +380,7 @@ class Container:
         if status not in ("stopped", "created") and not force:
             raise NajaError(f"cannot delete container {self.id} that is not stopped: {status}")
         if status == "unknown" or not self._record:
-            from runtime import remains
+            from . import remains
 
             remains.remove(self._directory, self.warn)
             return
@@ -394,13 +395,13 @@ class Container:
         manager.delete()
         if found < len(manager.places):
             # Others have ended them, or the record does not tell where they are.
-            from runtime import remains
+            from . import remains
 
             remains.end_cgroups(self._directory)
         document = self._config_of_hooks()
         self._directory.remove()
         if document:
-            from runtime.creation import run_poststop
+            from .creation import run_poststop
 
             run_poststop(document, self._hook_state("stopped"), self.warn)
 
@@ -463,8 +464,8 @@ class Container:
             self._directory.unlock()
 
     def exec(self, program: dict[str, Any], **options: Any) -> int:
-        """Run another program in the container; see ``runtime.execution.execute``."""
-        from runtime.execution import execute
+        """Run another program in the container; see ``naja.container.execution.execute``."""
+        from .execution import execute
 
         return execute(self, program, **options)
 
@@ -525,14 +526,14 @@ def run(
     Attached, signals and the terminal are passed on, and the container is deleted at its end unless
     ``keep`` is set. Raises NajaError.
     """
-    from runtime.process.launch import Launch
+    from ..process.launch import Launch
 
     state.check_id(id)
     root = root or state.default_root()
     with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
         # The stage boots while this loads what compiles a plan.
-        from runtime.creation import Creation
-        from runtime.process.attached import Attached
+        from ..process.attached import Attached
+        from .creation import Creation
 
         attached = None if detach else Attached()
         if attached and not no_subreaper:

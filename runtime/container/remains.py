@@ -11,19 +11,20 @@ import os
 import select
 from struct import unpack
 
-from runtime import cgroups, config, record, state
-from runtime.config import json
-from runtime.creation import is_rootless
-from runtime.errors import NajaError
-from runtime.linux import process
-from runtime.operations import ownership
+from .. import cgroups, config
+from ..config import json
+from ..errors import NajaError
+from ..linux import process
+from ..operations import ownership
+from . import record, state
+from .creation import is_rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from runtime.cgroups import Manager
+    from ..cgroups import Manager
 
     #: The pid and the pidfd of a process.
     Held = tuple[int, int]

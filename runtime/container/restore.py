@@ -1,21 +1,22 @@
-"""Restore: a container is made from its bundle and from what ``runtime.checkpoint`` saved of it."""
+"""Restore: a container is made from its bundle and from what ``naja.container.checkpoint`` saved of it."""
 
 from __future__ import annotations
 
 import os
 
-from runtime import cgroups, config, hooks, state
-from runtime.checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options, is_foreign
-from runtime.config import json
-from runtime.container import Container
-from runtime.creation import Creation, check_pid_file
-from runtime.criu import messages, mounts, service
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import namespaces, process
-from runtime.operations.base import RUNTIME, Context, apply_all
-from runtime.operations.terminal import send_descriptor
-from runtime.plan import cgroup, hook_state
-from runtime.process.attached import Attached
+from .. import cgroups, config, hooks
+from ..config import json
+from ..criu import messages, mounts, service
+from ..errors import NajaError, Unsupported
+from ..linux import namespaces, process
+from ..operations.base import RUNTIME, Context, apply_all
+from ..operations.terminal import send_descriptor
+from ..plan import cgroup, hook_state
+from ..process.attached import Attached
+from . import state
+from .checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options, is_foreign
+from .creation import Creation, check_pid_file
+from .lifecycle import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def restore(
 
     ``work`` is where CRIU's log goes, else with the images; ``parent`` the earlier image that they
     build on, relative to them. ``options`` are further ones of CRIU's, by their names in
-    ``messages.OPTIONS``; ``making`` those of ``Creation``. Otherwise as ``runtime.container.run``.
+    ``messages.OPTIONS``; ``making`` those of ``Creation``. Otherwise as ``naja.container.lifecycle.run``.
     Raises NajaError; then nothing of the container is left.
     """
     root = root or state.default_root()

@@ -12,11 +12,11 @@ import os
 import stat
 import time
 
-from runtime.config import json
-from runtime.errors import NajaError
-from runtime.linux import process
-from runtime.linux.process import start_time
-from runtime.record import problem
+from ..config import json
+from ..errors import NajaError
+from ..linux import process
+from ..linux.process import start_time
+from .record import problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def ids(root: str) -> list[str]:
 
 
 class BrokenRecord(NajaError):
-    """A container's record tells nothing; ``delete --force`` does without (runtime.remains)."""
+    """A container's record tells nothing; ``delete --force`` does without (naja.container.remains)."""
 
 
 class StateDirectory:

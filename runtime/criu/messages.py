@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.errors import NajaError
+from ..errors import NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

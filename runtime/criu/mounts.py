@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import stat
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import files, mounts, namespaces
-from runtime.operations.base import RUNTIME, Context, apply_all
-from runtime.operations.binds import BindMount
-from runtime.operations.devices import BindDevice
-from runtime.operations.masks import MaskPath, open_null
-from runtime.operations.mounts import new_mount
-from runtime.operations.target import open_directory, open_file
-from runtime.plan import Request
-from runtime.plan import mounts as plan
-from runtime.plan.mount import read_mounts
+from ..errors import NajaError, Unsupported
+from ..linux import files, mounts, namespaces
+from ..operations.base import RUNTIME, Context, apply_all
+from ..operations.binds import BindMount
+from ..operations.devices import BindDevice
+from ..operations.masks import MaskPath, open_null
+from ..operations.mounts import new_mount
+from ..operations.target import open_directory, open_file
+from ..plan import Request
+from ..plan import mounts as plan
+from ..plan.mount import read_mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

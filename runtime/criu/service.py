@@ -6,10 +6,10 @@ import _socket
 import os
 from struct import unpack
 
-from runtime.criu import messages
-from runtime.errors import ChannelClosed, NajaError, Unsupported
-from runtime.linux.channel import Channel
-from runtime.process.dialogue import report, reported
+from ..errors import ChannelClosed, NajaError, Unsupported
+from ..linux.channel import Channel
+from ..process.dialogue import report, reported
+from . import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

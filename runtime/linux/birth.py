@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.linux import libc
-from runtime.linux.scheduling import prlimit
+from . import libc
+from .scheduling import prlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 
-from runtime.linux.libc import address, syscall
+from .libc import address, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

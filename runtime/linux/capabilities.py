@@ -6,9 +6,9 @@ import errno
 import os
 import struct
 
-from runtime.linux.files import open_beneath
-from runtime.linux.libc import call, function
-from runtime.linux.process import prctl
+from .files import open_beneath
+from .libc import call, function
+from .process import prctl
 
 #: By number, as linux/capability.h counts them.
 NAMES = (

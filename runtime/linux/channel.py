@@ -12,7 +12,7 @@ import marshal
 import os
 from struct import Struct
 
-from runtime.errors import ChannelClosed
+from ..errors import ChannelClosed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

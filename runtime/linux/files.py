@@ -12,7 +12,7 @@ import os
 import stat
 from struct import pack, unpack_from
 
-from runtime.linux.libc import call, function, syscall
+from .libc import call, function, syscall
 
 _OPENAT2 = 437
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.linux.libc import syscall
-from runtime.linux.numbers import number
+from .libc import syscall
+from .numbers import number
 
 _JOIN_SESSION_KEYRING, _SETPERM, _DESCRIBE = 1, 5, 6
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-#: Where runtime/launcher.py puts the compiled native/kernel.c, beside the compiled modules.
+#: Where runtime/startup/launcher.py puts the compiled native/kernel.c, beside the compiled modules.
 FILE = f"{__file__.rpartition('/linux/')[0]}/__pycache__/kernel.{sys.implementation.cache_tag}.so"
 
 
@@ -28,7 +28,7 @@ def _open() -> Any:
             raise ImportError
         module = _imp.create_dynamic(ModuleSpec("kernel", None, origin=FILE))
     except ImportError:
-        from runtime.linux import foreign
+        from . import foreign
 
         return foreign
     _imp.exec_dynamic(module)

@@ -9,8 +9,8 @@ import errno
 import os
 import struct
 
-from runtime.errors import Unsupported
-from runtime.linux.foreign import Char, Library, arguments
+from ..errors import Unsupported
+from .foreign import Char, Library, arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

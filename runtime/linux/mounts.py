@@ -10,13 +10,8 @@ import errno
 import os
 from struct import pack
 
-from runtime.linux.files import (
-    AT_EMPTY_PATH,
-    AT_RECURSIVE,
-    AT_SYMLINK_NOFOLLOW,
-    encode,
-)
-from runtime.linux.libc import call, function, syscall
+from .files import AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, encode
+from .libc import call, function, syscall
 
 # Numbers that are the same on every machine (see numbers.py).
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK, _MOUNT_SETATTR = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.linux.libc import call, function
+from .libc import call, function
 
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000

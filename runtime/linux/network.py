@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.linux.libc import call, function
+from .libc import call, function
 
 _AF_INET, _SOCK_DGRAM, _SOCK_CLOEXEC = 2, 2, 0o2000000
 

@@ -7,8 +7,8 @@ import errno
 import os
 import struct
 
-from runtime.linux.libc import call, clone, function, syscall
-from runtime.linux.numbers import number
+from .libc import call, clone, function, syscall
+from .numbers import number
 
 # Numbers that are the same on every machine (see numbers.py).
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 436, 439

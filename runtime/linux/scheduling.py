@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import struct
 
-from runtime.linux.libc import call, function, syscall
-from runtime.linux.numbers import number
+from .libc import call, function, syscall
+from .numbers import number
 
 #: sched(7). SCHED_ISO has a number but no implementation in Linux: the kernel refuses it.
 POLICIES = {

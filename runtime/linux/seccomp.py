@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from runtime.linux.libc import address, syscall
-from runtime.linux.numbers import number
+from .libc import address, syscall
+from .numbers import number
 
 _SET_MODE_FILTER = 1
 _NEW_LISTENER, _TSYNC_ESRCH = 8, 16

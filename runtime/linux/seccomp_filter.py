@@ -10,15 +10,15 @@ import stat
 import struct
 import time
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.libseccomp import ARCHITECTURES, OPERATORS, Filter, Libseccomp
-from runtime.linux.seccomp import ACTIONS, ACTIONS_WITH_ERRNO
+from ..errors import NajaError, Unsupported
+from .libseccomp import ARCHITECTURES, OPERATORS, Filter, Libseccomp
+from .seccomp import ACTIONS, ACTIONS_WITH_ERRNO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.linux.libseccomp import Condition
+    from .libseccomp import Condition
 
 _ORIGIN = "/linux/seccomp"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.errors import NajaError, place
+from ..errors import NajaError, place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def slots(kind: type) -> list[str]:
 def thaw(frozen: Frozen) -> Operation:
     """Make the operation that ``freeze`` described, importing its module where it is new."""
     module, name, values = frozen
-    if not module.startswith("runtime.operations."):
+    if not module.startswith("naja.operations."):
         raise NajaError(f"not an operation: {module}.{name}")
     if module not in sys.modules:
         __import__(module)

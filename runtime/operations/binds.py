@@ -6,15 +6,15 @@ import errno
 import os
 import stat
 
-from runtime.errors import NajaError
-from runtime.linux import files, mounts
-from runtime.operations.base import Context, Operation
-from runtime.operations.mounts import attribute_words, propagation_word, set_propagation
-from runtime.operations.target import open_directory, open_file
+from ..errors import NajaError
+from ..linux import files, mounts
+from .base import Context, Operation
+from .mounts import attribute_words, propagation_word, set_propagation
+from .target import open_directory, open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.operations.mounts import Attributes
+    from .mounts import Attributes
 
 
 class BindMount(Operation):

@@ -9,10 +9,10 @@ import errno
 import os
 import time
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import GONE, cgroup_of, move, read, write
-from runtime.operations.base import Context, Operation
-from runtime.operations.ownership import MADE, claim
+from ..errors import NajaError, Unsupported
+from ..linux.cgroupfs import GONE, cgroup_of, move, read, write
+from .base import Context, Operation
+from .ownership import MADE, claim
 
 #: What a caller without privileges gets for an answer on a tree that is not its own.
 DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
@@ -307,7 +307,7 @@ class EnterCgroup(Operation):
                 move(cgroup_of(self.beside, directory), pid)
             elif error.errno in DENIED and unit.endswith(".scope"):
                 # From one unit of a user to another only the user's systemd may move a process.
-                from runtime.cgroups.bus import attach
+                from ..systemd.bus import attach
 
                 attach(unit, pid)
             else:

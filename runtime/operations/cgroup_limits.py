@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import read, write
-from runtime.operations.base import Context, Operation
-from runtime.operations.cgroup import DENIED, skipped
+from ..errors import NajaError, Unsupported
+from ..linux.cgroupfs import read, write
+from .base import Context, Operation
+from .cgroup import DENIED, skipped
 
 
 class WriteLimits(Operation):
@@ -260,7 +260,7 @@ class FilterDevices(Operation):
         if self.directory in skipped(context):
             return
         # Not needed on v1 hosts; the runtime may import what it likes.
-        from runtime.linux import bpf
+        from ..linux import bpf
 
         program = bpf.device_program(self.rules, allow_all=self.allow_all)
         descriptor = os.open(os.fsencode(self.directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,9 +7,9 @@ import os
 import stat
 from struct import pack
 
-from runtime.errors import NajaError
-from runtime.linux import files, mounts
-from runtime.operations.base import Context, Operation
+from ..errors import NajaError
+from ..linux import files, mounts
+from .base import Context, Operation
 
 # ioctl_tty(2)
 _TIOCSCTTY, _TIOCSWINSZ, _TIOCSPTLCK, _TIOCGPTPEER = 0x540E, 0x5414, 0x40045431, 0x5441

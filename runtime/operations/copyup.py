@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from runtime.linux import files
+from ..linux import files
 
 #: Names of the image are names only: none of them is followed.
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW

@@ -6,12 +6,12 @@ import errno
 import os
 import stat
 
-from runtime.errors import NajaError
-from runtime.linux import files, mounts
-from runtime.operations.base import Context, Operation
-from runtime.operations.binds import open_source
-from runtime.operations.mounts import new_mount
-from runtime.operations.target import open_file
+from ..errors import NajaError
+from ..linux import files, mounts
+from .base import Context, Operation
+from .binds import open_source
+from .mounts import new_mount
+from .target import open_file
 
 #: By the letter that config.json uses (config-linux.md, Devices).
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}

@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import ChannelClosed, NajaError
-from runtime.linux import process
-from runtime.linux.channel import Channel
-from runtime.operations.base import Context, Operation
-from runtime.operations.mounts import new_mount
-from runtime.operations.namespaces import waits
+from ..errors import ChannelClosed, NajaError
+from ..linux import process
+from ..linux.channel import Channel
+from .base import Context, Operation
+from .mounts import new_mount
+from .namespaces import waits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from runtime.operations.mounts import Parameter
+    from .mounts import Parameter
 
 _SIGKILL = 9
 

@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 
-from runtime.errors import NajaError
-from runtime.linux import process
-from runtime.linux.files import open_in_root
-from runtime.operations.base import Context, Operation
+from ..errors import NajaError
+from ..linux import process
+from ..linux.files import open_in_root
+from .base import Context, Operation
 
 
 class FindProgram(Operation):

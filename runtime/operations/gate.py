@@ -12,7 +12,7 @@ import os
 import select
 import time
 
-from runtime.operations.base import Context, Operation
+from .base import Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from runtime import hooks
-from runtime.config import json
-from runtime.errors import NajaError
-from runtime.operations.base import RUNTIME, Context, Operation
-from runtime.operations.execution import check_program
+from .. import hooks
+from ..config import json
+from ..errors import NajaError
+from .base import RUNTIME, Context, Operation
+from .execution import check_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

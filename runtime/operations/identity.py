@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import capabilities, keyring, process
-from runtime.linux.files import PROC_SUPER_MAGIC, filesystem_magic, open_beneath, open_in_root, reopen
-from runtime.operations.base import Context, Operation
+from ..errors import NajaError, Unsupported
+from ..linux import capabilities, keyring, process
+from ..linux.files import PROC_SUPER_MAGIC, filesystem_magic, open_beneath, open_in_root, reopen
+from .base import Context, Operation
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 #: The major number of /dev/tty, /dev/console and /dev/ptmx.

@@ -13,16 +13,16 @@ import fcntl
 import os
 import stat
 
-from runtime.errors import NajaError
-from runtime.linux import files, mounts, namespaces, process
-from runtime.operations.base import Context, Operation, apply_all, thaw
-from runtime.operations.mounts import MountFilesystem, new_mount
+from ..errors import NajaError
+from ..linux import files, mounts, namespaces, process
+from .base import Context, Operation, apply_all, thaw
+from .mounts import MountFilesystem, new_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.mounts import Attributes, Parameter
+    from .mounts import Attributes, Parameter
 
 #: Where the runtime has its own instance, and how statfs(2) names the file system.
 _OWN = {

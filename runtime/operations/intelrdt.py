@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import read, write
-from runtime.operations.base import Context, Operation
+from ..errors import NajaError, Unsupported
+from ..linux.cgroupfs import read, write
+from .base import Context, Operation
 
 _ORIGIN = "/linux/intelRdt"
 

@@ -6,11 +6,11 @@ import fcntl
 import os
 import struct
 
-from runtime.errors import NajaError
-from runtime.linux import namespaces, process
-from runtime.linux.files import open_beneath
-from runtime.linux.network import control_socket
-from runtime.operations.base import Context, Operation
+from ..errors import NajaError
+from ..linux import namespaces, process
+from ..linux.files import open_beneath
+from ..linux.network import control_socket
+from .base import Context, Operation
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 # struct ifreq: name, flags, and the rest of its union

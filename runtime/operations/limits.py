@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError
-from runtime.linux import process, scheduling
-from runtime.operations.base import RUNTIME, Context, Operation
+from ..errors import NajaError
+from ..linux import process, scheduling
+from .base import RUNTIME, Context, Operation
 
 _INFINITY = 0xFFFFFFFFFFFFFFFF
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 
-from runtime.linux import files, mounts
-from runtime.operations.base import Context, Operation
-from runtime.operations.devices import open_device
-from runtime.operations.mounts import new_mount
+from ..linux import files, mounts
+from .base import Context, Operation
+from .devices import open_device
+from .mounts import new_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.operations.mounts import Parameter
+    from .mounts import Parameter
 
 _LOCKED_DOWN = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
 

@@ -6,11 +6,11 @@ import errno
 import os
 import stat
 
-from runtime.errors import NajaError
-from runtime.linux import files, mounts
-from runtime.operations.base import Context, Operation
-from runtime.operations.copyup import copy_tree
-from runtime.operations.target import open_directory
+from ..errors import NajaError
+from ..linux import files, mounts
+from .base import Context, Operation
+from .copyup import copy_tree
+from .target import open_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

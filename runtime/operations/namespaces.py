@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError
-from runtime.linux import namespaces, process
-from runtime.operations.base import INIT, STAGE, Context, Operation
+from ..errors import NajaError
+from ..linux import namespaces, process
+from .base import INIT, STAGE, Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError
-from runtime.linux import namespaces
-from runtime.operations.base import Context, Operation
+from ..errors import NajaError
+from ..linux import namespaces
+from .base import Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

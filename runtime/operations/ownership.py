@@ -14,8 +14,8 @@ import os
 import stat
 import time
 
-from runtime.errors import NajaError
-from runtime.linux.cgroupfs import read
+from ..errors import NajaError
+from ..linux.cgroupfs import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

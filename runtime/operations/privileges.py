@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.linux import capabilities, process
-from runtime.operations.base import Context, Operation
+from ..linux import capabilities, process
+from .base import Context, Operation
 
 
 class LimitBoundingSet(Operation):

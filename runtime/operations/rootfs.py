@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import files, mounts, namespaces
-from runtime.operations.base import Context, Operation
-from runtime.operations.mounts import new_mount, propagation_word, set_propagation
+from ..errors import NajaError, Unsupported
+from ..linux import files, mounts, namespaces
+from .base import Context, Operation
+from .mounts import new_mount, propagation_word, set_propagation
 
 #: File systems that show the host's namespaces.
 _OF_NAMESPACES = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from runtime.cgroups import units
-from runtime.cgroups.bus import BusError, Systemd, variants
-from runtime.errors import NajaError
-from runtime.operations.base import Context, Operation
+from ..cgroups import units
+from ..errors import NajaError
+from ..systemd.bus import BusError, Systemd, variants
+from .base import Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cgroups.units import Property
+    from ..cgroups.units import Property
 
 
 class StartUnit(Operation):

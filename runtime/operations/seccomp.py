@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from runtime.linux import seccomp
-from runtime.operations.base import Context, Operation
-from runtime.operations.terminal import connect
+from ..linux import seccomp
+from .base import Context, Operation
+from .terminal import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class CompileSeccomp(Operation):
 
     def apply(self, context: Context) -> None:
         # Not needed by the processes in the container, which import this module too.
-        from runtime.linux.seccomp_filter import compile_filter, kept_filter
+        from ..linux.seccomp_filter import compile_filter, kept_filter
 
         if self.cache:
             context.values["seccomp"] = kept_filter(self.profile, self.cache)
@@ -59,7 +59,7 @@ class ConnectSeccompAgent(Operation):
     def apply(self, context: Context) -> None:
         import _socket
 
-        from runtime.config import json
+        from ..config import json
 
         state = dict(self.state, pid=context.pid)
         state["state"] = dict(state["state"], pid=state["state"].get("pid") or context.pid)

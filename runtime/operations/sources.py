@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from runtime.errors import NajaError
-from runtime.linux import mounts, namespaces, process
-from runtime.operations.base import Context, Operation
-from runtime.operations.binds import open_source
+from ..errors import NajaError
+from ..linux import mounts, namespaces, process
+from .base import Context, Operation
+from .binds import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

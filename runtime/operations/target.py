@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.errors import NajaError
-from runtime.linux import files
+from ..errors import NajaError
+from ..linux import files
 
 #: Files of procfs that may be covered one by one, as lxcfs does to show a container its own limits.
 COVERABLE = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from struct import pack
 
-from runtime.operations.base import Context, Operation
+from .base import Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,14 +1,14 @@
 """A plan: the set-up of a container as data, computed from the config alone.
 
-Computing one needs no privilege and changes nothing. ``runtime.process.launch`` runs it.
+Computing one needs no privilege and changes nothing. ``naja.process.launch`` runs it.
 """
 
 from __future__ import annotations
 
-from runtime.operations.base import INIT, RUNTIME, STAGE
-from runtime.operations.gate import WaitForStart
-from runtime.operations.hooks import PrepareHooks, RunHooks, RunPreparedHooks
-from runtime.operations.namespaces import (
+from ..operations.base import INIT, RUNTIME, STAGE
+from ..operations.gate import WaitForStart
+from ..operations.hooks import PrepareHooks, RunHooks, RunPreparedHooks
+from ..operations.namespaces import (
     BecomeRoot,
     GiveBirth,
     JoinNamespaces,
@@ -21,16 +21,16 @@ from runtime.operations.namespaces import (
     Unshare,
     UnshareUser,
 )
-from runtime.operations.terminal import SendConsole
-from runtime.plan import cgroup, instances, mounts, process, seccomp
-from runtime.plan.request import Request
+from ..operations.terminal import SendConsole
+from . import cgroup, instances, mounts, process, seccomp
+from .request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Frozen, Operation
-    from runtime.operations.namespaces import Mapping
+    from ..operations.base import Frozen, Operation
+    from ..operations.namespaces import Mapping
 
 __all__ = ["Phase", "Plan", "Request", "compile_exec", "compile_plan"]
 
@@ -306,7 +306,7 @@ def _mappings(entries: list[dict[str, int]] | None) -> list[Mapping]:
 def _devices(request: Request) -> list[Operation]:
     if not request.config["linux"].get("netDevices"):
         return []
-    from runtime.plan import network  # Two modules that nearly no container needs.
+    from . import network  # Two modules that nearly no container needs.
 
     return network.adopt(request)
 

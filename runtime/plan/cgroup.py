@@ -5,8 +5,8 @@ config-linux.md, Cgroups Path and Control groups.
 
 from __future__ import annotations
 
-from runtime.cgroups.hierarchies import by_controller, directories
-from runtime.operations.cgroup import (
+from ..cgroups.hierarchies import by_controller, directories
+from ..operations.cgroup import (
     AwaitThaw,
     DelegateCgroup,
     EnableControllers,
@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .request import Request
 
 _ORIGIN = "/linux/cgroupsPath"
 
@@ -36,13 +36,13 @@ def prepare(request: Request) -> list[Operation]:
     """
     make, limit = _operations(request)
     if request.systemd_cgroup:
-        from runtime.plan.scope import start_unit
+        from .scope import start_unit
 
         operations = start_unit(request, make)
     else:
         operations = make + limit
     if (settings := (request.config.get("linux") or {}).get("intelRdt")) is not None:
-        from runtime.cgroups import intelrdt
+        from ..cgroups import intelrdt
 
         operations += intelrdt.prepare(settings, request.id)
     return operations
@@ -67,13 +67,13 @@ def enter(request: Request, *, beside: int | str = 0) -> list[Operation]:
     """
     operations: list[Operation] = []
     if request.systemd_cgroup:
-        from runtime.plan.scope import limit_unit
+        from .scope import limit_unit
 
         operations += limit_unit(request, _operations(request)[1])
     if places := _places(request):
         operations.append(EnterCgroup(places, optional=_optional(request), beside=beside))
     if (settings := (request.config.get("linux") or {}).get("intelRdt")) is not None:
-        from runtime.cgroups import intelrdt
+        from ..cgroups import intelrdt
 
         operations += intelrdt.enter(settings, request.id)
     return operations
@@ -99,7 +99,7 @@ def _operations(request: Request) -> tuple[list[Operation], list[Operation]]:
 
 def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Operation], list[Operation]]:
     # Each kind of host has its own tables, so only one is imported.
-    from runtime.cgroups.limits_v1 import devices, limits, split
+    from ..cgroups.limits_v1 import devices, limits, split
 
     places = directories(request.cgroup_mounts, request.cgroup_paths)
     make = _make_directories(request, places)
@@ -110,7 +110,7 @@ def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Op
     resources, beside = split(resources, single)
     settings = limits(resources, single) + devices(resources, single, rootless=request.rootless)
     if beside:
-        from runtime.cgroups import limits_v2
+        from ..cgroups import limits_v2
 
         more, needed = limits_v2.limits(beside, single[""])
         make.append(EnableControllers(request.cgroup_mounts[""], request.cgroup_paths[""], needed))
@@ -121,7 +121,7 @@ def _operations_v1(request: Request, resources: dict[str, Any]) -> tuple[list[Op
 
 
 def _operations_v2(request: Request, resources: dict[str, Any]) -> tuple[list[Operation], list[Operation]]:
-    from runtime.cgroups.limits_v2 import devices, limits
+    from ..cgroups.limits_v2 import devices, limits
 
     (mount,), (path,) = request.cgroup_mounts.values(), request.cgroup_paths.values()
     settings, needed = limits(resources, mount + path)

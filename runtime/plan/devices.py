@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink
+from ..operations.devices import BindDevice, MakeDevice, MakeSymlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.operations.base import Operation
-    from runtime.plan.mount import Mount
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .mount import Mount
+    from .request import Request
 
 #: The devices that every container has (config-linux.md, Default Devices).
 _DEFAULT_DEVICES = (

@@ -7,21 +7,21 @@ has it.
 
 from __future__ import annotations
 
-from runtime.linux import mounts
-from runtime.operations.base import thaw
-from runtime.operations.binds import BindMount
-from runtime.operations.devices import MakeSymlink
-from runtime.operations.mounts import MakeReadonly, MountFilesystem
+from ..linux import mounts
+from ..operations.base import thaw
+from ..operations.binds import BindMount
+from ..operations.devices import MakeSymlink
+from ..operations.mounts import MakeReadonly, MountFilesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
-    from runtime.operations.instances import MountInstance
-    from runtime.operations.mounts import Parameter
-    from runtime.plan.mount import Mount
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from ..operations.instances import MountInstance
+    from ..operations.mounts import Parameter
+    from .mount import Mount
+    from .request import Request
 
 _TMPFS = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 
@@ -43,7 +43,7 @@ def filesystem(
     new = namespace in namespaces and not path
     if not namespace or (new and not request.rootless and "user" not in namespaces):
         return MountFilesystem(kind, destination, **others)
-    from runtime.operations.instances import MountInstance  # A module that few containers need.
+    from ..operations.instances import MountInstance  # A module that few containers need.
 
     # A namespace that is older than the user namespace is not its own.
     early = name if "user" in namespaces and not new else ""
@@ -53,14 +53,14 @@ def filesystem(
 
 def early(operations: list[Operation]) -> list[Operation]:
     """Return what is to be mounted for those of ``operations`` before a user namespace is entered."""
-    from runtime.operations.instances import MountInstance, WhereShared
+    from ..operations.instances import MountInstance, WhereShared
 
     single = [thaw(one.apart) if isinstance(one, WhereShared) else one for one in operations]
     return [_early(one) for one in single if isinstance(one, MountInstance) and one.early]
 
 
 def _early(instance: MountInstance) -> Operation:
-    from runtime.operations.early import MountEarly
+    from ..operations.early import MountEarly
 
     return MountEarly(
         instance.kind,
@@ -122,7 +122,7 @@ def _hierarchy(mount: Mount, request: Request, key: str, destination: str) -> Op
     )
     if not path:
         return apart
-    from runtime.operations.instances import WhereShared
+    from ..operations.instances import WhereShared
 
     return WhereShared("cgroup", _bind(mount, request, key, destination), apart)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import mounts
-from runtime.operations.target import COVERABLE
-from runtime.plan.mount_options import MountOptions
+from ..errors import NajaError, Unsupported
+from ..linux import mounts
+from ..operations.target import COVERABLE
+from .mount_options import MountOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.plan.request import Request
+    from .request import Request
 
 
 class Mount:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.errors import NajaError
-from runtime.linux import mounts
+from ..errors import NajaError
+from ..linux import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import os
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import mounts
-from runtime.operations.base import Warn
-from runtime.operations.binds import BindMount
-from runtime.operations.console import OpenConsole, UseConsole
-from runtime.operations.devices import ReopenNull
-from runtime.operations.masks import MakePathReadonly, MaskPath
-from runtime.operations.mounts import MakeReadonly, Remount
-from runtime.operations.rootfs import (
+from ..errors import NajaError, Unsupported
+from ..linux import mounts
+from ..operations.base import Warn
+from ..operations.binds import BindMount
+from ..operations.console import OpenConsole, UseConsole
+from ..operations.devices import ReopenNull
+from ..operations.masks import MakePathReadonly, MaskPath
+from ..operations.mounts import MakeReadonly, Remount
+from ..operations.rootfs import (
     ChangeRoot,
     FindRoot,
     MakeDirectory,
@@ -36,18 +36,18 @@ from runtime.operations.rootfs import (
     SetRootPropagation,
     UseUmask,
 )
-from runtime.plan import devices, instances, sources
-from runtime.plan.mount import clean, read_mounts
-from runtime.plan.mount_options import PROPAGATION
+from . import devices, instances, sources
+from .mount import clean, read_mounts
+from .mount_options import PROPAGATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
-    from runtime.plan.mount import Mount
-    from runtime.plan.mount_options import Parameter
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .mount import Mount
+    from .mount_options import Parameter
+    from .request import Request
 
 #: Kernel interfaces: their read-only flag is the mount's, for others may share the file system.
 _KERNEL_FILESYSTEMS = frozenset(("proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2", "tmpfs"))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from runtime.config.pattern import escape
-from runtime.errors import NajaError
-from runtime.operations.network import CheckDevice, MoveDevice
+from ..config.pattern import escape
+from ..errors import NajaError
+from ..operations.network import CheckDevice, MoveDevice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.operations.base import Operation
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .request import Request
 
 #: IFNAMSIZ without the byte that ends a name (netdevice(7)).
 _LONGEST_NAME = 15

@@ -6,11 +6,11 @@ process document: /process of config.json, or, for exec, that of the process to 
 
 from __future__ import annotations
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import capabilities, scheduling
-from runtime.operations.base import Warn
-from runtime.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
-from runtime.operations.identity import (
+from ..errors import NajaError, Unsupported
+from ..linux import capabilities, scheduling
+from ..operations.base import Warn
+from ..operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
+from ..operations.identity import (
     ChangeUser,
     EnterDirectory,
     FindHome,
@@ -21,7 +21,7 @@ from runtime.operations.identity import (
     SetExecProfile,
     SetUmask,
 )
-from runtime.operations.kernel import (
+from ..operations.kernel import (
     RaiseLoopback,
     RefuseHostNamespace,
     SetDomainname,
@@ -29,7 +29,7 @@ from runtime.operations.kernel import (
     SetPersonality,
     WriteSysctl,
 )
-from runtime.operations.limits import (
+from ..operations.limits import (
     AdjustOomScore,
     RaiseLimit,
     SetAffinity,
@@ -38,21 +38,16 @@ from runtime.operations.limits import (
     SetMemoryPolicy,
     SetScheduler,
 )
-from runtime.operations.privileges import (
-    GiveUpAdmin,
-    LimitBoundingSet,
-    SetCapabilities,
-    SetNoNewPrivileges,
-)
-from runtime.plan import seccomp
+from ..operations.privileges import GiveUpAdmin, LimitBoundingSet, SetCapabilities, SetNoNewPrivileges
+from . import seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runtime.operations.base import Operation
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .request import Request
 
     Process = dict[str, Any]
 

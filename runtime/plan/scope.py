@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from runtime.cgroups import units, variants
-from runtime.cgroups.systemd import limit_operation
-from runtime.operations.cgroup import MakeCgroup
-from runtime.operations.scope import StartUnit
+from ..cgroups import units, variants
+from ..cgroups.systemd import limit_operation
+from ..operations.cgroup import MakeCgroup
+from ..operations.scope import StartUnit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.operations.base import Operation
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .request import Request
 
 
 def start_unit(request: Request, make: list[Operation]) -> list[Operation]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.seccomp import FLAGS
-from runtime.operations.seccomp import CompileSeccomp, ConnectSeccompAgent, LoadSeccomp
+from ..errors import NajaError, Unsupported
+from ..linux.seccomp import FLAGS
+from ..operations.seccomp import CompileSeccomp, ConnectSeccompAgent, LoadSeccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.operations.base import Operation
-    from runtime.plan.request import Request
+    from ..operations.base import Operation
+    from .request import Request
 
 _NOTIFY = "SCMP_ACT_NOTIFY"
 _WAIT_KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"

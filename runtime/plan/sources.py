@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from runtime.errors import NajaError
-from runtime.operations.sources import OpenSource
+from ..errors import NajaError
+from ..operations.sources import OpenSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.plan.mount import Mount
-    from runtime.plan.mount_options import Mapping
-    from runtime.plan.request import Request
+    from .mount import Mount
+    from .mount_options import Mapping
+    from .request import Request
 
 
 def is_prepared(mount: Mount, request: Request) -> bool:

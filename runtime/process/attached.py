@@ -8,14 +8,14 @@ import fcntl
 import os
 import select
 
-from runtime.errors import NajaError
-from runtime.linux import process
+from ..errors import NajaError
+from ..linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.process.notify import Notifications
+    from ..systemd.notify import Notifications
 
 _CHUNK = 65536
 _TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 
-from runtime import errors
-from runtime.errors import ChannelClosed, NajaError
+from .. import errors
+from ..errors import ChannelClosed, NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.linux.channel import Channel
-    from runtime.operations.base import Context
+    from ..linux.channel import Channel
+    from ..operations.base import Context
 
 DONE, WARNING = "done", "warning"
 

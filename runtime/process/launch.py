@@ -6,21 +6,21 @@ import os
 import select
 from errno import EBADF
 
-from runtime.errors import ChannelClosed, NajaError
-from runtime.linux import process
-from runtime.linux.birth import can_share_memory, share_memory
-from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
-from runtime.process.dialogue import DONE, Mailbox, explain, hand_over
-from runtime.process.seal import is_sealed, spawn_stage
+from ..errors import ChannelClosed, NajaError
+from ..linux import process
+from ..linux.birth import can_share_memory, share_memory
+from ..operations.base import INIT, RUNTIME, STAGE, Context, apply_all
+from ..startup.seal import is_sealed, spawn_stage
+from .dialogue import DONE, Mailbox, explain, hand_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Self
 
-    from runtime.linux.channel import Channel
-    from runtime.operations.namespaces import GiveBirth
-    from runtime.plan import Phase, Plan
+    from ..linux.channel import Channel
+    from ..operations.namespaces import GiveBirth
+    from ..plan import Phase, Plan
 
 _SIGKILL = 9
 
@@ -77,8 +77,8 @@ class Launch:
 
     def _fork(self) -> None:
         """Fork the init, or a stage that will give birth to it."""
-        from runtime.linux.channel import Channel
-        from runtime.process.stage import be_born
+        from ..linux.channel import Channel
+        from .stage import be_born
 
         keep = len(self._inherited)
         try:
@@ -160,7 +160,7 @@ class Launch:
 
     def _give_birth_inside(self, birth: GiveBirth, context: Context) -> None:
         """Give birth to an init in this memory; on return it has become its program, or ended."""
-        from runtime.process.stage import be_born_inside, keep_imports
+        from .stage import be_born_inside, keep_imports
 
         self.channel = mailbox = Mailbox()
         descriptors = {name: context.take(name) for name in context.handover}

@@ -10,33 +10,23 @@ import _signal
 import os
 import sys
 
+from ..errors import ChannelClosed, NajaError, trace
+from ..linux import process
+
 # What nearly every plan needs is loaded while the host's files are in sight, and while the
 # runtime is still reading the config: see close_imports.
-import runtime.operations.binds
-import runtime.operations.devices
-import runtime.operations.execution
-import runtime.operations.gate
-import runtime.operations.identity
-import runtime.operations.kernel
-import runtime.operations.limits
-import runtime.operations.masks
-import runtime.operations.mounts
-import runtime.operations.privileges
-import runtime.operations.rootfs  # noqa: F401
-from runtime.errors import ChannelClosed, NajaError, trace
-from runtime.linux import process
-from runtime.operations.base import INIT, STAGE, Context, apply_all, thaw
-from runtime.operations.namespaces import GiveBirth
-from runtime.process.dialogue import DONE, WARNING, Mailbox, hand_over, report
+from ..operations.base import INIT, STAGE, Context, apply_all, thaw
+from ..operations.namespaces import GiveBirth
+from .dialogue import DONE, WARNING, Mailbox, hand_over, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from runtime.linux.channel import Channel
-    from runtime.operations.base import Operation
-    from runtime.plan import Plan
+    from ..linux.channel import Channel
+    from ..operations.base import Operation
+    from ..plan import Plan
 
     Phases = list[tuple[str, list[Operation]]]
 
@@ -48,7 +38,7 @@ def main(descriptor: int, keep: int) -> None:
 
     ``keep`` is the number of descriptors from 3 on that the container inherits.
     """
-    from runtime.linux.channel import Channel
+    from ..linux.channel import Channel
 
     channel = Channel.from_descriptor(descriptor)
     try:
@@ -167,7 +157,7 @@ def _report(error: Exception, context: Context, channel: Channel | Mailbox) -> N
     elif not isinstance(error, NajaError):
         error = NajaError(f"internal error: {type(error).__name__}: {error}", why=trace(error))
     if "starter" in context.descriptors:
-        from runtime.linux.channel import Channel  # It is loaded, for there was one before the gate.
+        from ..linux.channel import Channel  # It is loaded, for there was one before the gate.
 
         channel = Channel.from_descriptor(context.take("starter"))
     report(error, channel)

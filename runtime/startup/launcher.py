@@ -1,4 +1,4 @@
-"""Writes the command ``naja`` that starts fastest: ``python -m runtime.launcher FILE``.
+"""Writes the command ``naja`` that starts fastest: ``python -m naja.startup.launcher FILE``.
 
 The script that pip makes cannot pass options to Python, and so loads ``site`` (2.4 ms of 10). This
 one has ``#!/path/of/python3 -IS`` as its first line and names the directories of naja and of its
@@ -19,15 +19,15 @@ import sys
 import sysconfig
 import tempfile
 
-from runtime import precompile, precompiled
-from runtime.linux import libc
+from ..linux import libc
+from . import precompile, precompiled
 
 __all__ = ["main", "script", "write"]
 
 #: Linux cuts longer first lines off (BINPRM_BUF_SIZE).
 _LONGEST_LINE = 255
 
-_NATIVE = os.path.join(precompiled.PACKAGE, "native")
+_NATIVE = os.path.join(precompiled.PACKAGE, "startup", "native")
 
 #: Options for a program without a C library, whose start takes 0.3 ms.
 _BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
@@ -38,7 +38,7 @@ _SHARED = ["-shared", "-fPIC", "-fno-stack-protector", "-fno-stack-clash-protect
 _MAIN = """\
 import sys
 sys.path.append({packages!r})
-from runtime.cli.main import main
+from naja.cli.main import main
 main()
 """
 
@@ -121,12 +121,12 @@ def write(path: str, *, native: bool = True) -> None:
 def main() -> int:
     """Write the command to the file that is the only argument; return an exit status."""
     if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m runtime.launcher FILE\n")
+        sys.stderr.write("usage: python -m naja.startup.launcher FILE\n")
         return 2
     try:
         write(sys.argv[1])
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"runtime.launcher: {error}\n")
+        sys.stderr.write(f"naja.startup.launcher: {error}\n")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Compiles naja's modules ahead: writes the file that ``runtime.precompiled`` loads them from."""
+"""Compiles naja's modules ahead: writes the file that ``naja.startup.precompiled`` loads them from."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from runtime import precompiled
-from runtime.strip import compiled, stripped
+from . import precompiled
+from .strip import compiled, stripped
 
 __all__ = ["build", "replace"]
 
 #: What is loaded at once: by every command, and beside that by the verbs that engines call.
-_CONTROL = ("runtime.cli.verbs.lifecycle", "runtime.container")
-_PROCESS = ("runtime.process.launch", "runtime.process.stage")
-_CREATE = (*_CONTROL, "runtime.config.rules", "runtime.config.verdict", "runtime.creation", *_PROCESS)
-_CHANNEL = "runtime.linux.channel"
+_CONTROL = ("naja.cli.verbs.lifecycle", "naja.container.lifecycle")
+_PROCESS = ("naja.process.launch", "naja.process.stage")
+_CREATE = (*_CONTROL, "naja.config.rules", "naja.config.verdict", "naja.container.creation", *_PROCESS)
+_CHANNEL = "naja.linux.channel"
 _GROUPS = {
-    "command": ("runtime.cli.main",),
+    "command": ("naja.cli.main",),
     "create": (*_CREATE, _CHANNEL),
-    "run": (*_CREATE, "runtime.process.attached"),
-    "exec": ("runtime.cli.verbs.execute", *_PROCESS, "runtime.process.attached", _CHANNEL),
+    "run": (*_CREATE, "naja.process.attached"),
+    "exec": ("naja.cli.verbs.execute", *_PROCESS, "naja.process.attached", _CHANNEL),
     **dict.fromkeys(("state", "kill", "delete"), _CONTROL),
-    "start": (*_CONTROL, "runtime.operations.gate", "runtime.process.dialogue", _CHANNEL),
+    "start": (*_CONTROL, "naja.operations.gate", "naja.process.dialogue", _CHANNEL),
 }
 
 
@@ -37,7 +37,7 @@ def build() -> None:
     """Write the file that ``precompiled`` reads, for the running Python. Raises OSError, SyntaxError."""
     home = precompiled.PACKAGE
     sources = {_module(path): path for path in sorted(_sources(home))}
-    trees = {name: stripped(f"{home}/{path}") for name, path in sources.items()}
+    trees = {name: stripped(f"{home}/{path}", _package(name, path)) for name, path in sources.items()}
     codes = {name: compiled(tree, f"{home}/{sources[name]}") for name, tree in trees.items()}
     body = bytearray()
 
@@ -52,14 +52,14 @@ def build() -> None:
         modules[name] = (path, status.st_size, status.st_mtime_ns, *add(codes[name]))
     groups = {}
     # precompiled.py's code is at the head of the file, and every command has loaded the first group.
-    loaded = {"runtime.precompiled"}
+    loaded = {"naja.startup.precompiled"}
     for group, roots in _GROUPS.items():
         names = [name for name in _in_order(roots, trees) if name not in loaded]
         if group == "command":
             loaded.update(names)
         parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
         groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
-    head = precompiled.pack(codes["runtime.precompiled"], modules, groups)
+    head = precompiled.pack(codes["naja.startup.precompiled"], modules, groups)
     directory = os.path.dirname(precompiled.FILE)
     os.makedirs(directory, exist_ok=True)
     permissions = os.stat(directory).st_mode & 0o7777
@@ -86,7 +86,11 @@ def replace(path: str, content: bytes, mode: int) -> None:
 
 
 def _module(path: str) -> str:
-    return f"runtime.{path.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
+    return f"naja.{path.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
+
+
+def _package(name: str, path: str) -> str:
+    return name if path.endswith("__init__.py") else name.rpartition(".")[0]
 
 
 def _in_order(roots: Iterable[str], trees: dict[str, ast.Module]) -> list[str]:

@@ -1,8 +1,8 @@
 """naja's own modules in one file, compiled ahead: half the time that importing them one by one takes.
 
 Most of what a short command costs is imports: for each module Python looks through directories,
-opens a file and unpacks docstrings and annotations that no one will read. ``runtime.precompile`` packs
-the modules without those into one file (``python -m runtime.launcher`` has it done), which ``use``
+opens a file and unpacks docstrings and annotations that no one will read. ``naja.startup.precompile`` packs
+the modules without those into one file (``python -m naja.startup.launcher`` has it done), which ``use``
 puts in front of the import system. A module whose source has changed since is imported the ordinary
 way, and without the file all are: nothing but time depends on it.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Groups = dict[str, tuple[list[str], list[tuple[int, int]]]]
 
 #: The directory of the package.
-PACKAGE = __file__.rpartition("/")[0]
+PACKAGE = __file__.rpartition("/startup/")[0]
 FILE = f"{PACKAGE}/__pycache__/precompiled.{sys.implementation.cache_tag}"
 
 #: Bytes that hold the length of what follows, and at most all before the first module's code.
@@ -152,7 +152,7 @@ def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
 
 
 def boot() -> str:
-    """Return the statements by which a bare Python (-I -S) begins: afterwards ``import runtime`` works."""
+    """Return the statements by which a bare Python (-I -S) begins: afterwards ``import naja`` works."""
     ordinary = _ORDINARY.format(home=_HOME)
     code = len(MAGIC_NUMBER) + _LENGTH
     return _BOOT.format(file=FILE, package=PACKAGE, head=_HEAD, code=code, ordinary=ordinary)
@@ -180,14 +180,14 @@ exec(codes[0])
 _START = """\
 import gc, sys
 gc.disable()
-module = sys.modules["runtime.precompiled"] = type(sys)("runtime.precompiled")
+module = sys.modules["naja.startup.precompiled"] = type(sys)("naja.startup.precompiled")
 module.__file__ = {own!r}
 exec(codes[1], module.__dict__)
 module.use(file, head)
 sys.path.append({home!r})
 """
 
-# `import runtime` finds the package by the first directory of sys.path; with it loaded, the directory
+# `import naja` finds the package by the first directory of sys.path; with it loaded, the directory
 # goes to the end, so that nothing beside naja can pass for a module of Python's own.
 _ORDINARY = """\
 import gc, sys
@@ -195,6 +195,6 @@ gc.disable()
 if file >= 0:
     posix.close(file)
 sys.path.insert(0, {home!r})
-import runtime
+import naja
 sys.path.append(sys.path.pop(0))
 """

@@ -15,13 +15,13 @@ import os
 import sys
 from errno import EROFS
 
-from runtime import precompiled
-from runtime.linux import mounts
-from runtime.linux.files import OVERLAYFS_MAGIC, filesystem_magic
+from ..linux import mounts
+from ..linux.files import OVERLAYFS_MAGIC, filesystem_magic
+from . import precompiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.linux.channel import Channel
+    from ..linux.channel import Channel
 
 _MFD_EXEC = 0x10
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
@@ -31,7 +31,7 @@ _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
 _OWN = "/proc/self/exe"
 
 _MAIN = """\
-from runtime.process.stage import main
+from naja.process.stage import main
 main({fd}, {keep})
 """
 
@@ -131,7 +131,7 @@ def spawn_stage(keep: tuple[int, ...] = ()) -> tuple[int, Channel]:
     ``keep`` are descriptors that it inherits under their numbers. It boots while the caller goes on.
     Raises OSError.
     """
-    from runtime.linux.channel import Channel
+    from ..linux.channel import Channel
 
     path, interpreter = sealed_interpreter()
     ours, theirs = Channel.pair()

@@ -1,7 +1,8 @@
 """Takes out of a module's source what would only cost time when it is loaded.
 
-Docstrings, asserts and annotations go, for no one will read them; of Python's own modules those that
-are slow to load are replaced by short forms (``runtime.quick``), where these have all that is used.
+Docstrings, asserts and annotations go, for no one will read them; imports are made absolute, so that
+nobody has to find out where they lead; of Python's own modules those that
+are slow to load are replaced by short forms (``naja.startup.quick``), where these have all that is used.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 from types import CodeType
 
-from runtime.quick import os as quick_os
+from .quick import os as quick_os
 
 __all__ = ["compiled", "shortened", "stripped"]
 
@@ -20,10 +21,11 @@ _READERS = ("dataclasses", "typing")
 _WRAPPERS = {"stat": "_stat", "struct": "_struct"}
 
 
-def stripped(path: str) -> ast.Module:
-    """Return a source file without all that. Raises OSError, SyntaxError."""
+def stripped(path: str, package: str) -> ast.Module:
+    """Return a source file of ``package`` without all that. Raises OSError, SyntaxError."""
     with open(path, "rb") as file:
         tree = ast.parse(file.read(), path)
+    tree = _Absolute(package).visit(tree)
     if not any(_imports(node) for node in tree.body):
         tree = _Strip().visit(tree)
     return ast.fix_missing_locations(shortened(tree))
@@ -48,6 +50,17 @@ def _imports(node: ast.stmt) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.module in _READERS
     return isinstance(node, ast.Import) and any(alias.name in _READERS for alias in node.names)
+
+
+class _Absolute(ast.NodeTransformer):
+    def __init__(self, package: str) -> None:
+        self._parts = package.split(".")
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if node.level:
+            above = self._parts[: len(self._parts) - node.level + 1]
+            node.module, node.level = ".".join([*above, *filter(None, [node.module])]), 0
+        return node
 
 
 class _Strip(ast.NodeTransformer):
@@ -83,7 +96,7 @@ class _Shorten(ast.NodeTransformer):
         if len(node.names) > 1:
             return node
         if alias.name == "os":
-            short: ast.stmt = ast.ImportFrom("runtime.quick", [ast.alias("os")], 0)
+            short: ast.stmt = ast.ImportFrom("naja.startup.quick", [ast.alias("os")], 0)
         elif alias.name in _WRAPPERS:
             short = ast.Import([ast.alias(_WRAPPERS[alias.name], alias.name)])
         else:

@@ -14,7 +14,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.cgroups.hierarchies import Hierarchies
+    from ..cgroups.hierarchies import Hierarchies
 
 #: The lock stays cheap for about one grace period; measured to be enough, and stopped after 100 ms.
 _INTERVAL, _TIMES = 0.005, 20

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-from runtime.errors import NajaError
+from ..errors import NajaError
 
 try:
     from jeepney import (  # type: ignore[import-untyped]
@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from runtime.cgroups.units import Property
+    from ..cgroups.units import Property
 
 #: How long a job of systemd may take, in seconds; runc waits as long.
 _PATIENCE = 30.0

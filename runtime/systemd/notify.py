@@ -12,14 +12,14 @@ import os
 import select
 from struct import pack
 
-from runtime.errors import NajaError
+from ..errors import NajaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.state import StateDirectory
+    from ..container.state import StateDirectory
 
 #: Where a container finds the socket, as with runc.
 _INSIDE = "/run/notify"

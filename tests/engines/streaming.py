@@ -13,11 +13,10 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from naja.linux import namespaces
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
-
-from runtime.linux import namespaces
 
 if TYPE_CHECKING:
     from types import TracebackType

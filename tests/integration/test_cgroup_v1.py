@@ -10,15 +10,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from naja import cgroups
+from naja.cgroups.hierarchies import by_controller
+from naja.errors import NajaError, Unsupported
+from naja.linux.cgroupfs import read, write
+from naja.operations.base import RUNTIME, Context
+from naja.plan import cgroup as plan
+from naja.plan.request import Request
+from naja.startup.warmup import warm_up
 
-from runtime import cgroups
-from runtime.cgroups.hierarchies import by_controller
-from runtime.cgroups.warmup import warm_up
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.cgroupfs import read, write
-from runtime.operations.base import RUNTIME, Context
-from runtime.plan import cgroup as plan
-from runtime.plan.request import Request
 from tests.support.needs import requires_command
 from tests.support.wait import wait_until
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from runtime.cgroups.base import Manager
+    from naja.cgroups.base import Manager
+
     from tests.support.bundle import Bundle
 
 HIERARCHIES = cgroups.detect()
@@ -347,7 +348,7 @@ def test_processes_below_count_and_are_killed(container: Callable[..., Container
 def test_delete_tells_who_is_in_the_way(
     container: Callable[..., Container], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.cgroups.base._PATIENCE", 0.05)
+    monkeypatch.setattr("naja.cgroups.base._PATIENCE", 0.05)
     made = container().make()
     child = made.start("time.sleep(60)")
     with pytest.raises(NajaError, match=f"process {child.pid} is in it"):

@@ -13,20 +13,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from naja import cgroups
+from naja.errors import NajaError, Unsupported
+from naja.linux import namespaces
+from naja.linux.cgroupfs import cgroup_of, read, write
+from naja.operations.base import RUNTIME, Context
+from naja.plan import cgroup as plan
+from naja.plan.request import Request
 
-from runtime import cgroups
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import namespaces
-from runtime.linux.cgroupfs import cgroup_of, read, write
-from runtime.operations.base import RUNTIME, Context
-from runtime.plan import cgroup as plan
-from runtime.plan.request import Request
 from tests.support.child import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.cgroups.base import Manager
+    from naja.cgroups.base import Manager
 
 
 def only_v2() -> None:

@@ -215,7 +215,7 @@ def test_the_root_option_may_be_relative(naja: Runtime, running: Bundle) -> None
 def test_an_interrupt_is_no_traceback(naja: Runtime) -> None:
     """Whenever Ctrl-C comes: while Python starts, while naja works, or at its end."""
     if len(naja.argv) > 1 or Path(naja.argv[0]).read_bytes().startswith(b"#!"):
-        pytest.skip("only native/launcher.c can say how Python starts; that takes a C compiler")
+        pytest.skip("only startup/native/launcher.c can say how Python starts; that takes a C compiler")
     for moment in range(80):
         command = naja.command("state", "no-such-container")
         state = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -44,7 +44,7 @@ def status_of(result: Result) -> dict[str, int]:
 
 
 def mask(*names: str) -> int:
-    from runtime.linux import capabilities
+    from naja.linux import capabilities
 
     return capabilities.mask(list(names))
 

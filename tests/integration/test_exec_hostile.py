@@ -218,7 +218,7 @@ def test_a_terminal_in_a_hostile_dev(naja: Runtime, bundle: Bundle, fake: str) -
 @pytest.mark.parametrize(("flags", "host"), [([], "False"), (["--user", "--map-root-user"], "True")])
 def test_root_of_a_user_namespace_is_not_the_hosts(flags: list[str], host: str) -> None:
     """crun 1.28: who takes its own namespace for the host's does more than it may, and shows more."""
-    ask = "from runtime.creation import is_rootless; print(is_rootless())"
+    ask = "from naja.container.creation import is_rootless; print(is_rootless())"
     argv = ["unshare", *flags, sys.executable, "-c", ask]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert done.stdout.strip() == host

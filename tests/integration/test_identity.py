@@ -13,12 +13,11 @@ import termios
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import capabilities, namespaces, process
-from runtime.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
-from runtime.operations.execution import FindProgram, ResetSignals, SealDescriptors
-from runtime.operations.identity import (
+from naja.errors import NajaError, Unsupported
+from naja.linux import capabilities, namespaces, process
+from naja.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
+from naja.operations.execution import FindProgram, ResetSignals, SealDescriptors
+from naja.operations.identity import (
     ChangeUser,
     EnterDirectory,
     GiveStdio,
@@ -26,8 +25,8 @@ from runtime.operations.identity import (
     RequireSecurityModule,
     SetUmask,
 )
-from runtime.operations.kernel import RaiseLoopback, RefuseHostNamespace, SetPersonality, WriteSysctl
-from runtime.operations.limits import (
+from naja.operations.kernel import RaiseLoopback, RefuseHostNamespace, SetPersonality, WriteSysctl
+from naja.operations.limits import (
     AdjustOomScore,
     RaiseLimit,
     SetAffinity,
@@ -36,21 +35,18 @@ from runtime.operations.limits import (
     SetMemoryPolicy,
     SetScheduler,
 )
-from runtime.operations.namespaces import MapIds
-from runtime.operations.privileges import (
-    LimitBoundingSet,
-    SetCapabilities,
-    SetNoNewPrivileges,
-)
-from runtime.plan import Request
-from runtime.plan import process as plan
+from naja.operations.namespaces import MapIds
+from naja.operations.privileges import LimitBoundingSet, SetCapabilities, SetNoNewPrivileges
+from naja.plan import Request
+from naja.plan import process as plan
+
 from tests.support.child import apply, enter_root, in_child, init_context, output_of
 from tests.support.rooting import become_user
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.operations.base import Operation
+    from naja.operations.base import Operation
 
 PATH = "PATH=/usr/local/bin:/bin"
 
@@ -430,7 +426,7 @@ def test_a_limit_that_cannot_be_raised_names_itself() -> None:
 
 def test_all_sixteen_limits() -> None:
     def work() -> list[tuple[int, int]]:
-        from runtime.linux.scheduling import RLIMITS
+        from naja.linux.scheduling import RLIMITS
 
         current = [resource.prlimit(0, number) for number in RLIMITS.values()]
         for name, number in RLIMITS.items():

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _DENY = f"""
 import os, sys
 sys.path.insert(0, {REPOSITORY!r})
-from runtime.linux import seccomp
-from runtime.linux.seccomp_filter import compile_filter
+from naja.linux import seccomp
+from naja.linux.seccomp_filter import compile_filter
 rule = {{"names": [sys.argv[1]], "action": "SCMP_ACT_ERRNO", "errnoRet": int(sys.argv[2])}}
 seccomp.load(compile_filter({{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}}), 0)
 os.execv(sys.argv[3], sys.argv[3:])

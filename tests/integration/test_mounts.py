@@ -7,15 +7,15 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from naja.errors import NajaError
 
-from runtime.errors import NajaError
 from tests.support.child import in_child
 from tests.support.rooting import Root, mounts_inside, private_host
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.operations.base import Context
+    from naja.operations.base import Context
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_a_relative_destination_starts_at_the_root(root: Root) -> None:
 
 def nested_source(tmp_path: Path) -> str:
     """Make a directory with a tmpfs mounted below it, in the mount namespace of the caller."""
-    from runtime.linux import mounts as kernel
-    from runtime.operations.mounts import new_mount
+    from naja.linux import mounts as kernel
+    from naja.operations.mounts import new_mount
 
     private_host()
     below = tmp_path / "source" / "below"
@@ -451,8 +451,8 @@ def test_root_propagation(root: Root) -> None:
 
 def test_shared_propagation_reaches_the_host_by_volumes_only(root: Root, tmp_path: Path) -> None:
     """With a shared root a volume propagates both ways, what is mounted elsewhere stays inside."""
-    from runtime.linux import mounts as kernel
-    from runtime.operations.mounts import new_mount
+    from naja.linux import mounts as kernel
+    from naja.operations.mounts import new_mount
 
     volume = tmp_path / "volume"
     volume.mkdir()

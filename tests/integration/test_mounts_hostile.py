@@ -12,18 +12,18 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from naja.errors import NajaError
+from naja.linux import files, namespaces
+from naja.linux import mounts as kernel
+from naja.operations.mounts import new_mount
 
-from runtime.errors import NajaError
-from runtime.linux import files, namespaces
-from runtime.linux import mounts as kernel
-from runtime.operations.mounts import new_mount
 from tests.support.child import in_child
 from tests.support.rooting import Root, mounts_inside, private_host
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.operations.base import Context
+    from naja.operations.base import Context
 
 NULL, ZERO = os.makedev(1, 3), os.makedev(1, 5)
 
@@ -80,7 +80,7 @@ def test_a_mount_point_that_is_swapped_all_the_time(root: Root, host: Path) -> N
     exchange, names = 2, (os.fsencode(volume / "real"), os.fsencode(volume / "link"))
 
     def swap_until_killed() -> None:
-        from runtime.linux.libc import syscall
+        from naja.linux.libc import syscall
 
         while True:
             syscall(renameat2, files.AT_FDCWD, names[0], files.AT_FDCWD, names[1], exchange)

@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from naja.startup import seal
 
-from runtime.process import seal
 from tests.support.command import REPOSITORY
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _PYTHON = os.path.realpath(sys.executable)
 _ASK = f"""
 import sys
 sys.path.insert(0, {REPOSITORY!r})
-from runtime.process import seal
+from naja.process import seal
 print(seal.is_sealed())
 """
 

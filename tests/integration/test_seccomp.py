@@ -12,14 +12,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from naja.errors import NajaError
+from naja.linux import capabilities
+from naja.linux.seccomp_filter import compile_filter
+from naja.operations.base import INIT, RUNTIME, Context, apply_all
+from naja.operations.seccomp import LoadSeccomp
+from naja.plan import Request
+from naja.plan import process as plan
 
-from runtime.errors import NajaError
-from runtime.linux import capabilities
-from runtime.linux.seccomp_filter import compile_filter
-from runtime.operations.base import INIT, RUNTIME, Context, apply_all
-from runtime.operations.seccomp import LoadSeccomp
-from runtime.plan import Request
-from runtime.plan import process as plan
 from tests.support.child import enter_root, in_child, init_context, output_of
 
 if TYPE_CHECKING:

@@ -32,7 +32,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> str:
         )
     path = str(home / "naja")
     environment = {**os.environ, "PATH": "/nowhere"}
-    subprocess.run([sys.executable, "-m", "runtime.launcher", path], cwd=home, env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "naja.startup.launcher", path], cwd=home, env=environment, check=True
+    )
     assert not list((home / "runtime" / "__pycache__").glob("*.so"))
     with open(path, "rb") as file:
         assert file.readline() == f"#!{_PYTHON} -IS\n".encode()

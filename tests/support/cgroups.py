@@ -6,8 +6,8 @@ import os
 import signal
 import time
 
-from runtime import cgroups
-from runtime.cgroups import tree
+from naja import cgroups
+from naja.cgroups import tree
 
 #: A mount namespace in which nothing but a v2 tree is mounted, as a prefix of a command.
 ONLY_V2 = [

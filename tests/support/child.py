@@ -7,14 +7,14 @@ import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from runtime import errors
-from runtime.linux import mounts, namespaces
-from runtime.operations.base import INIT, Context, apply_all
+from naja import errors
+from naja.linux import mounts, namespaces
+from naja.operations.base import INIT, Context, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.operations.base import Operation
+    from naja.operations.base import Operation
 
 
 class ChildFailed(Exception):

@@ -25,7 +25,7 @@ def runtime_command() -> list[str]:
     installed = os.path.join(os.path.dirname(sys.executable), "naja")
     if os.access(installed, os.X_OK):
         return [installed]
-    return [sys.executable, "-m", "runtime"]
+    return [sys.executable, "-m", "naja"]
 
 
 @dataclass

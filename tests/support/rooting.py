@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from runtime.linux import mounts as kernel
-from runtime.linux import namespaces, process
-from runtime.operations.base import INIT, Context, apply_all
-from runtime.operations.sources import make_user_namespace
-from runtime.plan import mounts
-from runtime.plan.request import Request
+from naja.linux import mounts as kernel
+from naja.linux import namespaces, process
+from naja.operations.base import INIT, Context, apply_all
+from naja.operations.sources import make_user_namespace
+from naja.plan import mounts
+from naja.plan.request import Request
+
 from tests.support.child import in_child
 
 if TYPE_CHECKING:

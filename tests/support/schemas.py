@@ -13,8 +13,7 @@ import jsonschema
 import pytest
 import referencing
 import referencing.jsonschema
-
-from runtime.config import schemas
+from naja.config import schemas
 
 Schema = dict[str, Any]
 

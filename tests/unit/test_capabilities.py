@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-
-from runtime.linux import capabilities
+from naja.linux import capabilities
 
 
 def test_names_and_numbers() -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jeepney import HeaderFields, new_error, new_method_return  # type: ignore[import-untyped]
-
-from runtime import cgroups
-from runtime.cgroups import bus
-from runtime.cgroups.bus import BusError, Systemd
-from runtime.errors import NajaError
-from runtime.operations.base import RUNTIME, Context
-from runtime.operations.scope import StartUnit
-from runtime.record import strange_cgroup
+from naja import cgroups
+from naja.container.record import strange_cgroup
+from naja.errors import NajaError
+from naja.operations.base import RUNTIME, Context
+from naja.operations.scope import StartUnit
+from naja.systemd import bus
+from naja.systemd.bus import BusError, Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

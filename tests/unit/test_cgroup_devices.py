@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from runtime.cgroups.devices import ANY, DEFAULTS, _is_idle, exceptions, rules
-from runtime.errors import NajaError, Unsupported
-from runtime.linux.bpf import device_program
+from naja.cgroups.devices import ANY, DEFAULTS, _is_idle, exceptions, rules
+from naja.errors import NajaError, Unsupported
+from naja.linux.bpf import device_program
 
 if TYPE_CHECKING:
-    from runtime.cgroups.devices import Rule
+    from naja.cgroups.devices import Rule
 
 DENY_ALL = {"allow": False, "access": "rwm"}
 ALLOW_ALL = {"allow": True, "access": "rwm"}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-
-from runtime import cgroups
-from runtime.cgroups.hierarchies import by_controller, directories, locate, parse, subgroup
-from runtime.errors import NajaError
+from naja import cgroups
+from naja.cgroups.hierarchies import by_controller, directories, locate, parse, subgroup
+from naja.errors import NajaError
 
 V1 = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

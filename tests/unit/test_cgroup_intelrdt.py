@@ -6,20 +6,19 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from runtime import cgroups
-from runtime.cgroups.intelrdt import enter, prepare
-from runtime.errors import NajaError, Unsupported
-from runtime.operations.base import RUNTIME, Context
-from runtime.operations.intelrdt import EnterClassOfService, MakeClassOfService
-from runtime.plan import cgroup as plan
-from runtime.plan.request import Request
+from naja import cgroups
+from naja.cgroups.intelrdt import enter, prepare
+from naja.errors import NajaError, Unsupported
+from naja.operations.base import RUNTIME, Context
+from naja.operations.intelrdt import EnterClassOfService, MakeClassOfService
+from naja.plan import cgroup as plan
+from naja.plan.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runtime.operations.base import Operation
+    from naja.operations.base import Operation
 
 
 class Tree:

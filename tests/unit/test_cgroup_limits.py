@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from runtime.cgroups import limits_v1, limits_v2
-from runtime.errors import NajaError, Unsupported
-from runtime.plan.cgroup import prepare
-from runtime.plan.request import Request
+from naja.cgroups import limits_v1, limits_v2
+from naja.errors import NajaError, Unsupported
+from naja.plan.cgroup import prepare
+from naja.plan.request import Request
 
 V1 = {
     name: f"/v1/{name}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from runtime.cgroups import units
-from runtime.cgroups.hierarchies import Hierarchies
-from runtime.cgroups.variants import annotated, parse
-from runtime.errors import NajaError, Unsupported
-from runtime.operations import scope
-from runtime.operations.base import RUNTIME, Context
+from naja.cgroups import units
+from naja.cgroups.hierarchies import Hierarchies
+from naja.cgroups.variants import annotated, parse
+from naja.errors import NajaError, Unsupported
+from naja.operations import scope
+from naja.operations.base import RUNTIME, Context
 
 INFINITY = 2**64 - 1
 

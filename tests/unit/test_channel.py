@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from runtime.linux.channel import Channel
+from naja.linux.channel import Channel
 
 MESSAGES = 3000
 

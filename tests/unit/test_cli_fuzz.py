@@ -20,7 +20,7 @@ def _split(text: str) -> list[str]:
 _RUN = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from runtime.cli.main import execute
+from naja.cli.main import execute
 result = os.dup(1)
 printed = os.open("printed", os.O_RDWR | os.O_CREAT)
 os.dup2(printed, 1)

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from runtime.cli import main
+from naja.cli import main
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -19,7 +18,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 def naja(*words: str) -> subprocess.CompletedProcess[str]:
     """Run naja from this checkout, with as little environment as Podman gives."""
     return subprocess.run(
-        [sys.executable, "-m", "runtime", *words],
+        [sys.executable, "-m", "naja", *words],
         capture_output=True,
         text=True,
         env={},
@@ -149,7 +148,7 @@ def test_nobody_reads() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run(
-        [sys.executable, "-m", "runtime", "--version"],
+        [sys.executable, "-m", "naja", "--version"],
         stdout=writer,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
@@ -162,7 +161,7 @@ def test_nobody_reads() -> None:
 def test_a_full_disk_is_told() -> None:
     with open("/dev/full", "wb") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "runtime", "--version"],
+            [sys.executable, "-m", "naja", "--version"],
             stdout=full,
             stderr=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
@@ -173,7 +172,7 @@ def test_a_full_disk_is_told() -> None:
 
 
 def test_closed_streams_are_replaced() -> None:
-    command = f"cd {Path(__file__).parents[2]}; exec {sys.executable} -m runtime list --format x <&- >&- 2>&-"
+    command = f"cd {Path(__file__).parents[2]}; exec {sys.executable} -m naja list --format x <&- >&- 2>&-"
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 1
 
 

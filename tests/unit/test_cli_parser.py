@@ -8,10 +8,9 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from runtime.cli import help as cli_help
-from runtime.cli.options import DURATION, FLAG, GLOBAL_OPTIONS, NUMBER, TEXTS, VERBS, Option
-from runtime.cli.parser import Command, UsageError, parse_globals, parse_verb
+from naja.cli import help as cli_help
+from naja.cli.options import DURATION, FLAG, GLOBAL_OPTIONS, NUMBER, TEXTS, VERBS, Option
+from naja.cli.parser import Command, UsageError, parse_globals, parse_verb
 
 
 def parse(*words: str) -> Command:

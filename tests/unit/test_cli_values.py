@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-
-from runtime.cli.values import integer, seconds, signal_number, size, user
-from runtime.errors import NajaError
+from naja.cli.values import integer, seconds, signal_number, size, user
+from naja.errors import NajaError
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from runtime.cli.options import VERBS
-from runtime.cli.parser import parse_verb
-from runtime.cli.verbs import execute, listing, resources
-from runtime.config import check_resources
-from runtime.errors import NajaError, Unsupported
+from naja.cli.options import VERBS
+from naja.cli.parser import parse_verb
+from naja.cli.verbs import execute, listing, resources
+from naja.config import check_resources
+from naja.errors import NajaError, Unsupported
 
 
 def options(name: str, *words: str) -> dict[str, Any]:

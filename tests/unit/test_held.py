@@ -7,11 +7,10 @@ import signal
 import subprocess
 
 import pytest
-
-from runtime.errors import NajaError
-from runtime.linux.process import Held, start_time
-from runtime.process.dialogue import Mailbox
-from runtime.process.launch import Launch
+from naja.errors import NajaError
+from naja.linux.process import Held, start_time
+from naja.process.dialogue import Mailbox
+from naja.process.launch import Launch
 
 
 def sleeper() -> subprocess.Popen[bytes]:

@@ -13,19 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from runtime import cgroups, precompile, precompiled
-from runtime.state import StateDirectory, start_time
+from naja import cgroups
+from naja.container.state import StateDirectory, start_time
+from naja.startup import precompile, precompiled
 
 _HOME = Path(__file__).parents[2]
 _LISTS = _HOME / "tests" / "data" / "imports"
 
-#: Runs a command line as the installed ``naja`` does (runtime/launcher.py), and tells what was loaded.
+#: Runs a command line as the installed ``naja`` does (startup/launcher.py), and tells what was loaded.
 _RUN = f"""
 import sys
 before = set(sys.modules)
 {precompiled.boot()}
-from runtime.cli.main import execute
+from naja.cli.main import execute
 execute("naja", sys.argv[1:])
 print(*sorted(set(sys.modules) - before))
 """
@@ -78,7 +78,7 @@ def create(directory: str) -> list[str]:
     bundle, root = f"{directory}/bundle", f"{directory}/root"
     os.makedirs(f"{bundle}/rootfs")
     os.makedirs(f"{root}/taken")
-    command = [sys.executable, "-m", "runtime", "spec", "--bundle", bundle]
+    command = [sys.executable, "-m", "naja", "spec", "--bundle", bundle]
     subprocess.run(command + ["--rootless"] * (os.geteuid() != 0), cwd=_HOME, check=True)
     config = Path(bundle, "config.json")
     config.write_text(config.read_text().replace('"terminal": true', '"terminal": false'))

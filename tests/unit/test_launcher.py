@@ -8,8 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from runtime import launcher
+from naja.startup import launcher
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["program", "script"])

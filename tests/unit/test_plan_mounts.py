@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import mounts as kernel
-from runtime.operations.base import STAGE, Operation, Warn, thaw
-from runtime.operations.binds import BindMount
-from runtime.operations.console import OpenConsole, UseConsole
-from runtime.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
-from runtime.operations.masks import MakePathReadonly, MaskPath
-from runtime.operations.mounts import MakeReadonly, MountFilesystem, Remount
-from runtime.operations.rootfs import (
+from naja.errors import NajaError, Unsupported
+from naja.linux import mounts as kernel
+from naja.operations.base import STAGE, Operation, Warn, thaw
+from naja.operations.binds import BindMount
+from naja.operations.console import OpenConsole, UseConsole
+from naja.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
+from naja.operations.masks import MakePathReadonly, MaskPath
+from naja.operations.mounts import MakeReadonly, MountFilesystem, Remount
+from naja.operations.rootfs import (
     ChangeRoot,
     FindRoot,
     MakeDirectory,
@@ -33,10 +32,10 @@ from runtime.operations.rootfs import (
     SetRootPropagation,
     UseUmask,
 )
-from runtime.operations.sources import OpenSource
-from runtime.plan import compile_plan, mounts
-from runtime.plan.mount_options import KNOWN, MountOptions
-from runtime.plan.request import Request
+from naja.operations.sources import OpenSource
+from naja.plan import compile_plan, mounts
+from naja.plan.mount_options import KNOWN, MountOptions
+from naja.plan.request import Request
 
 RO, NOSUID, NODEV, NOEXEC = (
     kernel.MOUNT_ATTR_RDONLY,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from runtime.errors import NajaError
-from runtime.operations.network import CheckDevice, MoveDevice
-from runtime.plan import network
-from runtime.plan.request import Request
+from naja.errors import NajaError
+from naja.operations.network import CheckDevice, MoveDevice
+from naja.plan import network
+from naja.plan.request import Request
 
 
 def request(devices: Any, *kinds: str) -> Request:

@@ -6,11 +6,10 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from runtime.errors import NajaError, Unsupported
-from runtime.operations.base import Warn, thaw
-from runtime.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
-from runtime.operations.identity import (
+from naja.errors import NajaError, Unsupported
+from naja.operations.base import Warn, thaw
+from naja.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors
+from naja.operations.identity import (
     ChangeUser,
     EnterDirectory,
     FindHome,
@@ -22,7 +21,7 @@ from runtime.operations.identity import (
     SetUmask,
     home_of,
 )
-from runtime.operations.kernel import (
+from naja.operations.kernel import (
     RaiseLoopback,
     RefuseHostNamespace,
     SetDomainname,
@@ -30,7 +29,7 @@ from runtime.operations.kernel import (
     SetPersonality,
     WriteSysctl,
 )
-from runtime.operations.limits import (
+from naja.operations.limits import (
     AdjustOomScore,
     RaiseLimit,
     SetAffinity,
@@ -39,18 +38,13 @@ from runtime.operations.limits import (
     SetMemoryPolicy,
     SetScheduler,
 )
-from runtime.operations.privileges import (
-    GiveUpAdmin,
-    LimitBoundingSet,
-    SetCapabilities,
-    SetNoNewPrivileges,
-)
-from runtime.operations.seccomp import CompileSeccomp, ConnectSeccompAgent, LoadSeccomp
-from runtime.plan import Request
-from runtime.plan import process as plan
+from naja.operations.privileges import GiveUpAdmin, LimitBoundingSet, SetCapabilities, SetNoNewPrivileges
+from naja.operations.seccomp import CompileSeccomp, ConnectSeccompAgent, LoadSeccomp
+from naja.plan import Request
+from naja.plan import process as plan
 
 if TYPE_CHECKING:
-    from runtime.operations.base import Operation
+    from naja.operations.base import Operation
 
 PATH = "PATH=/usr/bin:/bin"
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-_BUILD = "import sys; sys.path.insert(0, sys.argv[1]); from runtime import {what}; {then}"
+_BUILD = "import sys; sys.path.insert(0, sys.argv[1]); from naja.startup import {what}; {then}"
 
 #: Boots as the command does, preloads what `create` needs, and tells where modules came from.
 _LOOK = """
-from runtime import precompiled
+from naja.startup import precompiled
 precompiled.preload("create")
-loaded = "runtime.plan" in sys.modules
-import runtime.plan, runtime.state
-print(loaded, type(runtime.plan.__spec__.loader).__name__, runtime.state.MARK)
+loaded = "naja.plan" in sys.modules
+import naja.plan, naja.container.state
+print(loaded, type(naja.plan.__spec__.loader).__name__, naja.container.state.MARK)
 """
 
 
@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Path:
     """Return a directory with a copy of the package, compiled ahead."""
     shutil.copytree(
         Path(__file__).parents[2] / "runtime",
-        tmp_path / "runtime",
+        tmp_path / "naja",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     mark(tmp_path, "first")
@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Path:
 
 def mark(home: Path, text: str) -> None:
     """Change a module's source."""
-    with (home / "runtime/state.py").open("a") as file:
+    with (home / "naja/container/state.py").open("a") as file:
         file.write(f"\nMARK = {text!r}\n")
 
 
@@ -60,7 +60,7 @@ def test_what_fails_before_anybody_could_report_it_is_one_line(home: Path) -> No
     with (home / "runtime/errors.py").open("a") as file:
         file.write("\nraise OSError(23, 'no more files')\n")
     boot = _python(home, _BUILD.format(what="precompiled", then="print(precompiled.boot())"))
-    command = [sys.executable, "-IS", "-c", boot + "import runtime.errors"]
+    command = [sys.executable, "-IS", "-c", boot + "import naja.errors"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (
         1,
@@ -74,13 +74,13 @@ def test_a_changed_source_counts(home: Path) -> None:
 
 
 def test_a_source_of_the_same_size_counts(home: Path) -> None:
-    path = home / "runtime/state.py"
+    path = home / "naja/container/state.py"
     path.write_text(path.read_text().replace("'first'", "'fresh'"))
     assert look(home)[2] == "fresh"
 
 
 def test_a_file_of_another_python(home: Path) -> None:
-    file = home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
+    file = home / f"naja/__pycache__/precompiled.{sys.implementation.cache_tag}"
     content = bytearray(file.read_bytes())
     content[0] ^= 1
     file.write_bytes(content)
@@ -88,7 +88,7 @@ def test_a_file_of_another_python(home: Path) -> None:
 
 
 def test_no_file(home: Path) -> None:
-    file = home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
+    file = home / f"naja/__pycache__/precompiled.{sys.implementation.cache_tag}"
     os.unlink(file)
     assert look(home) == ["False", "SourceFileLoader", "first"]
 

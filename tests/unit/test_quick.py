@@ -1,4 +1,4 @@
-"""The short forms of os and os.path do what the long ones do (runtime/quick)."""
+"""The short forms of os and os.path do what the long ones do (runtime/startup/quick)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from runtime import precompiled, strip
-from runtime.quick import os as quick
+from naja.startup import precompiled, strip
+from naja.startup.quick import os as quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +71,7 @@ def test_directories_are_made(tmp_path: Path) -> None:
 
 
 def test_the_environment() -> None:
-    code = "from runtime.quick import os; print(os.environ['A'], len(os.environ))"
+    code = "from naja.startup.quick import os; print(os.environ['A'], len(os.environ))"
     environment = {"A": "\udcff", "PYTHONPATH": os.path.dirname(precompiled.PACKAGE), "LC_ALL": "C.UTF-8"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     assert done.stdout == b"\xff 3\n"
@@ -86,8 +85,8 @@ def _imports(source: str) -> list[str]:
 @pytest.mark.parametrize(
     ("source", "imports"),
     [
-        ("import os\nos.open('a', os.O_RDONLY)", "from runtime.quick import os"),
-        ("import os\nos.path.join('a', 'b').encode()", "from runtime.quick import os"),
+        ("import os\nos.open('a', os.O_RDONLY)", "from naja.startup.quick import os"),
+        ("import os\nos.path.join('a', 'b').encode()", "from naja.startup.quick import os"),
         ("import os\nos.fwalk('.')", "import os"),
         ("import os\nos.path.commonpath('.')", "import os"),
         ("import stat", "import _stat as stat"),

@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naja.config import compile as compiler
+from naja.config import explain, pattern, schemas, verdict
+from naja.errors import NajaError
 
-from runtime.config import compile as compiler
-from runtime.config import explain, pattern, schemas, verdict
-from runtime.errors import NajaError
 from tests.support.schemas import Maker, official_validator
 
 FILES = schemas.read_all()
@@ -156,7 +156,7 @@ def test_every_property_is_described(file: str) -> None:
 
 def test_the_compiled_verdict_is_up_to_date() -> None:
     with open(str(verdict.__file__), encoding="ascii") as file:
-        assert file.read() == compiler.compile_config(), "run python -m runtime.config.compile"
+        assert file.read() == compiler.compile_config(), "run python -m naja.config.compile"
 
 
 @given(seeds)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from runtime.config import schemas
+from naja.config import schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

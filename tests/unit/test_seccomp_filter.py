@@ -8,14 +8,13 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from runtime.errors import NajaError, Unsupported
-from runtime.linux import numbers
-from runtime.linux.libseccomp import ARCHITECTURES, Libseccomp
-from runtime.linux.seccomp import ACTIONS
-from runtime.linux.seccomp_filter import compile_filter, kept_filter
-from runtime.plan import Request
-from runtime.plan import process as plan
+from naja.errors import NajaError, Unsupported
+from naja.linux import numbers
+from naja.linux.libseccomp import ARCHITECTURES, Libseccomp
+from naja.linux.seccomp import ACTIONS
+from naja.linux.seccomp_filter import compile_filter, kept_filter
+from naja.plan import Request
+from naja.plan import process as plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,9 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from runtime import config as configs
-from runtime.config import template
-from runtime.errors import NajaError
+from naja import config as configs
+from naja.config import template
+from naja.errors import NajaError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from runtime.errors import NajaError
-from runtime.linux import process
-from runtime.record import config_problem, problem
-from runtime.state import BrokenRecord, StateDirectory, alive, check_id, default_root, ids, start_time, status
+from naja.container.record import config_problem, problem
+from naja.container.state import (
+    BrokenRecord,
+    StateDirectory,
+    alive,
+    check_id,
+    default_root,
+    ids,
+    start_time,
+    status,
+)
+from naja.errors import NajaError
+from naja.linux import process
 
 CGROUP: dict[str, Any] = {
     **{"kind": "v1", "unit": "", "rootless": False, "adopted": [], "resctrl": []},
@@ -136,7 +144,7 @@ def test_remove_follows_no_link(tmp_path: Path) -> None:
 def test_the_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
     directory = StateDirectory.create(str(tmp_path), "c")
     code = (
-        "import sys, time; from runtime.state import StateDirectory\n"
+        "import sys, time; from naja.container.state import StateDirectory\n"
         "d = StateDirectory.open(sys.argv[1], 'c'); d.lock(); print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from typing import Any
 
+import naja
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from runtime.config import json
-from runtime.errors import NajaError
+from naja.config import json
+from naja.errors import NajaError
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -78,9 +78,8 @@ def test_errors_tell_the_place(text: str, message: str) -> None:
 def test_errors_tell_the_place_where_the_standard_module_was_not_loaded() -> None:
     program = """
 import sys
-sys.path.insert(0, ".")
-from runtime.config import json
-from runtime.errors import NajaError
+from naja.config import json
+from naja.errors import NajaError
 assert "json" not in sys.modules
 try:
     json.loads('{"a" 1}', "FILE")
@@ -107,6 +106,8 @@ def test_what_is_not_json_is_not_written(value: Any) -> None:
 def sealed(program: str) -> str:
     """Return what a program prints in a Python that has loaded next to nothing."""
     root = os.path.join(os.path.dirname(__file__), "../..")
+    home = os.path.dirname(os.path.dirname(str(naja.__file__)))
+    program = f"import sys; sys.path.insert(0, {home!r})\n{program}"
     command = [sys.executable, "-I", "-S", "-c", program]
     return subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
 
@@ -114,11 +115,11 @@ def sealed(program: str) -> str:
 def test_loads_nothing_expensive() -> None:
     """Checking a good config imports neither json nor jsonschema, nor anything else that is slow."""
     program = (
-        "import sys; sys.path.insert(0, '.'); import os, errno, stat, __future__; before = set(sys.modules)\n"
-        "from runtime import config\n"
+        "import os, errno, stat, __future__; before = set(sys.modules)\n"
+        "from naja import config\n"
         "config.check(config.load('tests/data/minimal') | {'linux': {}})\n"
         "print(*sorted(set(sys.modules) - before))"
     )
-    expected = {"_json", "runtime", "runtime.errors", "runtime.config"}
-    expected |= {f"runtime.config.{name}" for name in ("json", "pattern", "rules", "rules_linux", "verdict")}
+    expected = {"_json", "naja", "naja.errors", "naja.config"}
+    expected |= {f"naja.config.{name}" for name in ("json", "pattern", "rules", "rules_linux", "verdict")}
     assert set(sealed(program).split()) == expected

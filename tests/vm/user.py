@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 
-from runtime.config.template import rootless_config
+from naja.config.template import rootless_config
+
 from tests.support.bundle import Bundle
 from tests.support.command import Runtime
 

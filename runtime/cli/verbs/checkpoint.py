@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from runtime.cli.values import integer
-from runtime.container import Container
-from runtime.criu.messages import CGROUP_MODES
-from runtime.errors import NajaError
-from runtime.linux.namespaces import CLONE_NEWNET
+from ...container.lifecycle import Container
+from ...criu.messages import CGROUP_MODES
+from ...errors import NajaError
+from ...linux.namespaces import CLONE_NEWNET
+from ..values import integer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cli.output import Log
-    from runtime.cli.parser import Command
+    from ..output import Log
+    from ..parser import Command
 
 #: Options that CRIU has by the same name, with an underscore.
 _FLAGS = (
@@ -37,7 +37,7 @@ _DEFAULT_IMAGES = "checkpoint"
 
 def checkpoint(command: Command, log: Log) -> None:
     """Save a container to files."""
-    from runtime.checkpoint import checkpoint as save
+    from ...container.checkpoint import checkpoint as save
 
     options = command.options
     container = Container.load(command.id, root=command.root, warn=log.warning)
@@ -58,7 +58,7 @@ def checkpoint(command: Command, log: Log) -> None:
 
 def restore(command: Command, log: Log) -> int:
     """Make a container from files; wait for its end unless detached. Returns its exit code."""
-    from runtime.restore import restore as restore_container
+    from ...container.restore import restore as restore_container
 
     options = command.options
     if options["no-pivot"]:

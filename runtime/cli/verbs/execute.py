@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from runtime import config
-from runtime.cli.values import group, json_file, user
-from runtime.container import Container
-from runtime.errors import NajaError
-from runtime.execution import execute as run_process
-from runtime.linux import capabilities
+from ... import config
+from ...container.execution import execute as run_process
+from ...container.lifecycle import Container
+from ...errors import NajaError
+from ...linux import capabilities
+from ..values import group, json_file, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cli.output import Log
-    from runtime.cli.parser import Command
+    from ..output import Log
+    from ..parser import Command
 
 
 #: The options that change a member of the container's own process.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from runtime.cli.output import show
-from runtime.config import json
-from runtime.container import Container
-from runtime.state import NoContainer
+from ...config import json
+from ...container.lifecycle import Container
+from ...container.state import NoContainer
+from ..output import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.cli.output import Log
-    from runtime.cli.parser import Command
+    from ..output import Log
+    from ..parser import Command
 
 
 def create(command: Command, log: Log) -> None:
@@ -22,7 +22,7 @@ def create(command: Command, log: Log) -> None:
 
 def run(command: Command, log: Log) -> int:
     """Create and start a container; wait for its end unless detached. Returns its exit code."""
-    from runtime.container import run as run_container
+    from ...container.lifecycle import run as run_container
 
     options = command.options
     return run_container(
@@ -66,7 +66,7 @@ def state(command: Command, log: Log) -> None:
 
 def kill(command: Command, log: Log) -> None:
     """Send a signal."""
-    from runtime.cli.values import signal_number
+    from ..values import signal_number
 
     # An empty name is what a script gives that has none.
     number = signal_number("".join(command.arguments[1:]) or "TERM")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
-from runtime.cli.output import show
-from runtime.config import json
-from runtime.container import Container, list_containers
-from runtime.errors import NajaError
+from ...config import json
+from ...container.lifecycle import Container, list_containers
+from ...errors import NajaError
+from ..output import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runtime.cli.output import Log
-    from runtime.cli.parser import Command
+    from ..output import Log
+    from ..parser import Command
 
 #: Erases a terminal and goes to its upper left corner.
 _CLEAR = "\x1b[H\x1b[2J"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from runtime.cli.output import show
-from runtime.config import json
-from runtime.errors import NajaError
+from ...config import json
+from ...errors import NajaError
+from ..output import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.cli.output import Log
-    from runtime.cli.parser import Command
+    from ..output import Log
+    from ..parser import Command
 
 
 def _bundle(command: Command) -> str:
@@ -22,7 +22,7 @@ def _bundle(command: Command) -> str:
 def spec(command: Command, log: Log) -> None:
     """Write a config.json to start from."""
     del log
-    from runtime.config.template import write_spec
+    from ...config.template import write_spec
 
     options = command.options
     if command.arguments and not options["host"]:
@@ -34,8 +34,8 @@ def spec(command: Command, log: Log) -> None:
 
 def validate(command: Command, log: Log) -> int:
     """Report every problem of a config.json; warn of names that look misspelled. Returns 1 for a problem."""
-    from runtime import config
-    from runtime.config import spelling
+    from ... import config
+    from ...config import spelling
 
     bundle = _bundle(command)
     document = config.load(bundle)
@@ -52,7 +52,7 @@ def validate(command: Command, log: Log) -> int:
 
 def plan(command: Command, log: Log) -> None:
     """Print what ``create`` or ``run`` would do, as a plan; needs no privilege and changes nothing."""
-    from runtime.creation import Creation
+    from ...container.creation import Creation
 
     options = command.options
     creation = Creation(
@@ -77,6 +77,6 @@ def plan(command: Command, log: Log) -> None:
 def features(command: Command, log: Log) -> None:
     """Print the features document (features.md)."""
     del command, log
-    from runtime.features import features as document
+    from ...features import features as document
 
     show(json.dumps(document(), indent=2) + "\n")

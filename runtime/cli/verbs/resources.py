@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 
-from runtime import config
-from runtime.cli.output import show
-from runtime.cli.values import integer, json_file, size
-from runtime.config import json
-from runtime.container import Container
-from runtime.errors import NajaError, Unsupported
+from ... import config
+from ...config import json
+from ...container.lifecycle import Container
+from ...errors import NajaError, Unsupported
+from ..output import show
+from ..values import integer, json_file, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.cli.output import Log
-    from runtime.cli.parser import Command
-    from runtime.linux.process import Held
+    from ...linux.process import Held
+    from ..output import Log
+    from ..parser import Command
 
 
 def _text(option: str, text: str) -> str:

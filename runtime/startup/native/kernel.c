@@ -3,7 +3,7 @@
  * copy of the memory.
  *
  * What is used of Python is part of its stable ABI and declared here, for the headers are rarely installed.
- * runtime/launcher.py compiles this, and runtime/linux/libc.py loads it.
+ * runtime/startup/launcher.py compiles this, and runtime/linux/libc.py loads it.
  */
 
 #define _GNU_SOURCE

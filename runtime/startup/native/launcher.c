@@ -1,12 +1,12 @@
 /* The command `naja`, for machines with a C compiler: it seals Python before Python starts.
  *
- * runtime/process/seal.py tells why a process that enters a container must not run from a file that
+ * runtime/startup/seal.py tells why a process that enters a container must not run from a file that
  * the container could write to. Sealed by this program, naja is so from its first instruction, and
  * has no second interpreter to start: the container's process is forked from the first. Whatever
  * fails here is left to Python, which seals by itself.
  *
  * PYTHON (its real path), DIRECTORY and NAME (the two parts of that path), LOWER (a directory of
- * naja's own) and BODY (what Python is to run) are defined by runtime/launcher.py; BARE asks for a
+ * naja's own) and BODY (what Python is to run) are defined by runtime/startup/launcher.py; BARE asks for a
  * program without a C library, whose start would take longer than all that is done here.
  */
 
@@ -140,7 +140,7 @@ static int is_of_cgroups(long descriptor)
     return !kernel(SYS_fstatfs, descriptor, (long)status) && (status[0] == CGROUP || status[0] == CGROUP2);
 }
 
-/* Pay early for the first move into a cgroup: runtime/cgroups/warmup.py tells what for. A process of no
+/* Pay early for the first move into a cgroup: runtime/startup/warmup.py tells what for. A process of no
  * further use moves again and again for as long as a container takes to make, and ends, at the latest
  * with this one; no signal tells of its end, for nobody waits for it. */
 static void warm_up(void)

@@ -10,7 +10,7 @@ import sys
 from posix import *  # noqa: F403
 from posix import _exit  # noqa: F401
 
-from runtime.quick import path
+from . import path
 
 __all__ = ["path"]
 

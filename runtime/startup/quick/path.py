@@ -1,4 +1,4 @@
-"""What naja uses of ``os.path``; see ``runtime.quick.os``. Paths that are taken apart are text."""
+"""What naja uses of ``os.path``; see ``naja.startup.quick.os``. Paths that are taken apart are text."""
 
 from __future__ import annotations
 
