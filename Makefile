@@ -17,14 +17,17 @@ export XDG_RUNTIME_DIR ?= $(CURDIR)/build/run
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install run test unit lint format packages bench conformance engines crictl test-vm faults clean
+.PHONY: help install run test test-fast unit lint format hooks packages bench bench-start conformance engines crictl test-vm faults clean
 
 help:
 	@echo "make run          a first container, from this machine's own files"
 	@echo "make install      $(NAJA), without running anything"
 	@echo "make test         all tests (make unit: those that need no root)"
-	@echo "make lint         ruff and mypy --strict"
+	@echo "make test-fast    unit tests, and integration tests of what has changed, in a minute"
+	@echo "make lint         ruff, mypy --strict, the order of the imports"
+	@echo "make hooks        have git check each commit (pre-commit)"
 	@echo "make bench        naja, runc and crun, side by side"
+	@echo "make bench-start  what each part of the fast start saves"
 	@echo "make conformance  the validation programs of opencontainers/runtime-tools"
 	@echo "make engines      containerd, Docker, Swarm, Podman, buildah with naja, runc, crun"
 	@echo "make crictl       crictl for the tests that use it; needs Go, takes minutes"
@@ -66,6 +69,9 @@ packages:
 test: $(VENV)/.tools packages
 	$(BIN)/python -m pytest
 
+test-fast: $(VENV)/.tools packages
+	$(BIN)/python -m tests.fast
+
 unit: $(VENV)/.tools
 	$(BIN)/python -m pytest tests/unit
 
@@ -73,7 +79,11 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	MYPYPATH=hooks $(BIN)/mypy hooks/bridge.py hooks/lxcfs.py
+
+hooks: $(VENV)/.tools
+	$(BIN)/pre-commit install
 
 format: $(VENV)/.tools
 	$(BIN)/ruff check --fix
@@ -81,6 +91,9 @@ format: $(VENV)/.tools
 
 bench: $(VENV)/.tools packages
 	$(BIN)/python -m conformance.bench
+
+bench-start: $(VENV)/.tools packages
+	$(BIN)/python -m conformance.bench_start
 
 conformance: $(VENV)/.tools packages
 	$(BIN)/python conformance/runtime_tools.py

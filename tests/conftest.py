@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # How long an example takes is the machine's affair.
 settings.register_profile("naja", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("naja")
 
 

@@ -199,8 +199,14 @@ def compile_config() -> str:
 
 
 def main() -> int:
-    """Write verdict.py beside this file."""
+    """Write verdict.py beside this file; with --check only say whether it is as it would be written."""
     path = f"{os.path.dirname(os.path.abspath(__file__))}/verdict.py"
+    if sys.argv[1:] == ["--check"]:
+        with open(path, encoding="ascii") as file:
+            if file.read() == compile_config():
+                return 0
+        sys.stderr.write("runtime/config/verdict.py is old: python -m naja.config.compile writes it anew\n")
+        return 1
     with open(path, "w", encoding="ascii") as file:
         file.write(compile_config())
     return 0

@@ -13,10 +13,11 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from naja.linux import namespaces
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
+
+from naja.linux import namespaces
 
 if TYPE_CHECKING:
     from types import TracebackType

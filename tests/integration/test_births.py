@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.linux import birth, foreign, libc, namespaces
 
+from naja.linux import birth, foreign, libc, namespaces
 from tests.support.child import in_child
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import cgroups
 from naja.errors import NajaError
 from naja.operations.base import RUNTIME, Context
 from naja.plan import cgroup as plan
 from naja.plan.request import Request
-
 from tests.support.bundle import Bundle
 from tests.support.child import ChildFailed, in_child
 from tests.support.command import Result, Runtime

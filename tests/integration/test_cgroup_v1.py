@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import cgroups
 from naja.cgroups.hierarchies import by_controller
 from naja.errors import NajaError, Unsupported
@@ -18,7 +19,6 @@ from naja.operations.base import RUNTIME, Context
 from naja.plan import cgroup as plan
 from naja.plan.request import Request
 from naja.startup.warmup import warm_up
-
 from tests.support.needs import requires_command
 from tests.support.wait import wait_until
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from naja.cgroups.base import Manager
-
     from tests.support.bundle import Bundle
 
 HIERARCHIES = cgroups.detect()

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import cgroups
 from naja.errors import NajaError, Unsupported
 from naja.linux import namespaces
@@ -20,7 +21,6 @@ from naja.linux.cgroupfs import cgroup_of, read, write
 from naja.operations.base import RUNTIME, Context
 from naja.plan import cgroup as plan
 from naja.plan.request import Request
-
 from tests.support.child import in_child
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import cgroups
 from naja.container.lifecycle import Container
 from naja.criu import mounts
 from naja.errors import NajaError
 from naja.plan import Request
-
 from tests.support.criu import need_criu
 from tests.support.terminal import ConsoleSocket, Screen
 from tests.support.wait import wait_until

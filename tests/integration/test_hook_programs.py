@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.linux import namespaces
 
+from naja.linux import namespaces
 from tests.support.command import REPOSITORY
 from tests.support.needs import need_command
 from tests.support.wait import wait_until

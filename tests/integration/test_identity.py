@@ -13,6 +13,7 @@ import termios
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja.errors import NajaError, Unsupported
 from naja.linux import capabilities, namespaces, process
 from naja.operations.base import INIT, RUNTIME, STAGE, Context, apply_all
@@ -39,7 +40,6 @@ from naja.operations.namespaces import MapIds
 from naja.operations.privileges import LimitBoundingSet, SetCapabilities, SetNoNewPrivileges
 from naja.plan import Request
 from naja.plan import process as plan
-
 from tests.support.child import apply, enter_root, in_child, init_context, output_of
 from tests.support.rooting import become_user
 

@@ -7,8 +7,8 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.errors import NajaError
 
+from naja.errors import NajaError
 from tests.support.child import in_child
 from tests.support.rooting import Root, mounts_inside, private_host
 

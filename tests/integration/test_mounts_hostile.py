@@ -12,11 +12,11 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja.errors import NajaError
 from naja.linux import files, namespaces
 from naja.linux import mounts as kernel
 from naja.operations.mounts import new_mount
-
 from tests.support.child import in_child
 from tests.support.rooting import Root, mounts_inside, private_host
 

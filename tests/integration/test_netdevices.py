@@ -9,12 +9,12 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja.errors import NajaError
 from naja.linux import namespaces
 from naja.operations.base import RUNTIME, Context, apply_all
 from naja.plan import network
 from naja.plan.request import Request
-
 from tests.support.needs import need_command
 from tests.support.wait import wait_until
 

@@ -8,8 +8,8 @@ import signal
 import time
 
 import pytest
-from naja.linux import keyring, namespaces, process
 
+from naja.linux import keyring, namespaces, process
 from tests.support.child import in_child
 
 

@@ -13,8 +13,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.linux.namespaces import FLAGS, file_name
 
+from naja.linux.namespaces import FLAGS, file_name
 from tests.support.needs import need_command
 from tests.support.seen import refused, shown
 from tests.support.wait import wait_until

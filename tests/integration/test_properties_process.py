@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.linux import capabilities
 
+from naja.linux import capabilities
 from tests.support.needs import need_command
 from tests.support.seen import refused, shown
 

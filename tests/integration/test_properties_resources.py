@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja import cgroups
 
+from naja import cgroups
 from tests.support.seen import refused, shown
 
 if TYPE_CHECKING:

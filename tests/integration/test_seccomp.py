@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja.errors import NajaError
 from naja.linux import capabilities
 from naja.linux.seccomp_filter import compile_filter
@@ -19,7 +20,6 @@ from naja.operations.base import INIT, RUNTIME, Context, apply_all
 from naja.operations.seccomp import LoadSeccomp
 from naja.plan import Request
 from naja.plan import process as plan
-
 from tests.support.child import enter_root, in_child, init_context, output_of
 
 if TYPE_CHECKING:

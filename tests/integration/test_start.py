@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from naja.startup import launcher
 
+from naja.startup import launcher
 from tests.support.bundle import Bundle
 from tests.support.command import Runtime
 

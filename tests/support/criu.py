@@ -9,8 +9,8 @@ import shutil
 import subprocess
 
 import pytest
-from naja.criu import service
 
+from naja.criu import service
 from tests.support.command import REPOSITORY
 
 #: What CRIU looks for in the kernel, beside what the guests of tests/vm load for themselves, each after

@@ -11,7 +11,6 @@ from naja.operations.base import INIT, Context, apply_all
 from naja.operations.sources import make_user_namespace
 from naja.plan import mounts
 from naja.plan.request import Request
-
 from tests.support.child import in_child
 
 if TYPE_CHECKING:

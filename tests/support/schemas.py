@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import referencing
 import referencing.jsonschema
+
 from naja.config import schemas
 
 Schema = dict[str, Any]

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import cgroups
 from naja.cgroups.intelrdt import enter, prepare
 from naja.errors import NajaError, Unsupported

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from naja.cgroups import limits_v1, limits_v2
 from naja.errors import NajaError, Unsupported
 from naja.plan.cgroup import prepare

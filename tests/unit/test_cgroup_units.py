@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from naja.cgroups import units
 from naja.cgroups.hierarchies import Hierarchies
 from naja.cgroups.variants import annotated, parse

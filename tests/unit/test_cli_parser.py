@@ -8,6 +8,7 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from naja.cli import help as cli_help
 from naja.cli.options import DURATION, FLAG, GLOBAL_OPTIONS, NUMBER, TEXTS, VERBS, Option
 from naja.cli.parser import Command, UsageError, parse_globals, parse_verb

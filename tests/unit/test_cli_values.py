@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+
 from naja.cli.values import integer, seconds, signal_number, size, user
 from naja.errors import NajaError
 

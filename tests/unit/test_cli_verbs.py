@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from naja.cli.options import VERBS
 from naja.cli.parser import parse_verb
 from naja.cli.verbs import execute, listing, resources

@@ -7,10 +7,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from naja.criu import messages
 from naja.criu.service import last_errors
 from naja.errors import NajaError
-
 from tests.support.needs import requires_path
 
 _PROTO = "/usr/include/criu/rpc.proto"

@@ -9,15 +9,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4, DRAFT202012
+
 from naja import config
 from naja.config import schemas
 from naja.features import features
 from naja.linux.libseccomp import Libseccomp
 from naja.linux.seccomp_filter import compile_filter
 from naja.plan.mount_options import MountOptions
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT4, DRAFT202012
-
 from tests.support.bundle import DEFAULT_CONFIG
 from tests.support.command import REPOSITORY
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from naja import cgroups
 from naja.container.state import StateDirectory, start_time
 from naja.startup import precompile, precompiled

@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 import pytest
+
 from naja.operations.base import INIT, RUNTIME, STAGE
 from naja.operations.cgroup import EnterCgroup, EnterOpenCgroups, OpenCgroups
 from naja.operations.execution import Execute
 from naja.operations.namespaces import GiveBirth, Unshare
 from naja.operations.rootfs import PivotRoot
 from naja.plan import Plan, Request, compile_plan
-
 from tests.support.bundle import DEFAULT_CONFIG
 
 _NOTIFY = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from naja.errors import NajaError, Unsupported
 from naja.linux import mounts as kernel
 from naja.operations.base import STAGE, Operation, Warn, thaw

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from naja.errors import NajaError
 from naja.operations.network import CheckDevice, MoveDevice
 from naja.plan import network

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja.errors import NajaError, Unsupported
 from naja.operations.base import Warn, thaw
 from naja.operations.execution import Execute, FindProgram, ResetSignals, SealDescriptors

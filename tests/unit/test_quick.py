@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from naja.startup import precompiled, strip
 from naja.startup.quick import os as quick
 

@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from naja.config import compile as compiler
 from naja.config import explain, pattern, schemas, verdict
 from naja.errors import NajaError
-
 from tests.support.schemas import Maker, official_validator
 
 FILES = schemas.read_all()

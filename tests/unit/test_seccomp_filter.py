@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja.errors import NajaError, Unsupported
 from naja.linux import numbers
 from naja.linux.libseccomp import ARCHITECTURES, Libseccomp

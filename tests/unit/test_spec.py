@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import config as configs
 from naja.config import template
 from naja.errors import NajaError

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from naja import config as configs
 from naja.config import json, spelling, template
 from naja.errors import NajaError
-
 from tests.support.schemas import Maker
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from typing import Any
 
-import naja
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import naja
 from naja.config import json
 from naja.errors import NajaError
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 from naja.config.template import rootless_config
-
 from tests.support.bundle import Bundle
 from tests.support.command import Runtime
 
