@@ -2,12 +2,10 @@
 
 import os
 import sys
+from importlib import util
 
 _HOOKS = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-# Where naja is installed they are inside of the package "runtime", in a checkout beside it.
-_PACKAGE = _HOOKS.removesuffix("/share/hooks")
-if os.path.basename(_PACKAGE) != "runtime" or _PACKAGE == _HOOKS:
-    _PACKAGE = os.path.join(os.path.dirname(_HOOKS), "runtime")
+_ABOVE = os.path.dirname(_HOOKS)
 
 
 def _is_ours(path: str) -> bool:
@@ -19,6 +17,18 @@ def _is_ours(path: str) -> bool:
     return status.st_uid == os.stat(__file__).st_uid and not status.st_mode & 0o002
 
 
-# Hooks run as root wherever they were copied to: what somebody has put beside them is not naja.
+def _find_package(directory: str) -> None:
+    """Make ``import naja`` find a directory, whatever that is called."""
+    spec = util.spec_from_file_location(
+        "naja", f"{directory}/__init__.py", submodule_search_locations=[directory]
+    )
+    assert spec and spec.loader
+    package = sys.modules["naja"] = util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+
+
+# Where naja is installed the hooks are inside of the package, in a checkout beside it. They run as root
+# wherever they were copied to: what somebody has put beside them is not naja.
+_PACKAGE = os.path.dirname(_ABOVE) if _HOOKS.endswith("/naja/share/hooks") else f"{_ABOVE}/runtime"
 if _is_ours(_PACKAGE) and _is_ours(os.path.dirname(_PACKAGE)):
-    sys.path.append(os.path.dirname(_PACKAGE))
+    _find_package(_PACKAGE)

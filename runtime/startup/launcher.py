@@ -12,6 +12,7 @@ before it starts; then one interpreter does what takes two without it.
 from __future__ import annotations
 
 import compileall
+import glob
 import os
 import shutil
 import subprocess
@@ -116,6 +117,19 @@ def write(path: str, *, native: bool = True) -> None:
     if door := library():
         precompile.replace(libc.FILE, door, 0o755)
     precompile.replace(path, content, 0o755)
+    _own([precompiled.FILE, libc.FILE])
+
+
+def _own(files: list[str]) -> None:
+    """Have pip remove these files with the package, where it has installed that (the RECORD of PEP 376)."""
+    home = os.path.dirname(precompiled.PACKAGE)
+    for record in glob.glob(f"{glob.escape(home)}/naja-*.dist-info/RECORD"):
+        with open(record, "r+", encoding="utf-8") as file:
+            known = file.read()
+            for path in files:
+                entry = f"{os.path.relpath(path, home)},,\n"
+                if entry not in known:
+                    file.write(entry)
 
 
 def main() -> int:

@@ -10,8 +10,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.linux import process
 
+from naja.linux import process
 from tests.support.leaks import cgroups_named
 
 if TYPE_CHECKING:

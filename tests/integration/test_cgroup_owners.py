@@ -11,12 +11,12 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from naja import cgroups
 from naja.errors import NajaError
 from naja.operations import ownership
 from naja.operations.base import RUNTIME, Context
 from naja.operations.cgroup import MakeCgroup
-
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from naja import cgroups
 from naja.linux.cgroupfs import read, write
-
 from tests.support.cgroups import ONLY_V2, clear, places
 from tests.support.command import Runtime, runtime_command
 

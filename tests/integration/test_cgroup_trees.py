@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+
 from naja import cgroups
 from naja.cgroups import tree
 from naja.linux import namespaces
-
 from tests.support.cgroups import ONLY_V2, clear, dig, places, put
 from tests.support.child import in_child
 from tests.support.command import Runtime, runtime_command

@@ -11,8 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from naja.container.lifecycle import Container
 
+from naja.container.lifecycle import Container
 from tests.support.child import ChildFailed, in_child
 from tests.support.wait import wait_until
 

@@ -13,8 +13,8 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from naja.operations.sources import make_user_namespace
 
+from naja.operations.sources import make_user_namespace
 from tests.support.bundle import Bundle
 from tests.support.command import Result, Runtime
 from tests.support.namespaces import OUTSIDE, Holder, map_ids, namespaces

@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from naja.startup import seal
 
+from naja.startup import seal
 from tests.support.command import REPOSITORY
 
 if TYPE_CHECKING:

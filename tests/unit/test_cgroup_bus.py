@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jeepney import HeaderFields, new_error, new_method_return  # type: ignore[import-untyped]
+
 from naja import cgroups
 from naja.container.record import strange_cgroup
 from naja.errors import NajaError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from naja.cgroups.devices import ANY, DEFAULTS, _is_idle, exceptions, rules
 from naja.errors import NajaError, Unsupported
 from naja.linux.bpf import device_program

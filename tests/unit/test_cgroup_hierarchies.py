@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from naja import cgroups
 from naja.cgroups.hierarchies import by_controller, directories, locate, parse, subgroup
 from naja.errors import NajaError

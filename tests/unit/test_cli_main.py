@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from naja.cli import main
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

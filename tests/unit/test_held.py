@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+
 from naja.errors import NajaError
 from naja.linux.process import Held, start_time
 from naja.process.dialogue import Mailbox

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _HOOKS = Path(__file__).parents[2] / "hooks"
-_LOOK = "import sys; sys.path.insert(0, sys.argv[1]); import hooklib; import runtime; print(runtime.__file__)"
+_LOOK = "import sys; sys.path.insert(0, sys.argv[1]); import hooklib; import naja; print(naja.__file__)"
 
 
 def found(hooks: Path) -> str:
@@ -19,7 +19,7 @@ def found(hooks: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-IS", "-c", _LOOK, str(hooks)], capture_output=True, text=True, check=False
     )
-    assert not done.returncode or "No module named 'runtime'" in done.stderr, done.stderr
+    assert not done.returncode or "No module named 'naja'" in done.stderr, done.stderr
     return done.stdout.strip()
 
 
@@ -29,11 +29,11 @@ def place(directory: Path) -> Path:
     return directory
 
 
-def plant(directory: Path) -> str:
-    """Make what looks like naja; return its file."""
-    (directory / "runtime").mkdir(parents=True)
-    (directory / "runtime" / "errors.py").touch()
-    file = directory / "runtime" / "__init__.py"
+def plant(directory: Path, name: str = "runtime") -> str:
+    """Make what looks like naja, in a checkout or (``name``) installed; return its file."""
+    (directory / name).mkdir(parents=True)
+    (directory / name / "errors.py").touch()
+    file = directory / name / "__init__.py"
     file.touch()
     return str(file)
 
@@ -44,8 +44,8 @@ def test_in_a_checkout(tmp_path: Path) -> None:
 
 
 def test_where_naja_is_installed(tmp_path: Path) -> None:
-    package = plant(tmp_path)
-    assert found(place(tmp_path / "runtime" / "share" / "hooks")) == package
+    package = plant(tmp_path, "naja")
+    assert found(place(tmp_path / "naja" / "share" / "hooks")) == package
 
 
 def test_three_directories_up(tmp_path: Path) -> None:
@@ -53,9 +53,10 @@ def test_three_directories_up(tmp_path: Path) -> None:
     assert found(place(tmp_path / "opt" / "naja" / "hooks")) == ""
 
 
-@pytest.mark.parametrize("below", ["hooks", "runtime/share/hooks"])
+@pytest.mark.parametrize("below", ["hooks", "naja/share/hooks"])
 def test_beside_programs_that_lie_where_everybody_may_write(tmp_path: Path, below: str) -> None:
     plant(tmp_path)
+    plant(tmp_path, "naja")
     place(tmp_path / below)
     tmp_path.chmod(0o1777)
     assert found(tmp_path / below) == ""

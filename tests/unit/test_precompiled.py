@@ -57,7 +57,7 @@ def test_modules_come_from_the_file_at_once(home: Path) -> None:
 
 
 def test_what_fails_before_anybody_could_report_it_is_one_line(home: Path) -> None:
-    with (home / "runtime/errors.py").open("a") as file:
+    with (home / "naja/errors.py").open("a") as file:
         file.write("\nraise OSError(23, 'no more files')\n")
     boot = _python(home, _BUILD.format(what="precompiled", then="print(precompiled.boot())"))
     command = [sys.executable, "-IS", "-c", boot + "import naja.errors"]
@@ -94,7 +94,7 @@ def test_no_file(home: Path) -> None:
 
 
 def _file(home: Path) -> Path:
-    return home / f"runtime/__pycache__/precompiled.{sys.implementation.cache_tag}"
+    return home / f"naja/__pycache__/precompiled.{sys.implementation.cache_tag}"
 
 
 def test_a_link_is_not_trusted(home: Path) -> None:
@@ -128,18 +128,18 @@ def test_it_is_made_anew_and_for_all_to_read(home: Path, umask: int) -> None:
     victim = home / "victim"
     victim.touch()
     build = _BUILD.format(what="precompile", then="precompile.build()")
-    planted = f"import os, sys; os.umask({umask}); n = sys.argv[1] + '/runtime/__pycache__/precompiled.'"
+    planted = f"import os, sys; os.umask({umask}); n = sys.argv[1] + '/naja/__pycache__/precompiled.'"
     planted += f" + sys.implementation.cache_tag; os.symlink({str(victim)!r}, n + '.' + str(os.getpid()))\n"
-    shutil.rmtree(home / "runtime/__pycache__")
-    (home / "runtime/__pycache__").mkdir(mode=0o755)
+    shutil.rmtree(home / "naja/__pycache__")
+    (home / "naja/__pycache__").mkdir(mode=0o755)
     _python(home, planted + build)
     assert _file(home).stat().st_mode == 0o100644
-    assert (home / "runtime/__pycache__").stat().st_mode & 0o022 == 0
+    assert (home / "naja/__pycache__").stat().st_mode & 0o022 == 0
     assert victim.read_bytes() == b""
     assert look(home) == ["True", "Finder", "first"]
 
 
 def test_a_directory_that_others_could_write_to(home: Path) -> None:
-    (home / "runtime/__pycache__").chmod(0o777)
+    (home / "naja/__pycache__").chmod(0o777)
     _python(home, _BUILD.format(what="precompile", then="precompile.build()"))
-    assert (home / "runtime/__pycache__").stat().st_mode & 0o777 == 0o755
+    assert (home / "naja/__pycache__").stat().st_mode & 0o777 == 0o755

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from naja.container.record import config_problem, problem
 from naja.container.state import (
     BrokenRecord,
