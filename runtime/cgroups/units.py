@@ -8,7 +8,6 @@ runc's, which engines rely on (runc's docs/systemd.md); systemd.resource-control
 from __future__ import annotations
 
 from ..errors import NajaError, Unsupported
-from ..linux.cgroupfs import read
 from .limits_v2 import cpu_weight, swap_max
 from .resources import ORIGIN, Section
 from .statistics import numbers
@@ -17,10 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..systemd.bus import Property
     from .hierarchies import Hierarchies
-
-    #: (name, D-Bus type, value)
-    Property = tuple[str, str, Any]
 
 _ORIGIN = "/linux/cgroupsPath"
 _INFINITY = 2**64 - 1
@@ -183,38 +180,3 @@ def _unified(file: str, value: str) -> list[Property]:
         what = f"unified resource {file} = {value!r}"
         raise NajaError(what, why="this is no such value", origin=f"{ORIGIN}/unified/{file}") from None
     return []
-
-
-def device_properties(allow_all: bool, exceptions: list[str], majors: dict[str, str]) -> list[Property]:
-    """Return the device rules for systemd, which would else reset those of v1 when it reloads.
-
-    ``exceptions`` are as the kernel writes them ("c 1:3 rwm"), ``majors`` the names of drivers in
-    /proc/devices by "c 136". That all but some are allowed systemd cannot say: it is left to the cgroup.
-    """
-    if allow_all:
-        return [("DevicePolicy", "s", "auto"), ("DeviceAllow", "a(ss)", [])]
-    allowed = []
-    for exception in exceptions:
-        kind, device, access = exception.split()
-        major, minor = device.split(":")
-        group = "char" if kind == "c" else "block"
-        if major == "*":
-            allowed.append((f"{group}-*", access))
-        elif minor != "*":
-            allowed.append((f"/dev/{group}/{device}", access))
-        elif driver := majors.get(f"{kind} {major}"):
-            allowed.append((f"{group}-{driver}", access))
-    return [("DevicePolicy", "s", "strict"), ("DeviceAllow", "a(ss)", allowed)]
-
-
-def drivers() -> dict[str, str]:
-    """Return the names of the drivers of devices, by "c MAJOR" and "b MAJOR" (proc(5), /proc/devices)."""
-    names: dict[str, str] = {}
-    kind = "c"
-    for line in read("/proc/devices").split("\n"):
-        if line.startswith("Block"):
-            kind = "b"
-        words = line.split()
-        if len(words) == 2 and words[0].isdigit():
-            names.setdefault(f"{kind} {words[0]}", words[1])
-    return names

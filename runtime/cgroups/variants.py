@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .units import Property
+    from ..systemd.bus import Property
 
 _PREFIX = "org.systemd.property."
 

@@ -172,7 +172,7 @@ class Creation:
         if self._notify and not self._gate:
             from ..systemd import notify
 
-            self.notifications = notify.listen(self._notify, self.directory, self.warn)
+            self.notifications = notify.listen(self._notify, self.directory.subdirectory, self.warn)
         launch.run(context, born=self._born, meanwhile=self._draft, ready=self._ready)
         self._manager.release()
         self.console = context.descriptors.pop("console", -1)

@@ -17,14 +17,32 @@ _STOPPED = "cannot exec in a stopped container"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import Any, Protocol
 
+    from ..cgroups import Manager
     from ..plan import Plan
-    from .lifecycle import Container
+
+    class _Handle(Protocol):
+        """What has to be known of a container (lifecycle.py) to add a process to it."""
+
+        id: str
+        root: str
+        warn: Callable[[str], None]
+
+        @property
+        def config(self) -> dict[str, Any]: ...
+        @property
+        def record(self) -> dict[str, Any]: ...
+        @property
+        def cgroup(self) -> Manager: ...
+        def status_once_made(self) -> str: ...
+        def lasting(self, otherwise: str) -> AbstractContextManager[process.Held]: ...
 
 
 def execute(
-    container: Container,
+    container: _Handle,
     program: dict[str, Any],
     *,
     launch: Launch | None = None,
@@ -129,7 +147,7 @@ def _is_foreign(held: process.Held, name: str) -> bool:
 
 
 def _request(
-    container: Container, console_socket: str, detach: bool, preserve_fds: int, below: dict[str, str]
+    container: _Handle, console_socket: str, detach: bool, preserve_fds: int, below: dict[str, str]
 ) -> Request:
     record = container.record
     manager = container.cgroup

@@ -235,7 +235,7 @@ class Container:
             return None
         from ..systemd import notify
 
-        return notify.listen(host, self._directory, self.warn)
+        return notify.listen(host, self._directory.subdirectory, self.warn)
 
     def wait_until_ready(self, notifications: Notifications) -> None:
         """Pass on what the container says to $NOTIFY_SOCKET until it is ready, or has ended."""

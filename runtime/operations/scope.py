@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..cgroups import units
 from ..errors import NajaError
+from ..linux.cgroupfs import read
 from ..systemd.bus import BusError, Systemd, variants
 from .base import Context, Operation
 
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..cgroups.units import Property
+    from ..systemd.bus import Property
 
 
 class StartUnit(Operation):
@@ -88,8 +88,8 @@ class LimitUnit(Operation):
     def apply(self, context: Context) -> None:
         properties = self.properties
         if self.device_exceptions is not None:
-            properties = properties + units.device_properties(
-                self.allow_all_devices, self.device_exceptions, units.drivers()
+            properties = properties + device_properties(
+                self.allow_all_devices, self.device_exceptions, drivers()
             )
         with Systemd(user=self.user) as systemd:
             # For the life of the unit, not for ever: the second argument.
@@ -99,3 +99,38 @@ class LimitUnit(Operation):
 
 def _assignments(properties: list[Property]) -> str:
     return ", ".join(f"{name}={value}" for name, _, value in properties)
+
+
+def device_properties(allow_all: bool, exceptions: list[str], majors: dict[str, str]) -> list[Property]:
+    """Return the device rules for systemd, which would else reset those of v1 when it reloads.
+
+    ``exceptions`` are as the kernel writes them ("c 1:3 rwm"), ``majors`` the names of drivers in
+    /proc/devices by "c 136". That all but some are allowed systemd cannot say: it is left to the cgroup.
+    """
+    if allow_all:
+        return [("DevicePolicy", "s", "auto"), ("DeviceAllow", "a(ss)", [])]
+    allowed = []
+    for exception in exceptions:
+        kind, device, access = exception.split()
+        major, minor = device.split(":")
+        group = "char" if kind == "c" else "block"
+        if major == "*":
+            allowed.append((f"{group}-*", access))
+        elif minor != "*":
+            allowed.append((f"/dev/{group}/{device}", access))
+        elif driver := majors.get(f"{kind} {major}"):
+            allowed.append((f"{group}-{driver}", access))
+    return [("DevicePolicy", "s", "strict"), ("DeviceAllow", "a(ss)", allowed)]
+
+
+def drivers() -> dict[str, str]:
+    """Return the names of the drivers of devices, by "c MAJOR" and "b MAJOR" (proc(5), /proc/devices)."""
+    names: dict[str, str] = {}
+    kind = "c"
+    for line in read("/proc/devices").split("\n"):
+        if line.startswith("Block"):
+            kind = "b"
+        words = line.split()
+        if len(words) == 2 and words[0].isdigit():
+            names.setdefault(f"{kind} {words[0]}", words[1])
+    return names

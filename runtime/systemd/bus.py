@@ -30,7 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from ..cgroups.units import Property
+    #: A unit's property: name, D-Bus type, value.
+    Property = tuple[str, str, Any]
 
 #: How long a job of systemd may take, in seconds; runc waits as long.
 _PATIENCE = 30.0

@@ -17,9 +17,11 @@ from ..errors import NajaError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
-    from ..container.state import StateDirectory
+    #: Opens a directory of the container's state, for the time of a ``with``.
+    Subdirectory = Callable[[str], AbstractContextManager[int]]
 
 #: Where a container finds the socket, as with runc.
 _INSIDE = "/run/notify"
@@ -60,7 +62,7 @@ def expose(config: dict[str, Any], directory: str) -> dict[str, Any]:
     }
 
 
-def listen(host: str, state: StateDirectory, warn: Callable[[str], None]) -> Notifications | None:
+def listen(host: str, subdirectory: Subdirectory, warn: Callable[[str], None]) -> Notifications | None:
     """Return the way from the container to ``host``, the caller's $NOTIFY_SOCKET.
 
     None, and a warning, where that leads nowhere: nobody waits to be told. Raises NajaError where the
@@ -76,7 +78,7 @@ def listen(host: str, state: StateDirectory, warn: Callable[[str], None]) -> Not
         warn(f"NOTIFY_SOCKET={host} leads nowhere, nobody is told what the container says: {_why(error)}")
         return None
     manager.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, pack("@ll", _PATIENCE, 0))
-    return Notifications(manager, state, warn)
+    return Notifications(manager, subdirectory, warn)
 
 
 def _why(error: OSError) -> str:
@@ -86,14 +88,16 @@ def _why(error: OSError) -> str:
 class Notifications:
     """The socket that a container sends its messages to, and the way on from there."""
 
-    def __init__(self, manager: _socket.socket, state: StateDirectory, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, manager: _socket.socket, subdirectory: Subdirectory, warn: Callable[[str], None]
+    ) -> None:
         """Bind the container's socket; ``manager`` is one that leads on. Raises NajaError."""
         #: None once it takes nothing any more.
         self._manager: _socket.socket | None = manager
         self._warn = warn
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         try:
-            with state.subdirectory(DIRECTORY) as descriptor:
+            with subdirectory(DIRECTORY) as descriptor:
                 # What a start that failed has left.
                 if _NAME in os.listdir(descriptor):
                     os.unlink(_NAME, dir_fd=descriptor)

@@ -123,14 +123,14 @@ def test_unified_files_that_systemd_knows() -> None:
 
 
 def test_devices() -> None:
-    found = units.device_properties(
+    found = scope.device_properties(
         False, ["c *:* m", "c 1:3 rwm", "c 136:* rw", "b 259:* r"], {"c 136": "pts"}
     )
     assert found == [
         ("DevicePolicy", "s", "strict"),
         ("DeviceAllow", "a(ss)", [("char-*", "m"), ("/dev/char/1:3", "rwm"), ("char-pts", "rw")]),
     ]
-    assert units.device_properties(True, [], {})[0] == ("DevicePolicy", "s", "auto")
+    assert scope.device_properties(True, [], {})[0] == ("DevicePolicy", "s", "auto")
 
 
 @pytest.mark.parametrize(
