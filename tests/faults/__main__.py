@@ -136,7 +136,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing after these")
     parser.add_argument("--races", type=int, default=5000, help="how many races (5000)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
+    parser.add_argument(
+        "--jobs", type=int, default=2 * (os.cpu_count() or 1), help="how many at the same time"
+    )
     parser.add_argument("--point", action="append", help="only this point or race; may be repeated")
     parser.add_argument("--done", metavar="FILE", help="keep what was tried there, and go on after it")
     return parser

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: Errors that a kernel may answer with; what is not here fails as _OTHERS do.
+#: Errors that a kernel may answer with; what is not here fails as _OTHERS do. That something is not there is
+#: none of an open's: who is told so, of a cgroup for one, has nothing to do with it any more.
 _ERRORS = {
     "mmap mremap mprotect": "ENOMEM",
-    "open openat openat2": "EMFILE EACCES ENOENT EIO ENOMEM",
+    "open openat openat2": "EMFILE EACCES EIO ENOMEM",
     "creat mkdir mkdirat mknod mknodat symlink symlinkat link linkat": "ENOSPC EACCES EROFS EPERM",
     "rename renameat renameat2 unlink unlinkat rmdir": "EROFS EACCES EIO EBUSY",
     "read pread64 readv getdents64 readlink readlinkat": "EIO ENOMEM EINTR",
     "read-pipe write-pipe": "EINTR",
     "write pwrite64 writev ftruncate fallocate sendfile copy_file_range": "ENOSPC EIO EINTR EFBIG",
-    "stat lstat fstat fstatat statx access faccessat faccessat2 statfs fstatfs": "EACCES ENOENT EIO ENOMEM",
+    "stat lstat fstat fstatat statx access faccessat faccessat2 statfs fstatfs": "EACCES EIO ENOMEM",
     "clone clone3 fork vfork": "EAGAIN ENOMEM EPERM",
     "execve execveat": "EACCES ENOMEM ENOENT ENOEXEC",
     "unshare setns": "EPERM ENOSPC ENOMEM EINVAL",
