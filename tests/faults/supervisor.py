@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: What has to be asked about even where no fault is planned: who becomes a program, and where.
 EXECUTIONS = ("execve", "execveat")
 
+#: What naja opens first of all (runtime/startup/precompiled.py).
+_FIRST_FILE = "/precompiled."
+
 RUNTIME, STAGE, INIT, WARM_UP, PROGRAM = "runtime", "stage", "init", "warm-up", "program"
 
 
@@ -187,7 +190,7 @@ class Supervisor:
         starting = task.starting
         if call.name in EXECUTIONS:
             self._execute(session, call, task)
-        elif task.starting and call.name == "openat" and "/runtime/" in call.text(1):
+        elif task.starting and call.name == "openat" and _FIRST_FILE in call.text(1):
             starting = task.starting = False
         name = call.name + ("-pipe" if call.name in ("read", "write") and _is_pipe(call) else "")
         occurrence = session.counts[task.role, name]
