@@ -59,6 +59,7 @@ def _count(workshop: Workshop, name: str) -> list[tuple[str, str, int, bool]]:
         session = bench.supervisor.start(bench.argv(command.words), names=())
         bench.supervisor.wait(lambda: session.status is not None, BOUND)
         assert session.status == 0, session.result()
+        assert not all(starting for *_, starting in session.seen), "naja's first line was not found"
         bench.command(("delete", "--force", bench.id))
         return session.seen
     finally:
