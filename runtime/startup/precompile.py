@@ -14,16 +14,21 @@ from .strip import compiled, stripped
 __all__ = ["build", "replace"]
 
 #: What is loaded at once: by every command, and beside that by the verbs that engines call.
-_CONTROL = ("naja.cli.verbs.lifecycle", "naja.container.lifecycle")
+#: Roots are also what a function imports on the ordinary way, as the manager of the cgroups.
+_CGROUPS = "naja.cgroups.base"
+_LIMITS = ("naja.cgroups.resources", "naja.operations.cgroup_limits")
+_CONTROL = ("naja.cli.verbs.lifecycle", "naja.container.lifecycle", _CGROUPS)
 _PROCESS = ("naja.process.launch", "naja.process.stage")
-_CREATE = (*_CONTROL, "naja.config.rules", "naja.config.verdict", "naja.container.creation", *_PROCESS)
+_CONFIG = ("naja.config.rules", "naja.config.rules_linux", "naja.config.verdict")
+_CREATE = (*_CONTROL, *_CONFIG, "naja.container.creation", *_LIMITS, *_PROCESS)
 _CHANNEL = "naja.linux.channel"
 _GROUPS = {
     "command": ("naja.cli.main",),
     "create": (*_CREATE, _CHANNEL),
     "run": (*_CREATE, "naja.process.attached"),
-    "exec": ("naja.cli.verbs.execute", *_PROCESS, "naja.process.attached", _CHANNEL),
-    **dict.fromkeys(("state", "kill", "delete"), _CONTROL),
+    "exec": ("naja.cli.verbs.execute", _CGROUPS, *_PROCESS, "naja.process.attached", _CHANNEL),
+    **dict.fromkeys(("state", "delete"), _CONTROL),
+    "kill": (*_CONTROL, "naja.cli.values"),
     "start": (*_CONTROL, "naja.operations.gate", "naja.process.dialogue", _CHANNEL),
 }
 
