@@ -102,6 +102,12 @@ class Manager:
             self._found = {name: path for name, path in self.places.items() if self._owns(path)}
         return self._found
 
+    def is_lacking(self) -> bool:
+        """Tell whether the record does not lead to all cgroups: others have ended them, or it was spoiled."""
+        named = {*self.places.values(), *self.made, *self.adopted}
+        # Only without root's privileges may there be none at all.
+        return len(self.paths) < len(named) or not (named or self.rootless)
+
     def _owns(self, path: str) -> bool:
         return ownership.bears(path, self._mark, unmarked=self._is_listed(path))
 

@@ -390,11 +390,10 @@ class Container:
 
     def _destroy(self) -> None:
         manager = self.cgroup
-        found = len(manager.paths)
+        lacking = manager.is_lacking()
         manager.end()
         manager.delete()
-        if found < len(manager.places):
-            # Others have ended them, or the record does not tell where they are.
+        if lacking:
             from . import remains
 
             remains.end_cgroups(self._directory)

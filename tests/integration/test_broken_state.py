@@ -170,6 +170,50 @@ def test_a_record_that_tells_nothing(naja: Runtime, victim: tuple[Bundle, int], 
     os.close(pidfd)
 
 
+def _member_of_cgroup(**values: Any) -> Spoil:
+    def change(content: bytes) -> bytes:
+        document = json.loads(content)
+        document["cgroup"].update(values)
+        return json.dumps(document).encode()
+
+    return _content(change)
+
+
+def _without_a_place(content: bytes) -> bytes:
+    document = json.loads(content)
+    document["cgroup"]["places"].popitem()
+    return json.dumps(document).encode()
+
+
+#: Records of the right shape that tell less than there is, or something else.
+MISLEADING: dict[str, Spoil] = {
+    "no place": _member_of_cgroup(places={}),
+    "one place less": _content(_without_a_place),
+    "nothing made": _member_of_cgroup(made=[]),
+    "neither place nor made": _member_of_cgroup(places={}, made=[]),
+    "nothing at all": _member_of_cgroup(places={}, made=[], word=""),
+    "all adopted": _member_of_cgroup(made=[], adopted=["/sys/fs/cgroup/elsewhere/x"]),
+    "another word": _member_of_cgroup(word="0123456789abcdef"),
+    "another kind": _member_of_cgroup(kind="v2"),
+    "rootless": _member_of_cgroup(rootless=True),
+    "no pid": _member(0, "pid"),
+    "another pid": _member(1, "pid"),
+    "another start": _member(1, "start_time"),
+    "another status": _member("creating", "status"),
+}
+
+
+@pytest.mark.parametrize("how", MISLEADING)
+def test_a_record_that_misleads(naja: Runtime, victim: tuple[Bundle, int], how: str, tag: str) -> None:
+    """The forced delete ends the process and all cgroups that bear the container's mark."""
+    bundle, pidfd = victim
+    MISLEADING[how](os.path.join(naja.root, bundle.id, "state.json"))
+    naja.delete(bundle, "--force")
+    assert ended(pidfd)
+    assert (naja.ids(), cgroups_named(tag)) == ([], [])
+    os.close(pidfd)
+
+
 @pytest.mark.parametrize("how", ["missing", "empty"])
 def test_neither_record_nor_config(naja: Runtime, bundle: Bundle, how: str) -> None:
     """What waits at its gate can still be tied to the ID."""
