@@ -295,6 +295,7 @@ class Manager:
 
     def end(self) -> None:
         """Kill all processes of the container and wait for their end. Raises NajaError: who stays and why."""
+        self.release()  # Its descriptors too: the limit of these may be why the container is to end.
         deadline = time.monotonic() + _PATIENCE_WITH_THE_KILLED
         delay = 0.001
         while self.inhabited() and (pids := self.processes()):

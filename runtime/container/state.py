@@ -126,6 +126,7 @@ class StateDirectory:
             os.close(root_descriptor)
             raise NoContainer(id) from None  # Another command has deleted it at once.
         except OSError as error:
+            _remove_empty(id, root_descriptor)
             os.close(root_descriptor)
             raise NajaError.from_os_error(f"make the state directory {root}/{id}", error) from None
 
@@ -162,10 +163,11 @@ class StateDirectory:
         """Lock a directory that was just made. Raises NajaError where it was deleted, or made anew."""
         try:
             self.lock()
+            taken = bool(os.listdir(self._descriptor))
         except OSError as error:
-            os.rmdir(self.id, dir_fd=self._root_descriptor)  # Only one with nothing in it goes.
+            _remove_empty(self.id, self._root_descriptor)
             raise NajaError.from_os_error(f"lock the state directory {self.path}", error) from None
-        if os.listdir(self._descriptor):
+        if taken:
             raise NajaError("container with given ID already exists", why=self.id)
 
     def unlock(self) -> None:
@@ -372,6 +374,14 @@ def _make_root(root: str) -> None:
     os.makedirs(root, 0o700, exist_ok=True)
     if root.startswith(os.environ.get("XDG_RUNTIME_DIR") or "\0"):
         os.chmod(root, 0o1700)
+
+
+def _remove_empty(id: str, root: int) -> None:
+    """Remove a directory that could not be made use of, if it is there and nobody has put anything in it."""
+    try:
+        os.rmdir(id, dir_fd=root)
+    except OSError:
+        return  # What failed before is the error to tell.
 
 
 def _empty(directory: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
@@ -126,3 +128,17 @@ def test_a_root_that_is_removed_under_it(naja: Runtime, bundle: Bundle, tag: str
     os.waitpid(pid, 0)
     for path in reversed(cgroups_named(tag)):
         os.rmdir(path)
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_too_few_descriptors(naja: Runtime, bundle: Bundle, tmp_path: Path, verb: str) -> None:
+    """Whatever cannot be opened, one line names it and nothing is left: the way back needs some, too."""
+    command = naja.command(verb, "--bundle", bundle.path, bundle.id)
+    for limit in range(6, 19):
+        with open(tmp_path / "stderr", "w") as file:  # A container that is made after all would hold a pipe.
+            status = subprocess.call(["prlimit", f"--nofile={limit}", *command], stdout=file, stderr=file)
+        if status == 0:
+            return
+        told = (tmp_path / "stderr").read_text()
+        assert (status, told.count("\n"), ".py:" in told) == (1, 1, False), told
+        assert (naja.ids(), cgroups_named(bundle.id)) == ([], []), (limit, told)
