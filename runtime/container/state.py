@@ -155,6 +155,8 @@ class StateDirectory:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise NajaError("container is busy with another command", why=self.id) from None
+        except OSError as error:
+            raise NajaError.from_os_error(f"lock container {self.id}", error) from None
         self._locked = True
         if os.fstat(self._descriptor).st_nlink == 0:
             raise NoContainer(self.id)

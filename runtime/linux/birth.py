@@ -16,7 +16,10 @@ _ROOM = 2 << 20
 
 def can_share_memory() -> bool:
     """Tell whether ``share_memory`` works: it takes a C compiler to install naja, and room on the stack."""
-    return libc.birth is not None and prlimit(0, "RLIMIT_STACK")[0] >= _ROOM
+    try:
+        return libc.birth is not None and prlimit(0, "RLIMIT_STACK")[0] >= _ROOM
+    except OSError:
+        return False  # A filter may deny the question.
 
 
 def share_memory(life: Callable[[], NoReturn], flags: int) -> int:

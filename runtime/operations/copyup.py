@@ -6,29 +6,38 @@ import errno
 import os
 import stat
 
+from ..errors import NajaError
 from ..linux import files
 
 #: Names of the image are names only: none of them is followed.
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
+#: How deep directories may be nested. Each level takes four descriptors, of which a process may have 1024.
+_DEEPEST = 200
 
-def copy_tree(source: int, target: int, proc: int) -> None:
+
+def copy_tree(source: int, target: int, proc: int, depth: int = 0) -> None:
     """Copy everything below one directory into another, with owners, modes, times and attributes.
 
-    Both are descriptors (O_PATH is enough), ``proc`` is one of a procfs. Raises OSError.
+    Both are descriptors (O_PATH is enough), ``proc`` is one of a procfs. Raises OSError, and
+    NajaError for a tree that is too deep.
     """
+    if depth > _DEEPEST:
+        raise NajaError("copy what the tmpfs hides", why=f"directories are nested more than {_DEEPEST} deep")
     reader = os.open(".", _ENTER | os.O_CLOEXEC, dir_fd=source)
-    writer = os.open(".", _ENTER | os.O_CLOEXEC, dir_fd=target)
+    writer = -1
     try:
+        writer = os.open(".", _ENTER | os.O_CLOEXEC, dir_fd=target)
         for name in os.listdir(reader):
-            _copy_entry(reader, writer, name, proc)
+            _copy_entry(reader, writer, name, proc, depth)
         _copy_metadata(reader, writer)
     finally:
         os.close(reader)
-        os.close(writer)
+        if writer >= 0:
+            os.close(writer)
 
 
-def _copy_entry(source: int, target: int, name: str, proc: int) -> None:
+def _copy_entry(source: int, target: int, name: str, proc: int, depth: int) -> None:
     status = os.stat(name, dir_fd=source, follow_symlinks=False)
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFDIR:
@@ -36,7 +45,7 @@ def _copy_entry(source: int, target: int, name: str, proc: int) -> None:
         below = _open(source, name, os.O_PATH | os.O_DIRECTORY)
         made = _open(target, name, os.O_PATH | os.O_DIRECTORY)
         try:
-            copy_tree(below, made, proc)
+            copy_tree(below, made, proc, depth + 1)
         finally:
             os.close(below)
             os.close(made)

@@ -47,6 +47,8 @@ def is_sealed() -> bool:
         return False
     try:
         return _is_sealed_memory(own) or _is_detached_overlay(own)
+    except OSError:
+        return False
     finally:
         os.close(own)
 

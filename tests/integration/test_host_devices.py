@@ -336,3 +336,22 @@ def test_the_last_of_a_hundred_thousand_users(naja: Runtime, bundle: Bundle) -> 
         home = f"/home/staff/user{uid}" if uid >= 1000 else "/"
         assert naja.run_attached(bundle.shell("echo $HOME")).stdout == f"{home}\n"
         naja.delete(bundle, "--force", check=False)
+
+
+def test_a_tree_that_is_too_deep_to_copy_is_refused_in_a_line(naja: Runtime, bundle: Bundle) -> None:
+    """Copying takes descriptors and frames for each level; the image decides how many there are."""
+    descriptor = os.open(os.path.join(bundle.path, "rootfs"), os.O_RDONLY)
+    for name in ["deep"] + ["d"] * 1500:
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    mount = {"destination": "/deep", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    bundle.config["mounts"].append(mount)
+    bundle.save()
+    result = naja.run_attached(bundle, check=False)
+    assert result.status == 1
+    assert "nested more than" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    subprocess.run(["rm", "-rf", os.path.join(bundle.path, "rootfs", "deep")], check=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Puts itself under a filter that denies one call by an errno, and becomes a program.
 _DENY = f"""
 import os, sys
-sys.path.insert(0, {REPOSITORY!r})
+sys.path.insert(0, {REPOSITORY!r} + "/build/import")
 from naja.linux import seccomp
 from naja.linux.seccomp_filter import compile_filter
 rule = {{"names": [sys.argv[1]], "action": "SCMP_ACT_ERRNO", "errnoRet": int(sys.argv[2])}}

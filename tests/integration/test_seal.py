@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _PYTHON = os.path.realpath(sys.executable)
 _ASK = f"""
 import sys
-sys.path.insert(0, {REPOSITORY!r})
-from naja.process import seal
+sys.path.insert(0, {REPOSITORY!r} + "/build/import")
+from naja.startup import seal
 print(seal.is_sealed())
 """
 
