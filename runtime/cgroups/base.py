@@ -48,7 +48,7 @@ class Manager:
         self._resctrl: list[str] = list(record["resctrl"])
         self._invocation: str = record.get("invocation", "")
         self._context: Context | None = None
-        self._found: dict[str, str] | None = None
+        self._found: dict[str, str] = {}
 
     def intend(self, identity: str = "") -> None:
         """Choose the word, just before the cgroups are made; it begins with the state directory's identity.
@@ -98,9 +98,16 @@ class Manager:
         if self._context:
             own = {*self.made, *self.adopted}.difference(operations.skipped(self._context))
             return {name: path for name, path in self.places.items() if path in own}
-        if self._found is None:
-            self._found = {name: path for name, path in self.places.items() if self._owns(path)}
-        return self._found
+        return {name: path for name in self.places if (path := self._path(name))}
+
+    def _path(self, name: str) -> str:
+        """Return the cgroup in one hierarchy, "" where it is not the container's; no other is looked at."""
+        if self._context:
+            return self.paths.get(name, "")
+        if name not in self._found:
+            path = self.places.get(name, "")
+            self._found[name] = path if path and self._owns(path) else ""
+        return self._found[name]
 
     def is_lacking(self) -> bool:
         """Tell whether the record does not lead to all cgroups: others have ended them, or it was spoiled."""

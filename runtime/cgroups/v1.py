@@ -26,7 +26,7 @@ class ManagerV1(Manager):
 
     def _directory(self) -> str:
         # Any hierarchy knows all processes; the freezer's is the one that a kill relies on.
-        return self.paths.get("freezer") or next(iter(self.paths.values()), "")
+        return self._path("freezer") or next(iter(self.paths.values()), "")
 
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
         from .limits_v1 import devices, limits, split
@@ -61,13 +61,13 @@ class ManagerV1(Manager):
 
     def _frozen(self) -> bool:
         # Or about to be.
-        return read(f"{self.paths['freezer']}/freezer.state") != "THAWED"
+        return read(f"{self._path('freezer')}/freezer.state") != "THAWED"
 
     def _can_freeze(self) -> bool:
-        return os.path.isdir(self.paths.get("freezer", ""))
+        return os.path.isdir(self._path("freezer"))
 
     def _try_freeze(self, attempt: int) -> bool:
-        file = f"{self.paths['freezer']}/freezer.state"
+        file = f"{self._path('freezer')}/freezer.state"
         if attempt % 25 == 24:
             # A process that forks faster than it is frozen gets away with it for ever, unless it can
             # come to an end of that in between (cgroup-v1/freezer-subsystem).
@@ -80,10 +80,10 @@ class ManagerV1(Manager):
         return read(file) == "FROZEN"
 
     def _thaw(self) -> None:
-        write(f"{self.paths['freezer']}/freezer.state", "THAWED")
+        write(f"{self._path('freezer')}/freezer.state", "THAWED")
 
     def _thaw_all(self) -> None:
-        top = self.paths.get("freezer", "")
+        top = self._path("freezer")
         if _has_children(top):
             # The container may have frozen those below on their own, and nobody ends in them.
             from . import tree
@@ -100,14 +100,14 @@ class ManagerV1(Manager):
 
         here = detect()
         try:
-            tree.kill_elsewhere(self.paths["freezer"], here.mounts["freezer"] + here.own["freezer"])
+            tree.kill_elsewhere(self._path("freezer"), here.mounts["freezer"] + here.own["freezer"])
         except OSError as error:
             if error.errno not in DENIED:
                 raise
 
     def what_holds(self) -> str:
         """Look for a cgroup that is frozen by itself. Raises OSError."""
-        directory = self.paths.get("freezer", "")
+        directory = self._path("freezer")
         while os.path.exists(f"{directory}/freezer.self_freezing"):
             if read(f"{directory}/freezer.self_freezing") == "1":
                 return f"cgroup {directory} is frozen"
