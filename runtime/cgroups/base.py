@@ -6,10 +6,8 @@ import os
 import time
 
 from ..errors import NajaError, Unsupported
-from ..linux.cgroupfs import GONE, read
-from ..operations import cgroup as operations
+from ..linux.cgroupfs import DENIED, GONE, read, type_of
 from ..operations import ownership
-from ..operations.base import RUNTIME, Context
 from .hierarchies import detect
 
 TYPE_CHECKING = False
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..operations.base import Operation
+    from ..operations.base import Context, Operation
     from ..operations.ownership import Mark
     from .events import OomWatch
 
@@ -66,7 +64,7 @@ class Manager:
     def release(self) -> None:
         """Let others come to the cgroups: the container's process is in them, or never will be."""
         if self._context:
-            operations.release(self._context)
+            ownership.release(self._context)
 
     @property
     def _mark(self) -> Mark:
@@ -75,12 +73,12 @@ class Manager:
     @property
     def made(self) -> list[str]:
         """The directories that were made for the container, and end with it."""
-        return operations.made(self._context) if self._context else self._made
+        return ownership.made(self._context) if self._context else self._made
 
     @property
     def adopted(self) -> list[str]:
         """The directories that the container uses, but that were there before it."""
-        return operations.adopted(self._context) if self._context else self._adopted
+        return ownership.adopted(self._context) if self._context else self._adopted
 
     @property
     def invocation(self) -> str:
@@ -96,7 +94,7 @@ class Manager:
     def paths(self) -> dict[str, str]:
         """The container's cgroups, without those that others have by now: directory by hierarchy name."""
         if self._context:
-            own = {*self.made, *self.adopted}.difference(operations.skipped(self._context))
+            own = {*self.made, *self.adopted}.difference(ownership.skipped(self._context))
             return {name: path for name, path in self.places.items() if path in own}
         return {name: path for name in self.places if (path := self._path(name))}
 
@@ -176,6 +174,7 @@ class Manager:
         ``warn`` is told what is no error. Raises Unsupported and NajaError as the translation does, and
         where the kernel refuses a value; then the limits are as before.
         """
+        from ..operations.base import RUNTIME, Context
         from ..operations.cgroup_limits import in_force
 
         context = Context(RUNTIME, warn)
@@ -294,7 +293,7 @@ class Manager:
             self._thaw_all()
         except OSError as error:
             # Whoever waits for the end tells what holds it up.
-            if error.errno not in operations.DENIED:
+            if error.errno not in DENIED:
                 raise
 
     def _thaw_all(self) -> None:
@@ -372,4 +371,4 @@ def require(needed: list[tuple[str, str]], directory: str) -> None:
     for controller, origin in needed:
         if controller not in available:
             what = f"cgroup controller {controller} is not available in {directory}"
-            raise Unsupported(what, why=operations.type_of(directory), origin=origin)
+            raise Unsupported(what, why=type_of(directory), origin=origin)

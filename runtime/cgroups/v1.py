@@ -6,8 +6,7 @@ import os
 import time
 
 from ..errors import Unsupported
-from ..linux.cgroupfs import read, write
-from ..operations.cgroup import DENIED
+from ..linux.cgroupfs import DENIED, read, write
 from .base import Manager, require
 from .hierarchies import by_controller, detect
 

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 
-from .. import cgroups, config, hooks
+from .. import cgroups, config
 from ..config import json
 from ..errors import NajaError, kind_of_file
 from ..linux import process
@@ -281,6 +281,8 @@ def run_poststop(
     document: dict[str, Any], state_document: dict[str, Any], warn: Callable[[str], None]
 ) -> None:
     """Run the poststop hooks; a failure is a warning, and the others run all the same (config.md)."""
+    from .. import hooks
+
     text = json.dumps({**state_document, "pid": 0})
     for index, hook in enumerate((document.get("hooks") or {}).get("poststop") or ()):
         try:

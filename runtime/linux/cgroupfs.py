@@ -13,6 +13,9 @@ import time
 #: to the tree can remove one at any moment, systemd does when its last process has ended.
 GONE = (errno.ENOENT, errno.ENODEV)
 
+#: What a caller without privileges gets for an answer on a tree that is not its own.
+DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
+
 
 def write(path: str, value: str) -> None:
     """Write a value to an existing file of a cgroup in one write(2). Raises OSError."""
@@ -88,3 +91,12 @@ def cgroup_of(process: int | str, directory: str) -> str:
                 if path == tail or path.startswith(f"{tail}/"):
                     return directory + path[len(tail) :]
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def type_of(directory: str) -> str:
+    """Say which type a cgroup of a v2 tree is of, where that is not the usual one (cgroup-v2, Threads)."""
+    try:
+        kind = read(f"{directory}/cgroup.type")
+    except OSError:
+        return ""  # A v1 cgroup has none.
+    return f'the cgroup is of type "{kind}"' if kind != "domain" else ""

@@ -10,39 +10,15 @@ import os
 import time
 
 from ..errors import NajaError, Unsupported
-from ..linux.cgroupfs import GONE, cgroup_of, move, read, write
+from ..linux.cgroupfs import DENIED, GONE, cgroup_of, move, read, type_of, write
 from .base import Context, Operation
-from .ownership import MADE, claim
-
-#: What a caller without privileges gets for an answer on a tree that is not its own.
-DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
-
-#: What the descriptors' names begin with that keep others off the cgroups.
-_CLAIM = "claim on "
+from .ownership import CLAIM, MADE, adopted, claim, made, release, skipped
 
 #: Controllers of v2 that work for whole processes only; the others may be used in threaded cgroups.
 _DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "misc")
 
 #: The type of a cgroup below a threaded one that is not yet threaded itself.
 _INVALID = "domain invalid"
-
-
-def skipped(context: Context) -> list[str]:
-    """Return the list of cgroups that could not be made for lack of privileges, to read or extend."""
-    listed: list[str] = context.values.setdefault("cgroups skipped", [])
-    return listed
-
-
-def made(context: Context) -> list[str]:
-    """Return the list of cgroups that were made for the container, to read or extend."""
-    listed: list[str] = context.values.setdefault("cgroups made", [])
-    return listed
-
-
-def adopted(context: Context) -> list[str]:
-    """Return the list of cgroups that were there before, and empty, to read or extend."""
-    listed: list[str] = context.values.setdefault("cgroups adopted", [])
-    return listed
 
 
 class MakeCgroup(Operation):
@@ -71,15 +47,9 @@ class MakeCgroup(Operation):
                 raise
             skipped(context).append(self.directory)
             return
-        context.descriptors[_CLAIM + self.directory] = descriptor
+        context.descriptors[CLAIM + self.directory] = descriptor
         listed = made(context) if how == MADE else adopted(context)
         listed.append(self.directory)
-
-
-def release(context: Context) -> None:
-    """Let others see to the cgroups that were made: the container's process is in them, or never will be."""
-    for name in [name for name in context.descriptors if name.startswith(_CLAIM)]:
-        os.close(context.take(name))
 
 
 class EnableControllers(Operation):
@@ -401,12 +371,3 @@ def _explain(error: OSError) -> str:
     if error.errno == errno.EBUSY:
         return "it has children with controllers, so it takes no processes of its own"
     return ""
-
-
-def type_of(directory: str) -> str:
-    """Say which type a cgroup of a v2 tree is of, where that is not the usual one (cgroup-v2, Threads)."""
-    try:
-        kind = read(f"{directory}/cgroup.type")
-    except OSError:
-        return ""  # A v1 cgroup has none.
-    return f'the cgroup is of type "{kind}"' if kind != "domain" else ""

@@ -9,9 +9,9 @@ import errno
 import os
 
 from ..errors import NajaError, Unsupported
-from ..linux.cgroupfs import read, write
+from ..linux.cgroupfs import DENIED, read, write
 from .base import Context, Operation
-from .cgroup import DENIED, skipped
+from .ownership import skipped
 
 
 class WriteLimits(Operation):

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     #: The attribute's name, and the word.
     Mark = tuple[str, str]
 
+    from .base import Context
+
 #: How a container came to a cgroup: one that was made for a container, this one or an earlier one, ends
 #: with it; another is left as it was.
 MADE, ADOPTED = "made", "adopted"
 
 _ROOTS, _USERS = "trusted.naja", "user.naja"
+
+#: What the descriptors' names begin with that keep others off the cgroups (``release``).
+CLAIM = "claim on "
 
 #: A cgroup is made sticky and closed to others. So it is known as one that was made for a container before
 #: there is a mark that says so, and no user can hold its lock to keep others from being made.
@@ -274,3 +279,27 @@ def remove_unfinished(directory: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def skipped(context: Context) -> list[str]:
+    """Return the list of cgroups that could not be made for lack of privileges, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups skipped", [])
+    return listed
+
+
+def made(context: Context) -> list[str]:
+    """Return the list of cgroups that were made for the container, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups made", [])
+    return listed
+
+
+def adopted(context: Context) -> list[str]:
+    """Return the list of cgroups that were there before, and empty, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups adopted", [])
+    return listed
+
+
+def release(context: Context) -> None:
+    """Let others see to the cgroups that were made: the container's process is in them, or never will be."""
+    for name in [name for name in context.descriptors if name.startswith(CLAIM)]:
+        os.close(context.take(name))

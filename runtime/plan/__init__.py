@@ -6,8 +6,6 @@ Computing one needs no privilege and changes nothing. ``naja.process.launch`` ru
 from __future__ import annotations
 
 from ..operations.base import INIT, RUNTIME, STAGE
-from ..operations.gate import WaitForStart
-from ..operations.hooks import PrepareHooks, RunHooks, RunPreparedHooks
 from ..operations.namespaces import (
     BecomeRoot,
     GiveBirth,
@@ -319,8 +317,14 @@ def _console(request: Request, program: dict[str, Any] | None = None) -> list[Op
 
 
 def _hooks(request: Request, *kinds: str) -> list[Operation]:
-    hooks = request.config.get("hooks") or {}
-    return [RunHooks(kind, hooks[kind], hook_state(request, kind)) for kind in kinds if hooks.get(kind)]
+    hooks = {
+        kind: hook for kind, hook in (request.config.get("hooks") or {}).items() if hook and kind in kinds
+    }
+    if not hooks:
+        return []
+    from ..operations.hooks import RunHooks  # Most containers need none of it.
+
+    return [RunHooks(kind, hooks[kind], hook_state(request, kind)) for kind in kinds if kind in hooks]
 
 
 def _inner_hooks(request: Request) -> list[Operation]:
@@ -328,6 +332,8 @@ def _inner_hooks(request: Request) -> list[Operation]:
     kind, entries = "createContainer", (request.config.get("hooks") or {}).get("createContainer")
     if not entries:
         return []
+    from ..operations.hooks import RunHooks
+
     environment = process.environment_of(request, request.config["process"], "/process")
     return [RunHooks(kind, entries, hook_state(request, kind), environment)]
 
@@ -337,6 +343,8 @@ def _start_hooks(request: Request) -> tuple[list[Operation], list[Operation]]:
     kind, entries = "startContainer", (request.config.get("hooks") or {}).get("startContainer")
     if not entries:
         return [], []
+    from ..operations.hooks import PrepareHooks, RunPreparedHooks
+
     environment = process.environment_of(request, request.config["process"], "/process")
     state = hook_state(request, kind)
     return [PrepareHooks(kind, entries, state)], [RunPreparedHooks(kind, entries, state, environment)]
@@ -358,7 +366,11 @@ def hook_state(request: Request, kind: str) -> dict[str, Any]:
 
 
 def _last_phase(request: Request) -> Phase:
-    gate: list[Operation] = [WaitForStart()] if request.gate else []
+    gate: list[Operation] = []
+    if request.gate:
+        from ..operations.gate import WaitForStart
+
+        gate.append(WaitForStart())
     before, under = _start_hooks(request)
     operations = gate + process.final(request, before_filter=before, under_filter=under)
     return Phase(INIT, "gate and exec", operations, waits=request.gate, executes=not request.gate)

@@ -12,9 +12,6 @@ import sys
 
 from ..errors import ChannelClosed, NajaError, trace
 from ..linux import process
-
-# What nearly every plan needs is loaded while the host's files are in sight, and while the
-# runtime is still reading the config: see close_imports.
 from ..operations.base import INIT, STAGE, Context, apply_all, thaw
 from ..operations.namespaces import GiveBirth
 from .dialogue import DONE, WARNING, Mailbox, hand_over, report
@@ -39,6 +36,22 @@ def main(descriptor: int, keep: int) -> None:
     ``keep`` is the number of descriptors from 3 on that the container inherits.
     """
     from ..linux.channel import Channel
+
+    # What nearly every plan needs is loaded while the host's files are in sight, and while the
+    # runtime is still reading the config: see close_imports. One that is forked has it already.
+    from ..operations import (  # noqa: F401
+        binds,
+        devices,
+        execution,
+        gate,
+        identity,
+        kernel,
+        limits,
+        masks,
+        mounts,
+        privileges,
+        rootfs,
+    )
 
     channel = Channel.from_descriptor(descriptor)
     try:

@@ -24,7 +24,7 @@ _CREATE = (*_CONTROL, *_CONFIG, "naja.container.creation", *_LIMITS, *_PROCESS)
 _CHANNEL = "naja.linux.channel"
 _GROUPS = {
     "command": ("naja.cli.main",),
-    "create": (*_CREATE, _CHANNEL),
+    "create": (*_CREATE, "naja.operations.gate", _CHANNEL),
     "run": (*_CREATE, "naja.process.attached"),
     "exec": ("naja.cli.verbs.execute", _CGROUPS, *_PROCESS, "naja.process.attached", _CHANNEL),
     **dict.fromkeys(("state", "delete"), _CONTROL),

@@ -40,9 +40,18 @@ def shortened(tree: ast.Module) -> ast.Module:
 
 
 def compiled(tree: ast.Module, path: str) -> CodeType:
-    """Return the code of a module, with its line numbers."""
+    """Return the code of a module, with its line numbers but not the columns, which take a tenth of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr | ast.excepthandler | ast.arg | ast.keyword | ast.alias):
+            node.end_lineno, node.col_offset, node.end_col_offset = node.lineno, -1, -1
     code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=2)
-    return code
+    return _named_shortly(code)
+
+
+def _named_shortly(code: CodeType) -> CodeType:
+    """Return a code in which functions have their plain names for the long ones: nobody asks for those."""
+    constants = (_named_shortly(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_consts=tuple(constants), co_qualname=code.co_name)
 
 
 def _imports(node: ast.stmt) -> bool:
