@@ -77,6 +77,10 @@ class NajaError(Exception):
         if str(error.filename).endswith("(2)"):
             named = f"the kernel has no {error.filename}, or a seccomp filter denies it"
             why = f"{named}: {why}" if why else named
+        elif error.errno == _errno.ENOSYS:
+            # Who made the call has its name, or is all there is to it.
+            named = f"the kernel lacks a system call, or a seccomp filter denies it, in {trace(error)}"
+            why = f"{named}: {why}" if why else named
         return cls(what, errno=error.errno or 0, why=why, origin=origin)
 
     def __str__(self) -> str:

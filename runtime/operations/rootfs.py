@@ -67,7 +67,8 @@ class RequireKernel(Operation):
             mounts.mount_setattr(-1)
         except OSError as error:
             if error.errno == errno.ENOSYS:
-                raise Unsupported("mount by descriptors", why="naja needs Linux 5.12 or newer") from None
+                why = "naja needs Linux 5.12 or newer"
+                raise Unsupported.from_os_error("mount by descriptors", error, why=why) from None
 
 
 class UseUmask(Operation):

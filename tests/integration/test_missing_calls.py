@@ -12,7 +12,7 @@ import pytest
 from tests.support.command import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
@@ -29,7 +29,16 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 #: Without these a container cannot be made.
-NEEDED = ["openat2", "close_range", "fsopen", "fsconfig", "fsmount", "open_tree", "move_mount"]
+NEEDED = [
+    "openat2",
+    "close_range",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "open_tree",
+    "move_mount",
+    "mount_setattr",
+]
 #: An EPERM of these can have no other cause.
 UNPRIVILEGED = ["openat2", "close_range"]
 
@@ -81,3 +90,31 @@ def test_other_verbs_without(
 ) -> None:
     argv = naja.command(*[running.id if word == "ID" else word for word in words])
     assert says_which(without(call, number, argv), call)
+
+
+@pytest.mark.parametrize(
+    "call", ["unshare", "pivot_root", "umount2", "setresuid", "setgroups", "prctl", "capset"]
+)
+def test_calls_that_every_kernel_has(naja: Runtime, bundle: Bundle, call: str) -> None:
+    """A filter may deny them all the same; then the line says what was done, and where."""
+    bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [5]}
+    argv = naja.command("run", "--bundle", bundle.args("/bin/true").path, bundle.id)
+    done = without(call, errno.ENOSYS, argv)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "the kernel lacks a system call, or a seccomp filter denies it, in " in done.stderr, done.stderr
+    assert bundle.id not in naja.ids()
+
+
+@pytest.mark.parametrize("call", ["flock", "fstatfs", "prlimit64"])
+@pytest.mark.parametrize("words", [["run", "--bundle", "BUNDLE", "NEW"], ["start", "ID"], ["pause", "ID"]])
+def test_what_naja_asks_for_itself(
+    naja: Runtime, running: Bundle, busybox_bundle: Callable[[], Bundle], call: str, words: list[str]
+) -> None:
+    """It goes on without, or says in a line what it was about."""
+    other = busybox_bundle().args("/bin/true")
+    known = {"ID": running.id, "NEW": other.id, "BUNDLE": other.path}
+    done = without(call, errno.ENOSYS, naja.command(*[known.get(word, word) for word in words]))
+    assert done.stderr.count("\n") <= 1, done.stderr
+    assert "internal error" not in done.stderr
+    assert " > " not in done.stderr.partition(": ")[2].partition(": ")[0], done.stderr
