@@ -1,4 +1,8 @@
-"""Compiles naja's modules ahead: writes the file that ``naja.startup.precompiled`` loads them from."""
+"""Compiles naja's modules ahead: writes the file that ``naja.startup.precompiled`` loads them from.
+
+What that saves is said there; the groups of modules that a verb loads at once are 0 / 2 / 3 ms of it
+(``make bench-start``).
+"""
 
 from __future__ import annotations
 

