@@ -1,6 +1,7 @@
 """The sealed interpreter: what /proc/self/exe of a process inside a container may lead to.
 
-This is safety, not speed: it costs 0.2 ms, and a second start of Python where native/launcher.c has not done it.
+This is safety, not speed: it costs 0.2 ms, and where native/launcher.c has not done it a second start
+of Python.
 
 A container that is told to exec /proc/self/exe holds a handle to the file that ran before it. Were
 that the host's Python, the container could wait for naja to end and overwrite it (CVE-2019-5736).
