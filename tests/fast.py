@@ -1,4 +1,4 @@
-"""Tests for in between: the unit tests, and the integration tests of what has changed, in a minute.
+"""Tests for in between: the quick unit tests, and the integration tests of what has changed, in a minute.
 
     python -m tests.fast [COMMIT]
 
@@ -19,6 +19,8 @@ import time
 BUDGET = 60
 _PYTEST = [sys.executable, "-m", "pytest", "-q", "--exitfirst", "--hypothesis-profile=fast"]
 _INTEGRATION = "tests/integration"
+#: Unit tests that build, install or compile the whole package; ``make test`` has them.
+_SLOW = ("test_installation.py", "test_launcher.py", "test_precompiled.py")
 #: Letters that two names have to have in common: "exec" stands in execution.py and in test_exec.py.
 _ALIKE = 4
 #: What timeout(1) says of a command that it had to end.
@@ -52,7 +54,8 @@ def main() -> int:
     """Run them; returns pytest's exit status."""
     end = time.monotonic() + BUDGET
     commit = sys.argv[1] if len(sys.argv) > 1 else "HEAD"
-    status = subprocess.run([*_PYTEST, "-n", "2", "tests/unit"], check=False).returncode
+    quick = [f"--ignore=tests/unit/{name}" for name in _SLOW]
+    status = subprocess.run([*_PYTEST, "-n", "2", *quick, "tests/unit"], check=False).returncode
     tests = sorted(f"{_INTEGRATION}/{name}" for name in os.listdir(_INTEGRATION) if name.startswith("test_"))
     waiting = tests_of(changed(commit), tests)
     while waiting and not status and (left := end - time.monotonic()) > 0:
