@@ -7,8 +7,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3.12 /usr/bi
 VENV := .venv
 NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
-# What the command is made of; the modules that it loads may change at any time.
-COMMAND := runtime/startup/launcher.py runtime/startup/native/launcher.c runtime/startup/native/kernel.c runtime/startup/precompile.py runtime/startup/precompiled.py runtime/startup/strip.py
+# What the command is made of: it has all modules in it, and goes without those that have changed since.
+COMMAND := $(shell find runtime -name '*.py' -o -name '*.c')
 # Who is not root gets a container that needs no root.
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 ifdef ROOTLESS
@@ -16,22 +16,34 @@ ifdef ROOTLESS
 export XDG_RUNTIME_DIR ?= $(CURDIR)/build/run
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Writes the command; in which tier, see `make help`.
+WRITE := $(BIN)/python -m naja.startup.launcher $(NAJA)
+ifdef TIER
+export NAJA_TIER := $(TIER)
+endif
+# Tests that tell most of a tier.
+TELLING := $(addprefix tests/integration/test_,run.py exec.py lifecycle.py start.py seal.py descriptors.py births.py) \
+    $(addprefix tests/unit/test_,early.py launcher.py imports.py)
 
-.PHONY: help install run test test-fast unit lint format hooks packages bench bench-start conformance engines crictl test-vm faults clean
+.PHONY: help install run test test-tiers test-fast unit lint format hooks packages bench bench-start conformance engines engines-next crictl containerd test-vm test-vm-engines faults clean
 
 help:
 	@echo "make run          a first container, from this machine's own files"
 	@echo "make install      $(NAJA), without running anything"
 	@echo "make test         all tests (make unit: those that need no root)"
+	@echo "make test-tiers   what tells most, with the command as without Python's headers (launcher) and without a compiler"
+	@echo "                  (script); make test TIER=script: all tests with such a command"
 	@echo "make test-fast    unit tests, and integration tests of what has changed, in a minute"
 	@echo "make lint         ruff, mypy --strict, the order of the imports"
 	@echo "make hooks        have git check each commit (pre-commit)"
-	@echo "make bench        naja, runc and crun, side by side"
+	@echo "make bench        naja, runc and crun, side by side (OPTIONS=--help: pictures, JSON, hundreds of containers)"
 	@echo "make bench-start  what each part of the fast start saves"
-	@echo "make conformance  the validation programs of opencontainers/runtime-tools"
+	@echo "make conformance  the validation programs of opencontainers/runtime-tools (OPTIONS=--compare: naja, crun, runc)"
 	@echo "make engines      containerd, Docker, Swarm, Podman, buildah with naja, runc, crun"
+	@echo "make engines-next the same with the engines of Debian 13, in a root made by debootstrap (OPTIONS=--brief: faster)"
 	@echo "make crictl       crictl for the tests that use it; needs Go, takes minutes"
-	@echo "make test-vm      cgroup v2 and systemd, in a virtual machine"
+	@echo "make containerd   containerd 2.1, with which engines-next plays once more; needs Go, takes minutes"
+	@echo "make test-vm      cgroup v2 and systemd, in a virtual machine (make test-vm-engines: Docker, Podman, ctr with systemd)"
 	@echo "make faults       every system call fails, is delayed, or is the last; races (VERB=exec: of one command)"
 	@echo "make clean        remove what these made"
 
@@ -42,17 +54,22 @@ $(BIN)/python:
 	    $(PYTHON) -m venv --clear $(VENV); }
 
 # pip's script for naja is replaced by one that starts faster: see runtime/startup/launcher.py.
-$(VENV)/.installed: pyproject.toml $(COMMAND) | $(BIN)/python
+$(VENV)/.packages: pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
-	$(BIN)/python -m naja.startup.launcher $(NAJA)
 	touch $@
 
-$(VENV)/.tools: pyproject.toml $(COMMAND) | $(BIN)/python
+$(VENV)/.test-packages: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[test,lint]'
-	$(BIN)/python -m naja.startup.launcher $(NAJA)
-	touch $@ $(VENV)/.installed
+	touch $@ $(VENV)/.packages
 
-install: $(VENV)/.installed
+$(VENV)/.command: $(VENV)/.packages $(COMMAND)
+	$(WRITE)
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.test-packages $(VENV)/.command
+	touch $@
+
+install: $(VENV)/.command
 
 run: install
 	@rm -rf demo
@@ -67,7 +84,14 @@ packages:
 	    apt-get update && apt-get install --yes --no-install-recommends busybox-static libseccomp2; fi
 
 test: $(VENV)/.tools packages
-	$(BIN)/python -m pytest
+	$(if $(TIER),$(WRITE))
+	$(BIN)/python -m tests.all $(OPTIONS); status=$$?; $(if $(TIER),NAJA_TIER= $(WRITE);) exit $$status
+
+test-tiers: $(VENV)/.tools packages
+	status=0; for tier in launcher script; do \
+	    echo "as a $$tier:"; export NAJA_TIER=$$tier; \
+	    $(WRITE) && $(BIN)/python -m pytest -q -n 2 --dist loadfile $(TELLING) || status=1; done; \
+	    NAJA_TIER= $(WRITE); exit $$status
 
 test-fast: $(VENV)/.tools packages
 	$(BIN)/python -m tests.fast
@@ -90,24 +114,36 @@ format: $(VENV)/.tools
 	$(BIN)/ruff format
 
 bench: $(VENV)/.tools packages
-	$(BIN)/python -m conformance.bench
+	$(BIN)/python -m conformance.bench $(OPTIONS)
 
 bench-start: $(VENV)/.tools packages
 	$(BIN)/python -m conformance.bench_start
 
 conformance: $(VENV)/.tools packages
-	$(BIN)/python conformance/runtime_tools.py
+	$(BIN)/python conformance/runtime_tools.py $(OPTIONS)
 
 engines: $(VENV)/.tools packages
-	$(BIN)/python -m conformance.engines
+	$(BIN)/python -m conformance.engines $(OPTIONS)
+	NAJA_KILLS=100 $(BIN)/python -m pytest tests/engines/test_shim.py -k random
+
+engines-next: $(VENV)/.tools
+	$(BIN)/python -m conformance.engines_next $(OPTIONS)
 
 crictl: build/crictl
 
 build/crictl: | $(VENV)/.tools
 	$(BIN)/python -m conformance.crictl $@
 
+containerd: build/containerd/containerd
+
+build/containerd/containerd: | $(VENV)/.tools
+	$(BIN)/python -m conformance.containerd $(@D)
+
 test-vm: $(VENV)/.tools packages
 	$(BIN)/python tests/vm/run.py
+
+test-vm-engines: $(VENV)/.tools packages
+	$(BIN)/python tests/vm/run.py --variant systemd -- $(BIN)/python -m pytest tests/vm/test_vm_engines.py
 
 # An hour on two quiet cores. OPTIONS are those of tests/faults/__main__.py.
 faults: $(VENV)/.tools packages

@@ -2,8 +2,9 @@
 
     python -m conformance.bench_start [--runs N]
 
-Prints a Markdown table of medians in milliseconds, and what is lost without the part; needs root. Each
-variant is a copy of the package in a directory of its own, with a command of its own.
+Prints a Markdown table of medians in milliseconds, and what is lost without the part; needs root. The dump
+has all the others in it: they are switched off where there is none, and compared to that. Each variant is a
+copy of the package in a directory of its own, with a command of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from conformance.bench import Failed, Subject, hide_unified
+from conformance.bench.place import hide_unified
+from conformance.bench.subject import Failed, Subject
+from conformance.bench.verbs import in_turn
 from naja.startup import precompiled
 from tests.support.bundle import Bundle, make_rootfs
 from tests.support.leaks import become_subreaper
@@ -42,6 +45,7 @@ def change(name, old, new):
 NATIVE = True
 """
 _WRITTEN = "launcher.write(sys.argv[2], native=NATIVE)\n"
+_WITHOUT_DUMP = "if os.path.exists(launcher._WARM): os.unlink(launcher._WARM)\n"
 
 _PIPS_SCRIPT = """\
 with open(sys.argv[2], "w") as file:
@@ -62,6 +66,7 @@ class Variant:
 
 VARIANTS = (
     Variant("with all", ""),
+    Variant("the dump", "dump.py, native/dump.c, json.c"),
     Variant("pip's script", "launcher.py", after=_PIPS_SCRIPT),
     Variant("a script, not a program", "native/launcher.c", before="NATIVE = False\n"),
     Variant(
@@ -69,24 +74,32 @@ VARIANTS = (
         "native/launcher.c (BARE)",
         before='launcher._BARE = ["-static"]\n',
     ),
+    Variant("all of Python's start", "native/interpreter.c, early.py", after="os.unlink(launcher._EARLY)\n"),
     Variant(
         "no early move into a cgroup",
         "native/launcher.c (warm_up), warmup.py",
         before='change("startup/native/launcher.c", "        warm_up();\\n", "")\n',
     ),
-    Variant("_ctypes, not the door", "native/kernel.c", after="os.unlink(libc.FILE)\n"),
+    Variant(
+        "_ctypes, not the door",
+        "native/kernel.c",
+        before='change("linux/libc.py", "if \\"_kernel\\" in", "if False and \\"_kernel\\" in")\n',
+        after="os.unlink(libc.FILE)\n",
+    ),
     Variant(
         "a fork for every init",
         "native/kernel.c (birth)",
-        before='change("linux/birth.py", "return libc.birth is not None and", "return False and")\n',
+        before='change("linux/birth.py", "if libc.birth is None or", "if True or")\n',
     ),
     Variant("each module from its own file", "precompiled.py", after="os.unlink(precompiled.FILE)\n"),
     Variant("modules one by one", "precompiled.py (preload)", before="precompile._GROUPS = {}\n"),
     Variant(
-        "docstrings and annotations",
+        # They take a module that a half-started Python has not.
+        "docstrings and annotations (and so all of Python's start)",
         "strip.py",
         before="precompile.stripped = lambda path, package: ast.fix_missing_locations(strip.shortened("
         "strip._Absolute(package).visit(ast.parse(open(path).read(), path))))\n",
+        after="os.unlink(launcher._EARLY)\n",
     ),
     Variant("Python's own os", "quick/", before="strip.shortened = lambda tree: tree\n"),
 )
@@ -97,6 +110,8 @@ def build(variant: Variant, directory: str) -> Subject:
     home = os.path.join(directory, variant.name.replace(" ", "-"))
     shutil.copytree(precompiled.PACKAGE, f"{home}/naja", ignore=shutil.ignore_patterns("__pycache__"))
     program = _WRITE + variant.before + _WRITTEN + variant.after
+    if variant is not VARIANTS[0]:
+        program += _WITHOUT_DUMP
     command = [sys.executable, "-c", program, home, f"{home}/command"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -104,30 +119,35 @@ def build(variant: Variant, directory: str) -> Subject:
     return Subject(variant.name, [f"{home}/command"])
 
 
-def measure(subject: Subject, bundle: Bundle, root: str, running: str) -> None:
-    """Take one time of every verb; ``running`` is a container that runs."""
-    times = subject.times
-    times["state"].append(subject.timed("--root", root, "state", running))
-    times["run"].append(subject.timed("--root", root, "run", "--bundle", bundle.path, bundle.id))
-    times["exec"].append(subject.timed("--root", root, "exec", running, "/bin/true"))
+Times = dict[str, dict[str, list[float]]]
 
 
-def table(subjects: list[Subject]) -> str:
+def measure(subject: Subject, bundle: Bundle, root: str, running: str) -> dict[str, float]:
+    """Return one time of every verb; ``running`` is a container that runs."""
+    return {
+        "state": subject.timed("--root", root, "state", running),
+        "run": subject.timed("--root", root, "run", "--bundle", bundle.path, bundle.id),
+        "exec": subject.timed("--root", root, "exec", running, "/bin/true"),
+    }
+
+
+def table(times: Times) -> str:
     """Return a Markdown table: for each variant the medians, and what they are more than with all."""
     lines = [
         "| without | in startup/ | " + " | ".join(f"{verb} | loses" for verb in VERBS) + " |",
         "|---|---|" + "---:|" * (2 * len(VERBS)),
     ]
-    for variant, subject in zip(VARIANTS, subjects, strict=True):
+    for variant in VARIANTS:
         cells = []
         for verb in VERBS:
-            median = statistics.median(subject.times[verb])
-            cells += [f"{median:.1f}", f"{median - statistics.median(subjects[0].times[verb]):+.1f}"]
+            base = VARIANTS[0 if variant in VARIANTS[:2] else 1]
+            median, whole = (statistics.median(times[name][verb]) for name in (variant.name, base.name))
+            cells += [f"{median:.1f}", f"{median - whole:+.1f}"]
         lines.append(f"| {variant.name} | {variant.file} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def bench(directory: str, runs: int) -> list[Subject]:
+def bench(directory: str, runs: int) -> Times:
     """Measure all variants in turn. Raises Failed."""
     rootfs, root = os.path.join(directory, "rootfs"), os.path.join(directory, "state")
     make_rootfs(rootfs)
@@ -136,17 +156,15 @@ def bench(directory: str, runs: int) -> list[Subject]:
     long.args("/bin/sleep", "1000")
     subjects = [build(variant, directory) for variant in VARIANTS]
     subjects[0].timed("--root", root, "run", "--detach", "--bundle", long.path, long.id)
+    times: Times = {variant.name: {verb: [] for verb in VERBS} for variant in VARIANTS}
     try:
-        for number in range(runs + 1):
-            turn = number % len(subjects)
-            for subject in subjects[turn:] + subjects[:turn]:
-                measure(subject, short, root, long.id)
-            if not number:  # The first round was to warm up.
-                for subject in subjects:
-                    subject.times = {verb: [] for verb in subject.times}
+        for number, subject in in_turn(subjects, runs + 1):
+            for verb, took in measure(subject, short, root, long.id).items():
+                if number:  # The first round was to warm up.
+                    times[subject.name][verb].append(took)
     finally:
         subjects[0].timed("--root", root, "delete", "--force", long.id)
-    return subjects
+    return times
 
 
 def main() -> int:

@@ -48,24 +48,44 @@ def play_twice(engines: Engines, engine: str, scenario: str) -> Outcome:
     return play(engines, engine, scenario)
 
 
-def measure(runtimes: dict[str, str], chosen: list[str], scenarios: list[str]) -> Outcomes:
-    """Play everything with each runtime, in a sandbox for each."""
+def measure(runtimes: dict[str, str], chosen: list[str], scenarios: list[str], *, brief: bool) -> Outcomes:
+    """Play everything with each runtime, in a sandbox for each.
+
+    ``brief`` spares the peers what the first one passes; nobody does better in that.
+    """
+    first = next(iter(runtimes))
     outcomes: Outcomes = {}
     for runtime, program in runtimes.items():
-        with Engines(program) as engines:
-            for name in chosen:
-                try:
-                    engines.engine(name)
-                except (AssertionError, OSError, subprocess.SubprocessError) as error:
-                    print(f"{name} does not start with {runtime}: {error}", file=sys.stderr)
-                    continue
-                for scenario in CATALOGUE[name].scenarios:
-                    if scenarios and scenario not in scenarios:
-                        continue
-                    outcome = play_twice(engines, name, scenario)
-                    outcomes[name, scenario, runtime] = outcome
-                    print(f"{runtime:8} {name:22} {scenario:36} {outcome[0]}", file=sys.stderr, flush=True)
+        wanted = {
+            name: [
+                scenario
+                for scenario in CATALOGUE[name].scenarios
+                if not CATALOGUE[name].missing(program)
+                if not scenarios or scenario in scenarios
+                if not brief or outcomes.get((name, scenario, first), ("",))[0] != PASSED
+            ]
+            for name in chosen
+        }
+        if any(wanted.values()):
+            play_all(runtime, program, wanted, outcomes)
     return outcomes
+
+
+def play_all(runtime: str, program: str, wanted: dict[str, list[str]], outcomes: Outcomes) -> None:
+    """Play scenarios, by engine, with a runtime; add what came of them."""
+    with Engines(program) as engines:
+        for name, scenarios in wanted.items():
+            dead = ""
+            try:
+                if scenarios:
+                    engines.engine(name)
+            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+                dead = f"{name} does not start with {runtime}: {error}"
+                print(dead, file=sys.stderr, flush=True)
+            for scenario in scenarios:
+                outcome = (FAILED, dead) if dead else play_twice(engines, name, scenario)
+                outcomes[name, scenario, runtime] = outcome
+                print(f"{runtime:8} {name:22} {scenario:36} {outcome[0]}", file=sys.stderr, flush=True)
 
 
 def table(outcomes: Outcomes, chosen: list[str], runtimes: list[str]) -> str:
@@ -109,10 +129,16 @@ def worse(outcomes: Outcomes, first: str) -> list[str]:
     ]
 
 
+def shim() -> str:
+    """Return containerd's shim beside naja, which may not be there."""
+    naja = shutil.which(runtime_command()[0]) or ""
+    return os.path.join(os.path.dirname(naja), "containerd-shim-naja-v2")
+
+
 def programs(words: list[str]) -> dict[str, str]:
     """Return the paths of NAME=PROGRAM words, of naja, runc and crun where none are given."""
     found = {}
-    for word in words or [f"naja={runtime_command()[0]}", "runc=runc", "crun=crun"]:
+    for word in words or [f"naja={runtime_command()[0]}", f"shim={shim()}", "runc=runc", "crun=crun"]:
         name, _, program = word.partition("=")
         path = shutil.which(program or name)
         if path is None:
@@ -128,6 +154,7 @@ def main() -> int:
     parser.add_argument("--runtime", action="append", default=[], metavar="NAME=PROGRAM", help="repeatable")
     parser.add_argument("--engine", action="append", default=[], choices=list(CATALOGUE), help="repeatable")
     parser.add_argument("--scenario", action="append", default=[], metavar="NAME", help="repeatable")
+    parser.add_argument("--brief", action="store_true", help="peers play only what the first one fails in")
     options = parser.parse_args()
     runtimes = programs(options.runtime)
     chosen = []
@@ -138,7 +165,7 @@ def main() -> int:
             chosen.append(name)
     if not runtimes or not chosen:
         return 1
-    outcomes = measure(runtimes, chosen, options.scenario)
+    outcomes = measure(runtimes, chosen, options.scenario, brief=options.brief)
     print(versions(runtimes), table(outcomes, chosen, list(runtimes)), sep="\n\n")
     print("", *reasons(outcomes), sep="\n")
     return 1 if worse(outcomes, next(iter(runtimes))) else 0

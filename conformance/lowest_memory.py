@@ -18,7 +18,8 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from conformance.bench import Failed, hide_unified
+from conformance.bench.place import hide_unified
+from conformance.bench.subject import Failed
 from tests.support.bundle import Bundle, make_rootfs
 from tests.support.command import Runtime, runtime_command
 from tests.vm.cgroup import VARIANT

@@ -1,10 +1,12 @@
 """Measure an OCI runtime with runtime-tools, the community's own conformance suite.
 
     python conformance/runtime_tools.py [--runtime naja|runc|crun|PATH] [PROGRAM...]
+    python conformance/runtime_tools.py --compare [--runtime ...] [PROGRAM...]
 
 Prints a table with a line for each validation program, every failure with its explanation, and the
-totals. The exit status is 0 where every failure is explained (known.py), 1 where one is not, and 2
-where the suite could not be run.
+totals; with --compare the runtimes side by side, and what the first one fails where a peer does better.
+The exit status is 0 where every such failure is explained (known.py), 1 where one is not, and 2 where
+the suite could not be run.
 """
 
 from __future__ import annotations
@@ -15,47 +17,16 @@ import concurrent.futures
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if not __package__:
     sys.path[0] = ROOT
 
-from conformance import sandbox, shim, suite, tap  # noqa: E402
+from conformance import compare, report, shim, suite  # noqa: E402
 from conformance.known import explain  # noqa: E402
 
-#: What the suite prints about every failure alike.
-NOISE = ("", "exit status 1", "failed to create the container", "failed to start the container")
-
-
-@dataclass
-class Report:
-    """What one program found about the runtime."""
-
-    program: str
-    results: tap.Results
-    #: "" where the program ran to its end; otherwise how it ended.
-    broken: str
-    #: The lines of its standard error stream that say something: the runtime's own, mostly.
-    errors: list[str]
-
-    @property
-    def state(self) -> str:
-        """The verdict in a word."""
-        if self.broken:
-            return "FAILED"
-        if self.results.failures:
-            return "not ok"
-        return "ok"
-
-    def problems(self) -> list[str]:
-        """Return one line for each failure; where the suite says nothing, the runtime's errors speak."""
-        spoken = "; ".join(self.errors)
-        failures = map(str, self.results.failures)
-        lines = [f"{failure}: {spoken}" if failure in NOISE else failure for failure in failures]
-        if self.broken:
-            lines.append(f"{self.broken}: {spoken}")
-        return [" ".join(line.split()) for line in lines]
+#: What is compared where no runtimes are named; a peer that is not there is left out.
+COMPARED = ("naja", "crun", "runc")
 
 
 def main(argv: list[str]) -> int:
@@ -64,29 +35,30 @@ def main(argv: list[str]) -> int:
     try:
         if os.geteuid():
             raise suite.SuiteError("runtime-tools needs root")
-        runtime = find_runtime(options.runtime)
+        runtimes = find_runtimes(options)
         built = suite.prepare(options.cache)
-        if options.oci_version:
-            runtime = shim.write(options.cache, runtime, options.oci_version)
         unknown = set(options.programs) - set(built.programs)
         if unknown:
             raise suite.SuiteError(f"no such program in runtime-tools: {', '.join(sorted(unknown))}")
     except suite.SuiteError as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
-    print(f"runtime-tools {built.version}, runtime {runtime}\n")
-    print(f"{'program':34} {'ok':>5} {'not ok':>6} {'skipped':>7} {'seconds':>7}  state")
+    print(f"runtime-tools {built.version}, {', '.join(runtimes.values())}\n")
     programs = options.programs or built.programs
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        reports = list(pool.map(lambda program: measure(built, program, runtime, options), programs))
-    return summarize(reports)
+    return (measure_all if options.compare else measure_one)(built, programs, runtimes, options)
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="runtime_tools.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="validation programs; all by default")
-    parser.add_argument("--runtime", default="naja", help="the runtime to measure: a name or a path")
+    parser.add_argument(
+        "--runtime",
+        action="append",
+        metavar="[NAME=]PATH",
+        help="the runtime to measure: a name or a path; repeatable to compare",
+    )
+    parser.add_argument("--compare", action="store_true", help="naja, crun and runc side by side")
     parser.add_argument("--oci-version", help="what config.json shall claim (crun 1.8 knows only 1.0.x)")
     parser.add_argument(
         "--cache", default=os.path.join(ROOT, "build", "runtime-tools"), help="for what is built"
@@ -94,7 +66,29 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=180, help="seconds that a program may take")
     parser.add_argument("--jobs", type=int, default=1, help="programs that run at the same time")
     parser.add_argument("--tap", metavar="DIRECTORY", help="keep there what each program printed")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if len(options.runtime or ()) > 1 and not options.compare:
+        parser.error("several runtimes are measured with --compare")
+    options.cache = os.path.abspath(options.cache)
+    return options
+
+
+def find_runtimes(options: argparse.Namespace) -> dict[str, str]:
+    """Return the paths of the runtimes by name, the one to measure first. Raises SuiteError."""
+    first, *peers = options.runtime or (COMPARED if options.compare else COMPARED[:1])
+    found = dict([named(first)])
+    for word in peers:
+        try:
+            found.update([named(word)])
+        except suite.SuiteError as error:
+            print(f"conformance: left out: {error}", file=sys.stderr)
+    return found
+
+
+def named(word: str) -> tuple[str, str]:
+    """Return the name and the path of a runtime from NAME=PATH, or only one of them. Raises SuiteError."""
+    name, _, path = word.rpartition("=")
+    return name or os.path.basename(path), find_runtime(path)
 
 
 def find_runtime(name: str) -> str:
@@ -106,46 +100,64 @@ def find_runtime(name: str) -> str:
     return os.path.abspath(path)
 
 
-def measure(built: suite.Suite, program: str, runtime: str, options: argparse.Namespace) -> Report:
-    """Run one program, print its line of the table, and return its report."""
-    binary = os.path.join(built.directory, program)
-    outcome = sandbox.run([binary], built.directory, {"RUNTIME": runtime}, options.timeout)
-    results = tap.parse(outcome.stdout)
-    errors = [line for line in map(str.strip, outcome.stderr.splitlines()) if line not in NOISE]
-    report = Report(program, results, broken(outcome, results), errors)
-    counts = f"{results.ok:5} {len(results.failures):6} {results.skipped:7} {outcome.seconds:7.1f}"
-    print(f"{program:34} {counts}  {report.state}", flush=True)
-    if options.tap:
-        os.makedirs(options.tap, exist_ok=True)
-        with open(os.path.join(options.tap, f"{program}.tap"), "w") as file:
-            file.write(f"{outcome.stdout}\n# exit status {outcome.status}\n{outcome.stderr}")
-    return report
+def measure_one(
+    built: suite.Suite, programs: list[str], runtimes: dict[str, str], options: argparse.Namespace
+) -> int:
+    """Measure one runtime; return the exit status."""
+    (runtime,) = runtimes.values()
+    runtime = versioned(runtime, options.oci_version, options.cache)
+    print(f"{'program':34} {'ok':>5} {'not ok':>6} {'skipped':>7} {'seconds':>7}  state")
+
+    def measured(program: str) -> report.Report:
+        found = report.measure(built, program, runtime, timeout=options.timeout, keep=options.tap)
+        results = found.results
+        counts = f"{results.ok:5} {len(results.failures):6} {results.skipped:7} {found.seconds:7.1f}"
+        print(f"{program:34} {counts}  {found.state}", flush=True)
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        return summarize(list(pool.map(measured, programs)))
 
 
-def broken(outcome: sandbox.Outcome, results: tap.Results) -> str:
-    """Say how a program that did not run to its end ended; "" where it did."""
-    if outcome.status is None:
-        return "its time was over"
-    if outcome.status:
-        return f"exit status {outcome.status}"
-    return "" if results.complete else f"cut short: {results.planned} results promised, others came"
+def measure_all(
+    built: suite.Suite, programs: list[str], runtimes: dict[str, str], options: argparse.Namespace
+) -> int:
+    """Measure runtimes side by side, a program on one after the other; return the exit status."""
+    used = {
+        name: versioned(path, options.oci_version or shim.needed(path), options.cache)
+        for name, path in runtimes.items()
+    }
+    print(compare.heading(list(used)))
+
+    def measured(program: str) -> compare.Row:
+        row = {}
+        for name, path in used.items():
+            keep = options.tap and os.path.join(options.tap, os.path.basename(name))
+            row[name] = report.measure(built, program, path, timeout=options.timeout, keep=keep)
+        print(compare.line(row), flush=True)
+        return row
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        return compare.summarize(list(pool.map(measured, programs)))
 
 
-def summarize(reports: list[Report]) -> int:
+def versioned(runtime: str, version: str | None, cache: str) -> str:
+    """Return a runtime for which config.json claims a version; itself without one."""
+    return shim.write(cache, runtime, version) if version else runtime
+
+
+def summarize(reports: list[report.Report]) -> int:
     """Print the failures and the totals; return the exit status."""
     explained = unexplained = 0
-    for report in reports:
-        for problem, times in collections.Counter(report.problems()).items():
-            why = explain(report.program, problem)
+    for found in reports:
+        for problem, times in collections.Counter(found.problems()).items():
+            why = explain(found.program, problem)
             explained += times if why else 0
             unexplained += 0 if why else times
-            print(f"\n{report.program}: {problem}{f' ({times} times)' if times > 1 else ''}")
+            print(f"\n{found.program}: {problem}{f' ({times} times)' if times > 1 else ''}")
             print(f"    {why or 'UNEXPLAINED'}")
-    ok = sum(report.results.ok for report in reports)
-    not_ok = sum(len(report.results.failures) for report in reports)
-    failed = sum(bool(report.broken) for report in reports)
     print(f"\n{explained} failures explained, {unexplained} unexplained")
-    print(f"runtime-tools: {ok} ok, {not_ok} not ok, {failed} programs failed")
+    print(f"runtime-tools: {report.totals(reports)}")
     return 1 if unexplained else 0
 
 

@@ -105,8 +105,17 @@ def hierarchies() -> dict[str, tuple[str, str]]:
     return found
 
 
-def run(argv: list[str], directory: str, environment: dict[str, str], timeout: float) -> Outcome:
-    """Run ``argv`` in ``directory``, closed in; needs root. Raises OSError where the sandbox fails."""
+def run(
+    argv: list[str],
+    directory: str,
+    environment: dict[str, str],
+    timeout: float,
+    output: int | None = subprocess.PIPE,
+) -> Outcome:
+    """Run ``argv`` in ``directory``, closed in; needs root. Raises OSError where the sandbox fails.
+
+    ``output`` None lets it write where the caller does; the outcome then has nothing of it.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="runtime-tools-") as scratch:
         mounts = hierarchies()
@@ -119,8 +128,8 @@ def run(argv: list[str], directory: str, environment: dict[str, str], timeout: f
             cwd=directory,
             env=os.environ | environment | {"TMPDIR": scratch, "DELEGATE": DELEGATE},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
             errors="replace",
         )
@@ -133,9 +142,11 @@ def run(argv: list[str], directory: str, environment: dict[str, str], timeout: f
             stdout, stderr = process.communicate()
             status = None
         finally:
+            process.kill()
+            process.wait()
             for cgroup in cgroups:
                 _remove_cgroup(cgroup)
-    return Outcome(status, stdout, stderr, time.monotonic() - began)
+    return Outcome(status, stdout or "", stderr or "", time.monotonic() - began)
 
 
 def _make_cgroup(parent: str, name: str) -> str:
@@ -153,7 +164,7 @@ def _make_cgroup(parent: str, name: str) -> str:
 def _remove_cgroup(path: str) -> None:
     """Remove a cgroup and all below it; the kernel may take a moment to let the dead go."""
     for directory, _, _ in os.walk(path, topdown=False):
-        for _ in range(100):
+        for _ in range(500):
             try:
                 os.rmdir(directory)
                 break

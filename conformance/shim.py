@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+
+#: The last release before `features` (features.md): what a runtime without that command knows.
+OLD = "1.0.2"
 
 #: The suite gives `create --bundle DIRECTORY`; the version "invalid" is a test, and stays.
 SHIM = """#!/bin/sh
@@ -24,3 +28,9 @@ def write(directory: str, runtime: str, version: str) -> str:
         file.write(SHIM.format(runtime=shlex.quote(runtime), version=version))
     os.chmod(path, 0o755)
     return path
+
+
+def needed(runtime: str) -> str:
+    """Return the version that config.json has to claim for an old runtime; "" where any will do."""
+    done = subprocess.run([runtime, "features"], capture_output=True, check=False)
+    return OLD if done.returncode else ""

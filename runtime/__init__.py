@@ -7,15 +7,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .container.lifecycle import Container, list_containers, run
+    from .container.lifecycle import Container
+    from .container.listing import list_containers
+    from .container.running import run
     from .errors import NajaError, Unsupported
 
 __all__ = ["Container", "NajaError", "Unsupported", "list_containers", "run"]
 
 _HOMES = {
     "Container": "naja.container.lifecycle",
-    "list_containers": "naja.container.lifecycle",
-    "run": "naja.container.lifecycle",
+    "list_containers": "naja.container.listing",
+    "run": "naja.container.running",
     "NajaError": "naja.errors",
     "Unsupported": "naja.errors",
 }

@@ -8,7 +8,7 @@ import os
 import select
 import time
 
-from .errors import NajaError, error_name
+from .errors import Aftermath, NajaError, error_name, unborn
 from .linux import process
 from .linux.birth import can_share_memory, share_memory
 
@@ -95,7 +95,7 @@ def run_hook(
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit status {code}"
             raise NajaError(f"{what} {how}", why=streams.tail(), origin=origin)
     except OSError as error:
-        raise NajaError.from_os_error(what, error, origin=origin) from None
+        raise NajaError.from_os_error(what, error, why=unborn(error), origin=origin) from None
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         streams.close()
@@ -167,8 +167,9 @@ def _wait(pid: int, timeout: int | None, mask: set[int]) -> int | None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         if _ends_within(timeout, pid):
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except BaseException:
-        _kill(pid)
+    except BaseException as error:
+        with Aftermath(error):
+            _kill(pid)
         raise
     _kill(pid)
     return None

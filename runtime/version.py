@@ -28,11 +28,11 @@ def lines(program: str) -> list[str]:
 def _commit(checkout: str) -> str:
     """Return the commit that a git checkout is at; "" where naja runs from somewhere else."""
     try:
-        with open(f"{checkout}/.git/HEAD", encoding="utf-8") as file:
-            head = file.read().strip()
+        with open(f"{checkout}/.git/HEAD", "rb") as file:
+            head = file.read().decode().strip()
         if not head.startswith("ref: "):
             return head
-        with open(f"{checkout}/.git/{head[5:]}", encoding="utf-8") as file:
-            return file.read().strip()
+        with open(f"{checkout}/.git/{head[5:]}", "rb") as file:
+            return file.read().decode().strip()
     except OSError:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..errors import NajaError, Unsupported
+from ..errors import Aftermath, NajaError, Unsupported
 from ..linux.cgroupfs import DENIED, GONE, read, type_of
 from ..operations import ownership
 from .hierarchies import detect
@@ -58,7 +58,7 @@ class Manager:
 
     def follow(self, context: Context) -> None:
         """Learn from the context of the runtime's operations what cgroups they make, adopt, or do without."""
-        context.values["cgroup mark"] = self._mark
+        context.values["cgroup mark"] = self.mark
         self._context = context
 
     def release(self) -> None:
@@ -67,7 +67,8 @@ class Manager:
             ownership.release(self._context)
 
     @property
-    def _mark(self) -> Mark:
+    def mark(self) -> Mark:
+        """What is on the container's cgroups, and tells them from others (operations/ownership.py)."""
         return ownership.make_mark(self._word, rootless=self.rootless)
 
     @property
@@ -113,8 +114,15 @@ class Manager:
         # Only without root's privileges may there be none at all.
         return len(self.paths) < len(named) or not (named or self.rootless)
 
+    def require_own(self) -> None:
+        """See that all of the container's cgroups are there, and still its own. Raises NajaError."""
+        for name, place in self.places.items():
+            if not self._path(name) or not os.path.isdir(place):
+                why = "it is not the container's any more"
+                raise NajaError(f"enter cgroup {place}", why=why, origin="/linux/cgroupsPath")
+
     def _owns(self, path: str) -> bool:
-        return ownership.bears(path, self._mark, unmarked=self._is_listed(path))
+        return ownership.bears(path, self.mark, unmarked=self._is_listed(path))
 
     def _is_listed(self, path: str) -> bool:
         """Tell whether a cgroup is the container's where no mark says whose it is: not all can leave one."""
@@ -123,8 +131,8 @@ class Manager:
         # A record that was spoiled may name any.
         return detect().is_others(path)
 
-    def _hold(self, path: str) -> int:
-        return ownership.hold(path, self._mark, unmarked=self._is_listed(path))
+    def _hold(self, path: str) -> tuple[int, str]:
+        return ownership.hold(path, self.mark, unmarked=self._is_listed(path))
 
     def record(self) -> dict[str, Any]:
         """Return plain data of which ``restore`` makes this manager again."""
@@ -168,18 +176,24 @@ class Manager:
         """Return the directory to look for processes in, "" where the container has no cgroup."""
         raise NotImplementedError
 
-    def apply(self, resources: dict[str, Any], warn: Callable[[str], None] = lambda _: None) -> None:
+    def apply(
+        self,
+        resources: dict[str, Any],
+        warn: Callable[[str], None] = lambda _: None,
+        configured: dict[str, Any] | None = None,
+    ) -> None:
         """Set new limits; ``resources`` has the shape of /linux/resources, and holds only what changes.
 
-        ``warn`` is told what is no error. Raises Unsupported and NajaError as the translation does, and
-        where the kernel refuses a value; then the limits are as before.
+        ``warn`` is told what is no error; ``configured`` is what the config asked for. Raises
+        Unsupported and NajaError as the translation does, and where the kernel refuses a value; then the
+        limits are as before.
         """
         from ..operations.base import RUNTIME, Context
         from ..operations.cgroup_limits import in_force
 
         context = Context(RUNTIME, warn)
         before: list[Operation] = []
-        for operation in self._settings(resources):
+        for operation in self._settings(self._complete(resources, configured or {})):
             try:
                 before += in_force(operation)
                 operation.apply(context)
@@ -188,6 +202,11 @@ class Manager:
                 if isinstance(error, NajaError):
                     raise
                 raise NajaError.from_os_error(operation.describe(), error, origin=operation.origin) from None
+
+    def _complete(self, resources: dict[str, Any], configured: dict[str, Any]) -> dict[str, Any]:
+        """Add to a change of limits the limits in force that its translation depends on."""
+        del configured
+        return resources
 
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
         """Return the operations that set these limits, and device rules where there are some."""
@@ -206,7 +225,13 @@ class Manager:
         if not self._can_freeze():
             raise NajaError("freeze the container", why="it has no cgroup that could do that")
         try:
-            self._freeze()
+            lock, _ = self._hold(self._directory())
+            if lock < 0:
+                raise NajaError("container not running", why="its cgroup is gone")
+            try:
+                self._freeze()  # No kill shall thaw it.
+            finally:
+                os.close(lock)
         except OSError as error:
             if error.errno in GONE:
                 raise NajaError("container not running", why="its cgroup is gone") from None
@@ -218,8 +243,10 @@ class Manager:
         while not self._try_freeze(attempt):
             attempt += 1
             if time.monotonic() > deadline:
-                self.thaw()
-                raise NajaError("freeze the container", why=f"not done within {_PATIENCE:g} seconds")
+                late = NajaError("freeze the container", why=f"not done within {_PATIENCE:g} seconds")
+                with Aftermath(late):
+                    self.thaw()
+                raise late
 
     def thaw(self) -> None:
         """Let the processes go on; nothing where none can be frozen. Raises OSError."""
@@ -242,6 +269,20 @@ class Manager:
                 raise
             return False
 
+    def paused(self) -> bool:
+        """Say whether the container is frozen, and not for as long as a kill takes only. Raises OSError."""
+        end = time.monotonic() + _PATIENCE
+        while self.frozen():
+            lock = ownership.share(self._directory())
+            if lock >= 0 or time.monotonic() > end:
+                try:
+                    return self.frozen()  # Who kills has the lock for himself.
+                finally:
+                    if lock >= 0:
+                        os.close(lock)
+            time.sleep(0.002)
+        return False
+
     def _frozen(self) -> bool:
         raise NotImplementedError
 
@@ -258,7 +299,8 @@ class Manager:
     def kill(self, signal: int) -> None:
         """Send a signal to all processes of the container, if there are any. Raises NajaError, OSError."""
         self.release()
-        if not self.inhabited() or (lock := self._hold(self._directory())) < 0:
+        lock, _ = self._hold(self._directory()) if self.inhabited() else (-1, "")
+        if lock < 0:
             return
         try:
             self._kill(signal)
@@ -280,8 +322,10 @@ class Manager:
                 self.thaw()
 
     def _try_to_freeze(self) -> bool:
+        if not self._can_freeze():
+            return False
         try:
-            self.freeze()
+            self._freeze()
         except (NajaError, OSError):
             # Some process is stuck in the kernel, or the files are read-only: those in sight have to do.
             return False
@@ -328,18 +372,18 @@ class Manager:
             _remove(group)
         self.release()
         for path in self.places.values():
-            if (lock := self._hold(path)) < 0:
+            lock, how = self._hold(path)
+            if lock < 0:
                 ownership.remove_unfinished(path)
                 continue
             try:
-                self._give_up(path, lock)
+                self._give_up(path, lock, how)
             finally:
                 os.close(lock)
 
-    def _give_up(self, path: str, lock: int) -> None:
-        how, _ = ownership.look(lock, self._mark)
+    def _give_up(self, path: str, lock: int, how: str) -> None:
         if how == ownership.ADOPTED or (not how and path in self.adopted):
-            ownership.remove_mark(lock, self._mark)
+            ownership.remove_mark(lock, self.mark)
         else:
             _remove(path)
 

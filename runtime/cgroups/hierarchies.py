@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from ..errors import NajaError
+from ..linux.cgroupfs import cgroup_mounts
 
 _TOP = "/sys/fs/cgroup"
 
@@ -49,7 +50,9 @@ def membership(pid: int) -> dict[str, str]:
 
 def parse(mountinfo: str, membership: str) -> Hierarchies:
     """Make sense of the texts of /proc/PID/mountinfo (proc(5)) and /proc/PID/cgroup (cgroups(7))."""
-    v1, v2 = _cgroup_mounts(mountinfo)
+    trees = cgroup_mounts(mountinfo)
+    v1 = [tree for tree in trees if tree[2] != {""}]
+    v2 = [(point, root) for point, root, controllers in trees if controllers == {""}]
     kind = "v2" if any(point == _TOP for point, _ in v2) or (v2 and not v1) else "v1"
     mounts: dict[str, str] = {}
     own: dict[str, str] = {}
@@ -67,33 +70,6 @@ def parse(mountinfo: str, membership: str) -> Hierarchies:
         mounts[name] = point
         own[name] = _below(root, path)
     return Hierarchies(kind, mounts, own)
-
-
-def _cgroup_mounts(
-    mountinfo: str,
-) -> tuple[list[tuple[str, str, set[str]]], list[tuple[str, str]]]:
-    """Return what is mounted of v1 (mount point, root, options) and of v2 (mount point, root)."""
-    v1: list[tuple[str, str, set[str]]] = []
-    v2: list[tuple[str, str]] = []
-    for line in mountinfo.splitlines():
-        if " - cgroup" not in line:
-            continue
-        left, right = line.split(" - ", 1)
-        root, point = left.split(" ", 5)[3:5]
-        kind, _, options = right.split(" ", 2)
-        if kind == "cgroup2":
-            v2.append((_unescape(point), _unescape(root)))
-        elif kind == "cgroup":
-            v1.append((_unescape(point), _unescape(root), set(options.split(","))))
-    return v1, v2
-
-
-def _unescape(path: str) -> str:
-    """Undo the octal escapes of mountinfo (space, tab, newline, backslash)."""
-    if "\\" not in path:
-        return path
-    head, *rest = path.split("\\")
-    return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
 
 def _below(root: str, path: str) -> str:

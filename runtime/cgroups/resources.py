@@ -19,6 +19,7 @@ _UNSET_WHERE_ZERO = {
     "memory": ("limit", "reservation", "swap", "kernel", "kernelTCP"),
     "cpu": ("shares", "quota", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems"),
     "blockIO": ("weight", "leafWeight"),
+    "network": ("classID", "priorities"),
 }
 
 #: The throttles of linux.resources.blockIO: key, v1 file, word in v2's io.max.

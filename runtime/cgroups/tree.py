@@ -1,17 +1,17 @@
 """The tree of cgroups that begins with a container's own; what is below that one the container may have made.
 
-So it may be deep, wide, and change at any moment. A path in it can be longer than PATH_MAX, and there may be
-more levels than a process may have descriptors: a walk holds one, and goes up by "..".
+So it may be deep, wide, and change at any moment (linux/cgroup_walk.py).
 """
 
 from __future__ import annotations
 
 import os
 import time
-from errno import EBUSY, EOPNOTSUPP
+from errno import EBUSY
 
 from ..errors import NajaError
-from ..linux.cgroupfs import GONE, move, read, read_below, write_below
+from ..linux.cgroup_walk import LONGEST, TOP, members, walk
+from ..linux.cgroupfs import GONE, move, write_below
 from ..linux.process import pidfd_open, pidfd_send_signal
 
 TYPE_CHECKING = False
@@ -20,75 +20,11 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-#: The name by which a walk tells of the cgroup that it began with.
-_TOP = b"."
-
-#: How long a tree may grow before our eyes, or give up one cgroup after the other, in seconds.
-_LONGEST = 60.0
-
 #: How many processes are held at once; a process may often have no more than 1024 descriptors.
 _HELD = 256
 
 #: How many of those that are in the way are named.
 _NAMED = 10
-
-
-def walk(top: str) -> Iterator[tuple[int, bytes]]:
-    """Yield each cgroup as (an open directory, its name there), the inner ones first, ``top`` at last as ".".
-
-    Those that go meanwhile are left out, those that come may be. Raises OSError, and NajaError where more
-    come all the time.
-    """
-    end = time.monotonic() + _LONGEST
-    here = _open(top)
-    if here < 0:
-        return
-    names: list[bytes] = []
-    waiting = [_children(here)]
-    try:
-        while names or waiting[-1]:
-            if time.monotonic() > end:
-                raise NajaError(f"look through the cgroups below {top}", why="more are made all the time")
-            if not waiting[-1]:
-                here = _replace(here, _open("..", here))
-                waiting.pop()
-                yield here, names.pop()
-            elif (inner := _open(name := waiting[-1].pop(), here)) >= 0:
-                here = _replace(here, inner)
-                names.append(name)
-                waiting.append(_children(here))
-        yield here, _TOP
-    finally:
-        os.close(here)
-
-
-def _open(name: str | bytes, below: int = -1) -> int:
-    """Return a descriptor of a directory, -1 where it is gone."""
-    try:
-        if below < 0:
-            return os.open(os.fsencode(name), _DIRECTORY)
-        return os.open(name, _DIRECTORY, dir_fd=below)
-    except OSError as error:
-        if error.errno not in GONE:
-            raise
-        return -1
-
-
-def _replace(old: int, new: int) -> int:
-    os.close(old)
-    return new
-
-
-def _children(directory: int) -> list[bytes]:
-    try:
-        with os.scandir(directory) as entries:
-            return [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError as error:
-        if error.errno not in GONE:
-            raise
-        return []
 
 
 def processes(top: str, *, recursive: bool = True) -> list[int]:
@@ -98,37 +34,14 @@ def processes(top: str, *, recursive: bool = True) -> list[int]:
     """
     found: set[int] = set()
     for directory, name in walk(top):
-        if recursive or name == _TOP:
-            found.update(_members(directory, name))
+        if recursive or name == TOP:
+            found.update(_pids(directory, name))
     return sorted(found)
 
 
-def _members(directory: int, name: bytes) -> list[int]:
-    """Return the pids of the processes in a cgroup, none where it is gone. Raises OSError."""
-    try:
-        try:
-            pids = [int(line) for line in read_below(directory, name + b"/cgroup.procs").split()]
-        except OSError as error:
-            if error.errno != EOPNOTSUPP:
-                raise
-            # A threaded cgroup of v2 tells its threads only (cgroup-v2, Threads).
-            threads = read_below(directory, name + b"/cgroup.threads").split()
-            pids = list({_process_of(thread) for thread in threads})
-    except OSError as error:
-        if error.errno not in GONE:
-            raise
-        return []
+def _pids(directory: int, name: bytes) -> list[int]:
     # 0 stands for a process of another pid namespace; to kill(2) it is the caller's own group.
-    return [pid for pid in pids if pid]
-
-
-def _process_of(thread: str) -> int:
-    """Return the process that a thread belongs to, 0 where it has ended (proc_pid_status(5))."""
-    try:
-        status = read(f"/proc/{thread}/status")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(status.partition("\nTgid:")[2].split(maxsplit=1)[0])
+    return [pid for pid in members(directory, name) if pid]
 
 
 def signal(top: str, number: int) -> None:
@@ -151,11 +64,11 @@ def _held(top: str) -> Iterator[tuple[int, int]]:
     A pid that was used again meanwhile is not among them: it was still there when it was held.
     """
     for directory, name in walk(top):
-        pids = _members(directory, name)
+        pids = _pids(directory, name)
         for first in range(0, len(pids), _HELD):
             held = _hold(pids[first : first + _HELD])
             try:
-                for pid in held.keys() & set(_members(directory, name)):
+                for pid in held.keys() & set(_pids(directory, name)):
                     yield pid, held[pid]
             finally:
                 for descriptor in held.values():
@@ -200,7 +113,7 @@ def remove(top: str, patience: float) -> None:
 
     ``patience`` is how long to wait for processes that are about to end, in seconds.
     """
-    last = time.monotonic() + _LONGEST
+    last = time.monotonic() + LONGEST
     deadline = time.monotonic() + patience
     delay = 0.001
     while True:
@@ -225,7 +138,7 @@ def _remove_below(top: str) -> bool:
     """Remove the cgroups below one that are not in use. Returns whether there were any. Raises NajaError."""
     removed = False
     for directory, name in walk(top):
-        if name == _TOP:
+        if name == TOP:
             continue
         try:
             os.rmdir(name, dir_fd=directory)

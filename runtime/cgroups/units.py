@@ -39,7 +39,7 @@ def _split(cgroups_path: str, id: str) -> tuple[str, str, str]:
     if not cgroups_path:
         return "", "naja", id
     parts = cgroups_path.split(":")
-    if len(parts) != 3 or not parts[2] or "/" in cgroups_path:
+    if len(parts) != 3 or "/" in cgroups_path:
         raise NajaError(
             f"cgroupsPath {cgroups_path!r}", why="with systemd it is slice:prefix:name", origin=_ORIGIN
         )
@@ -58,7 +58,12 @@ def expand_slice(name: str) -> str:
 
 
 def locate_unit(hierarchies: Hierarchies, cgroups_path: str, id: str, *, rootless: bool) -> dict[str, str]:
-    """Return where systemd puts the unit below each mount point, by hierarchy name."""
+    """Return where systemd puts the unit below each mount point, by hierarchy name. Raises NajaError."""
+    unit, slice = unit_name(cgroups_path, id), slice_name(cgroups_path, id, rootless=rootless)
+    # Of a slice the name alone tells where it lies (systemd.slice(5)), whatever slice is asked for.
+    path = expand_slice(unit) if unit.endswith(".slice") else f"{expand_slice(slice)}/{unit}"
+    if not path:
+        raise NajaError(f"unit {unit!r}", why="the root slice is nobody's own", origin=_ORIGIN)
     top = ""
     if rootless:
         if hierarchies.kind == "v1":
@@ -67,8 +72,7 @@ def locate_unit(hierarchies: Hierarchies, cgroups_path: str, id: str, *, rootles
 
         with Systemd(user=True) as systemd:
             top = systemd.property("ControlGroup")
-    path = top + expand_slice(slice_name(cgroups_path, id, rootless=rootless))
-    return dict.fromkeys(hierarchies.mounts, f"{path}/{unit_name(cgroups_path, id)}")
+    return dict.fromkeys(hierarchies.mounts, top + path)
 
 
 def scope_properties(unit: str, slice: str, id: str, kind: str) -> list[Property]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 
-from ..errors import Unsupported
+from ..errors import NajaError, Unsupported
 from ..linux.cgroupfs import GONE, read, write
 from .base import Manager, require
+from .resources import ORIGIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .events import OomWatch
 
 _SIGKILL = 9
+_SWAP_MAX = "memory.swap.max"
 
 
 class ManagerV2(Manager):
@@ -27,11 +29,14 @@ class ManagerV2(Manager):
     def _directory(self) -> str:
         return self.paths.get("", "")
 
+    def _complete(self, resources: dict[str, Any], configured: dict[str, Any]) -> dict[str, Any]:
+        return complete(resources, self._directory(), configured)
+
     def _settings(self, resources: dict[str, Any]) -> list[Operation]:
         from .limits_v2 import devices, limits
 
         directory = self._directory()
-        operations, needed = limits(_complete(resources, directory), directory)
+        operations, needed = limits(resources, directory)
         require(needed, directory)
         if "devices" in resources:
             operations += devices(resources, directory, rootless=self.rootless)
@@ -98,21 +103,41 @@ class ManagerV2(Manager):
             super()._kill(signal)
 
 
-def _complete(resources: dict[str, Any], directory: str) -> dict[str, Any]:
-    """Add to a change of limits the limits in force that its translation depends on.
+def complete(resources: dict[str, Any], directory: str, configured: dict[str, Any]) -> dict[str, Any]:
+    """Add to a change of limits the limits in force in a cgroup that its translation depends on.
 
     A config gives limits of memory and of memory with swap, a quota and a period; v2 takes the
-    difference of the first two, and the last two in one file.
+    difference of the first two, and the last two in one file. ``configured`` is what the config asked for.
+    Raises NajaError.
     """
-    resources = dict(resources)
     memory, cpu = dict(resources.get("memory") or {}), dict(resources.get("cpu") or {})
     if memory.get("swap") and not memory.get("limit"):
         memory["limit"] = _limit(_in_force(f"{directory}/memory.max", "max"))
+    elif memory.get("limit", 0) > 0 and not memory.get("swap"):
+        _keep_total(memory, directory, (configured, resources))
     if bool(cpu.get("quota")) != bool(cpu.get("period")):
         quota, period = _in_force(f"{directory}/cpu.max", "max 100000").split()
         cpu["quota"] = cpu.get("quota") or _limit(quota)
         cpu["period"] = cpu.get("period") or int(period)
     return {**resources, "memory": memory, "cpu": cpu}
+
+
+def _keep_total(memory: dict[str, Any], directory: str, asked: tuple[dict[str, Any], ...]) -> None:
+    """Let a new limit of memory leave that of memory and swap together as it is. Raises NajaError.
+
+    Where swap was ``asked`` to be limited by itself (``unified``), that stays.
+    """
+    swap = _limit(_in_force(f"{directory}/{_SWAP_MAX}", "max"))
+    before = _limit(_in_force(f"{directory}/memory.max", "max"))
+    if -1 in (swap, before) or any(_SWAP_MAX in (limits.get("unified") or {}) for limits in asked):
+        return
+    memory["swap"] = before + swap
+    if memory["swap"] < memory["limit"]:
+        raise NajaError(
+            f"memory limit {memory['limit']}",
+            why=f"memory and swap together are limited to {memory['swap']}, which has to be changed too",
+            origin=f"{ORIGIN}/memory/limit",
+        )
 
 
 def _in_force(path: str, otherwise: str) -> str:

@@ -1,7 +1,7 @@
 """Properties of a systemd unit out of a config's annotations.
 
 ``org.systemd.property.NAME`` holds a value in GVariant's text form, as in runc's docs/systemd.md:
-``'text'``, ``true``, ``5``, ``uint64 5``, ``['a', 'b']``.
+``'text'``, ``true``, ``5``, ``uint64 5``, ``['a', 'b']``, ``b'bytes'``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,19 @@ _NUMBERS = {
 }
 
 
-def annotated(annotations: dict[str, str]) -> list[Property]:
-    """Return the properties that annotations ask for. Raises NajaError for what cannot be read."""
+#: What would put other processes into the unit, or the container's elsewhere.
+_OURS = ("ControlGroup", "DelegateSubgroup", "PIDFDs", "PIDs", "Slice")
+
+#: Escapes with one letter, and those with so many hexadecimal digits, in text and in bytes.
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\n": ""}
+_TEXT_DIGITS, _BYTE_DIGITS = {"u": 4, "U": 8}, {"x": 2}
+
+
+def annotated(annotations: dict[str, str], slice: str = "") -> list[Property]:
+    """Return the properties that annotations ask for. Raises NajaError for what cannot be read.
+
+    ``slice`` is that of the unit: it can only be named as what it is anyway.
+    """
     properties = []
     for key, text in annotations.items():
         if not key.startswith(_PREFIX):
@@ -47,6 +58,11 @@ def annotated(annotations: dict[str, str]) -> list[Property]:
             raise NajaError(
                 f"systemd property {name} = {text}", why="not understood", origin=origin
             ) from None
+        if name in _OURS:
+            if (name, value) == ("Slice", slice):
+                continue
+            why = "the container would leave its unit; /linux/cgroupsPath names its slice"
+            raise NajaError(f"systemd property {name} = {text}", why=why, origin=origin)
         properties.append((name, kind, value))
     return properties
 
@@ -54,13 +70,16 @@ def annotated(annotations: dict[str, str]) -> list[Property]:
 def parse(text: str) -> tuple[str, Any]:
     """Return the D-Bus type and the value of a GVariant text. Raises ValueError."""
     if text[0] in "'\"":
-        return "s", _unquote(text)
+        return "s", _unescaped(*_unquote(text), _TEXT_DIGITS)
+    if text[:2] in ("b'", 'b"'):
+        return "ay", _bytes(text[1:])
     if text[0] == "[":
         return _parse_array(text)
     word, _, rest = text.partition(" ")
     if text[0] == "@":
         # The type told in front: needed where nothing else tells it, as with an empty array.
-        return word[1:], [] if rest.strip() == "[]" else parse(rest.strip())[1]
+        value = [] if rest.strip() == "[]" else parse(rest.strip())[1]
+        return word[1:], bytes(value) if word == "@ay" else value
     if text in ("true", "false"):
         return "b", text == "true"
     return _parse_number(_NUMBERS.get(word, ""), rest if word in _NUMBERS else text)
@@ -72,20 +91,44 @@ def _parse_number(kind: str, text: str) -> tuple[str, Any]:
     return kind, float(text) if kind == "d" else int(text, 0)
 
 
-def _unquote(text: str) -> str:
-    quote, inner = text[0], text[1:-1]
-    if len(text) < 2 or text[-1] != quote:
+def _unquote(text: str) -> tuple[str, str]:
+    """Return what is between quotes, and the quote."""
+    if len(text) < 2 or text[-1] != text[0]:
         raise ValueError(text)
-    plain, escaped = "", False
-    for letter in inner:
-        if letter == "\\" and not escaped:
-            escaped = True
-            continue
-        if letter == quote and not escaped:
+    return text[1:-1], text[0]
+
+
+def _unescaped(text: str, quote: str, digits: dict[str, int]) -> str:
+    """Return text as it is meant; ``digits`` are the escapes with a number, in bytes also octal ones."""
+    plain, position = "", 0
+    while position < len(text):
+        letter = text[position]
+        position += 1
+        if letter == quote:
             raise ValueError(text)
+        if letter == "\\":
+            letter = text[position]
+            position += 1
+            if letter in digits:
+                end = position + digits[letter]
+                if len(text) < end:
+                    raise ValueError(text)
+                letter, position = chr(int(text[position:end], 16)), end
+            elif letter in "01234567" and "x" in digits:
+                octal = text[position - 1 : position + 2]
+                octal = octal[: len(octal) - len(octal.lstrip("01234567"))]
+                letter, position = chr(int(octal, 8) & 0xFF), position - 1 + len(octal)
+            else:
+                letter = _LETTERS.get(letter, letter)
         plain += letter
-        escaped = False
     return plain
+
+
+def _bytes(text: str) -> bytes:
+    """Return a byte string, which ends in a NUL, as in GVariant (and for runc)."""
+    inner, quote = _unquote(text)
+    inner = inner.encode(errors="surrogateescape").decode("latin-1")
+    return _unescaped(inner, quote, _BYTE_DIGITS).encode("latin-1") + b"\0"
 
 
 def _parse_array(text: str) -> tuple[str, Any]:
@@ -96,7 +139,8 @@ def _parse_array(text: str) -> tuple[str, Any]:
     kind = elements[0][0]
     if any(other != kind for other, _ in elements):
         raise ValueError(text)
-    return f"a{kind}", [value for _, value in elements]
+    values = [value for _, value in elements]
+    return f"a{kind}", bytes(values) if kind == "y" else values
 
 
 def _split(text: str) -> list[str]:

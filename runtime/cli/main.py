@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 
-from ..errors import NajaError, trace
+from ..errors import NajaError, worded
 from ..startup import precompiled
 from .options import VERBS
 from .output import Log, ReaderGone, show
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .parser import Command
 
 __all__ = ["execute", "main"]
+
+#: What the names of containerd's shims begin with; one of them is a link to this command.
+_SHIM = "containerd-shim-"
 
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
@@ -42,15 +45,23 @@ def _main() -> int:
     _open_standard_streams()
     # A caller may ignore it, and then nobody could be asked how a child has ended (wait(2)).
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    program = os.path.basename(sys.argv[0])
-    status = _complete(program) if "_NAJA_COMPLETE" in os.environ else execute(program, sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
+    status = _do(os.path.basename(sys.argv[0]), sys.argv[1:])
+    for stream in (getattr(sys, "stdout", None), sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except OSError:
             status = status or 1
     return status
+
+
+def _do(program: str, words: Sequence[str]) -> int:
+    """Do what is asked of the program that has this name."""
+    if program.startswith(_SHIM):
+        from ..shim.program import main as shim
+
+        return shim(program, words)
+    return _complete(program) if "_NAJA_COMPLETE" in os.environ else execute(program, words)
 
 
 def execute(program: str, words: Sequence[str]) -> int:
@@ -67,15 +78,19 @@ def execute(program: str, words: Sequence[str]) -> int:
         status = _dispatch(program, globals, rest, log)
         log.close()
         return status
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except KeyboardInterrupt as error:
+        if hasattr(error, "__notes__"):
+            log.error(_with_aftermath(error, "interrupted"))
+        log.close()
+        return 128 + error.args[0] if error.args else _INTERRUPTED
     except ReaderGone:
+        log.close()
         return _BROKEN_PIPE
     except Exception as error:
         if debug:
             # Not the module traceback, which would have to be imported first.
             sys.__excepthook__(type(error), error, error.__traceback__)
-        log.error(_in_one_line(error, rest[0] if rest else program))
+        log.error(_with_aftermath(error, str(worded(error, rest[0] if rest else program))))
         verb = VERBS.get(rest[0]) if rest and not isinstance(error, UsageError) else None
         return verb.failure if verb else 1
 
@@ -95,7 +110,9 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     from ..process.launch import Launch
 
     # The stage boots while this process loads what the verb needs, reads and compiles.
-    with Launch(command.options["preserve-fds"], activated=rest[0] != "exec") as command.launch:
+    options: dict[str, Any] = {"debug": log.debug} if globals["debug"] else {}
+    options["activated"] = rest[0] != "exec"
+    with Launch(command.options["preserve-fds"], **options) as command.launch:
         return _perform(command, log)
 
 
@@ -115,21 +132,9 @@ def _perform(command: Command, log: Log) -> int:
     return status or 0
 
 
-def _in_one_line(error: Exception, verb: str) -> str:
-    """Say what went wrong. What is neither of naja nor of the machine is a bug."""
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    if isinstance(error, ImportError):
-        return f"load {error.name or 'a module'}: {error}"
-    if isinstance(error, OSError):
-        if isinstance(error.filename, str | bytes):
-            error = NajaError.from_os_error(os.fsdecode(error.filename), error)
-        else:
-            # Whoever made the call has not said what for.
-            error = NajaError.from_os_error(f"{verb} failed", error, why=trace(error))
-    elif not isinstance(error, NajaError):
-        return f"internal error: {type(error).__name__}: {error}"
-    return " ".join(str(error).splitlines())
+def _with_aftermath(error: BaseException, text: str) -> str:
+    """Add to an error what failed in consequence of it (errors.Aftermath)."""
+    return "; and then: ".join((text, *getattr(error, "__notes__", ())))
 
 
 def _show_version(program: str) -> int:

@@ -80,7 +80,7 @@ class Verb:
 HELP = Option("help h", "show help", FLAG)
 
 GLOBAL_OPTIONS = (
-    Option("debug", "show where an error arose, as a traceback", FLAG),
+    Option("debug", "tell every operation, and where an error arose, as a traceback", FLAG),
     Option("log", "append errors and warnings to this file; an error is shown on stderr as well"),
     Option("log-format", "format of the log: text or json", default="text"),
     Option("root", "directory where the state of containers is kept; should be on a tmpfs"),
@@ -187,6 +187,11 @@ _RESTORE = (
 )
 
 _ID = "<container-id>"
+
+#: What is for programs only, and no part of the help.
+SERVICES = {
+    "resident": Verb("resident.resident", "keep containers for the program on standard input", "", 0, 0),
+}
 
 VERBS = {
     "checkpoint": Verb("checkpoint.checkpoint", "save a running container to files", _ID, 1, 1, *_CHECKPOINT),

@@ -6,7 +6,12 @@ import os
 import time
 
 from ..config import json
-from ..errors import NajaError
+from ..errors import NajaError, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 __all__ = ["Log", "ReaderGone", "show"]
 
@@ -36,8 +41,8 @@ def show(text: str) -> None:
 class Log:
     """Reports to people on stderr and to engines in a file.
 
-    An engine wants the file to hold one line: the error. So warnings are kept until the end, and
-    go there only when there is no error; else to stderr.
+    Warnings go to the file where there is one: stderr is then as a rule the container's. An engine wants
+    that file to hold one document, the error. So they are kept until the end, and are part of that.
     """
 
     __slots__ = ("_descriptor", "_format", "_path", "_program", "_warnings")
@@ -60,28 +65,41 @@ class Log:
 
     def warning(self, text: str) -> None:
         """Tell of something that is not an error; one line."""
+        text = one_line(text)
         if self._descriptor >= 0:
             self._warnings.append(text)
         else:
             self._print("warning", text)
 
-    def error(self, text: str) -> None:
-        """Tell why the command failed; the last thing that is told."""
-        for warning in self._warnings:
-            self._print("warning", warning)
-        self._warnings.clear()
-        self._print("error", text)
+    def debug(self, text: str) -> None:
+        """Tell what is done, at once; one line."""
+        text = one_line(text)
         if self._descriptor >= 0:
-            self._write("error", text)
+            self._write("debug", text)
+        else:
+            self._print("debug", text)
+
+    def error(self, text: str) -> None:
+        """Tell why the command failed, in a line; the last thing that is told."""
+        text = one_line(text)
+        self._print("error", text)
+        together: list[str] = []
+        if self._format == "json":
+            together, self._warnings = self._warnings, []
+        self.close()
+        if self._descriptor >= 0:
+            self._write("error", text, together)
 
     def close(self) -> None:
         """Write the warnings that were kept."""
         for warning in self._warnings:
-            self._write("warning", warning)
+            tell = self._write if self._descriptor >= 0 else self._print
+            tell("warning", warning)
+        self._warnings.clear()
 
     def _print(self, level: str, text: str) -> None:
         """Write to stderr: for people, or as JSON where that is asked for and there is no file."""
-        line = f"{self._program}: {text if level == 'error' else 'warning: ' + text}\n"
+        line = f"{self._program}: {text if level == 'error' else f'{level}: {text}'}\n"
         if self._descriptor < 0 and self._format == "json":
             line = _as_json(level, text)
         try:
@@ -89,13 +107,15 @@ class Log:
         except OSError:
             pass  # There is no one left to tell; the exit status speaks.
 
-    def _write(self, level: str, text: str) -> None:
-        line = _as_json(level, text) if self._format == "json" else _as_text(level, text)
+    def _write(self, level: str, text: str, warnings: Sequence[str] = ()) -> None:
+        line = _as_json(level, text, warnings) if self._format == "json" else _as_text(level, text)
         try:
             os.write(self._descriptor, _encode(line))
         except OSError as error:
             self._descriptor = -1
             self._print("error", str(NajaError.from_os_error(f"write the log file {self._path}", error)))
+            if level != "error":
+                self._print(level, text)
 
 
 def _encode(text: str) -> bytes:
@@ -107,10 +127,16 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _as_json(level: str, text: str) -> str:
-    # Bytes that are not UTF-8 would make the line unreadable for Go.
-    text = _encode(text).decode(errors="replace")
-    return json.dumps({"level": level, "msg": text, "time": _now()}) + "\n"
+def _as_json(level: str, text: str, warnings: Sequence[str] = ()) -> str:
+    document: dict[str, Any] = {"level": level, "msg": _readable(text), "time": _now()}
+    if warnings:
+        document["warnings"] = [_readable(warning) for warning in warnings]
+    return json.dumps(document) + "\n"
+
+
+def _readable(text: str) -> str:
+    """Return text without bytes that are not UTF-8, which would make the line unreadable for Go."""
+    return _encode(text).decode(errors="replace")
 
 
 def _as_text(level: str, text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ..errors import NajaError
-from .options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, TEXTS, VERBS
+from .options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, SERVICES, TEXTS, VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def parse_verb(globals: dict[str, Any], words: Sequence[str]) -> Command:
     Where help is asked for, the arguments are not counted.
     """
     name = words[0]
-    verb = VERBS.get(name)
+    verb = VERBS.get(name) or SERVICES.get(name)
     if verb is None:
         raise UsageError(f"no such command: {name!r}")
     options, arguments = _parse(words[1:], (*verb.options, HELP), greedy=verb.greedy)

@@ -51,7 +51,8 @@ def read(bundle: str) -> tuple[dict[str, Any], bytes]:
     Raises NajaError where there is no such file, Invalid where it or the root file system will not do.
     """
     config, text = _read(bundle)
-    check(config)
+    if check(config):
+        text = json.dumps(config).encode()
     rootfs(config, bundle)
     return config, text
 
@@ -75,22 +76,31 @@ def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
     return config, text
 
 
-def check(config: dict[str, Any]) -> None:
-    """Refuse a config that naja cannot make a container of. Raises Invalid for the first problem."""
+def check(config: dict[str, Any]) -> bool:
+    """Refuse a config that naja cannot make a container of. Raises Invalid for the first problem.
+
+    A property that is null is taken out: it is absent. Returns whether that has changed anything.
+    """
     from . import rules, rules_linux, verdict
 
-    _check(config, "config.json", verdict.config, (*rules.RULES, *rules_linux.RULES))
+    return _check(config, "config.json", verdict.config, (*rules.RULES, *rules_linux.RULES))
 
 
 def check_process(process: Any, document: str = "process.json") -> None:
-    """Refuse what ``exec --process`` cannot run; origins start at the document. Raises Invalid."""
+    """Refuse what ``exec --process`` cannot run; origins start at the document. Raises Invalid.
+
+    What is null is taken out, as by ``check``.
+    """
     from . import rules, verdict
 
-    _check(process, document, verdict.process, (rules.process,))
+    _check(process, document, verdict.process, (rules.text, rules.process))
 
 
 def check_resources(resources: Any, document: str = "resources") -> None:
-    """Refuse what ``update --resources`` cannot set; origins start at the resources. Raises Invalid."""
+    """Refuse what ``update --resources`` cannot set; origins start at the resources. Raises Invalid.
+
+    What is null is taken out, as by ``check``.
+    """
     from . import rules_linux, verdict
 
     _check(resources, document, verdict.resources, (rules_linux.resources,))
@@ -101,8 +111,13 @@ def _check(
     what: str,
     verdict_of: Callable[[Any], str | None],
     rules_for: tuple[Callable[[Any], Findings], ...],
-) -> None:
-    pointer = verdict_of(value)
+) -> bool:
+    pointer, changed = verdict_of(value), False
+    if pointer is not None:
+        from . import nulls
+
+        changed = nulls.drop(value)
+        pointer = verdict_of(value) if changed else pointer
     if pointer is not None:
         from . import explain
 
@@ -110,32 +125,46 @@ def _check(
     for rule in rules_for:
         for origin, why in rule(value):
             raise Invalid(what, why=why, origin=origin)
+    return changed
 
 
 def problems(config: Any, bundle: str = "") -> list[Problem]:
     """Return everything that is wrong with a config, and with its root where the bundle is given.
 
-    The rules need a valid form: where that is wrong, they are not asked.
+    Where the form is wrong, the rules are asked about the rest; no place is told of as both.
     """
-    from . import explain, rules, rules_linux
+    import copy
 
-    found = explain.problems(config, "config")
-    if found:
+    from . import explain, nulls, rules, rules_linux
+    from .sound import Sound
+
+    document = copy.deepcopy(config)
+    nulls.drop(document)
+    found = explain.problems(document, "config")
+    if type(document) is not dict:
         return found
-    for rule in (*rules.RULES, *rules_linux.RULES):
-        found += [explain.Problem(origin, why) for origin, why in rule(config)]
-    if bundle and "root" in config:
+    asked = [*rules.RULES, *rules_linux.RULES]
+    if bundle:
+        asked.append(lambda config: _root_problem(config, bundle))
+    sound, malformed = Sound(document, found), {problem.origin for problem in found}
+    contents = [problem for rule in asked for problem in sound.ask(rule)]
+    return found + [problem for problem in contents if problem.origin not in malformed]
+
+
+def _root_problem(config: dict[str, Any], bundle: str) -> Findings:
+    if "root" in config:
         try:
             rootfs(config, bundle)
-        except Invalid as invalid:
-            found.append(explain.Problem(invalid.origin, invalid.why))
-    return found
+        except (Invalid, ValueError) as error:  # A path with a NUL is told of by its rule.
+            if isinstance(error, Invalid):
+                yield error.origin, error.why
 
 
 def rootfs(config: dict[str, Any], bundle: str) -> str:
     """Return the absolute path of the root file system of a checked config.
 
-    Raises Invalid where it is not a directory, or is the root of the host.
+    Raises Invalid where it is not a directory, or is the root of the host itself. (A bind mount of that
+    elsewhere is a mount of its own, on which others can be made.)
     """
     path = os.path.normpath(os.path.join(os.path.abspath(bundle), config["root"]["path"]))
     try:
@@ -144,6 +173,6 @@ def rootfs(config: dict[str, Any], bundle: str) -> str:
         raise Invalid("config.json", why=f"{path}: {error.strerror}", origin="/root/path") from None
     if not stat.S_ISDIR(found.st_mode):
         raise Invalid("config.json", why=f"{path} is not a directory", origin="/root/path")
-    if os.path.samestat(found, os.stat("/")):
+    if os.path.realpath(path) == "/":
         raise Invalid("config.json", why="the host's own root cannot be a container's", origin="/root/path")
     return path

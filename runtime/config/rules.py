@@ -40,7 +40,7 @@ def whole(config: Config) -> Findings:
         yield "/ociVersion", f"{version!r} is not a version such as 1.3.0"
     elif version.split(".", 1)[0] not in {"0", "1"}:
         yield "/ociVersion", f"{version} is newer than 1.x, which naja follows"
-    for name in ("root", "process", "linux"):
+    for name in ("root", "linux"):  # A process is needed by start only (config.md, Process).
         if name not in config:
             yield "", f"{name!r} is missing: it is needed to make a container on Linux"
     if config.get("root") and not config["root"]["path"]:
@@ -72,9 +72,25 @@ def _is_label(text: str) -> bool:
 
 def text(config: Config) -> Findings:
     """All text must be fit for the kernel: no NUL, and nothing that is no Unicode and no byte."""
-    pointer = _unfit(config)
+    pointer = None if _is_fit(config) else _unfit(config)
     if pointer is not None:
         yield pointer, "holds a character (NUL, or half of a surrogate pair) that cannot be passed on"
+
+
+def _is_fit(value: Any) -> bool:
+    """Tell whether all text in a JSON value is fit; looked at as a whole, as there may be much of it."""
+    texts: list[str] = []
+    members = [value]
+    for member in members:
+        kind = type(member)
+        if kind is str:
+            texts.append(member)
+        elif kind is dict:
+            texts += member
+            members += member.values()
+        elif kind is list:
+            members += member
+    return not _is_unfit("".join(texts))
 
 
 def _unfit(value: Any) -> str | None:
@@ -254,12 +270,22 @@ def mappings(entries: Any, at: str) -> Findings:
         if not entry["size"]:
             yield f"{at}/{index}/size", "is 0"
         for side in ("containerID", "hostID"):
-            first, end = entry[side], entry[side] + entry["size"]
+            end = entry[side] + entry["size"]
             if end >= _ID_SPACE:
                 yield f"{at}/{index}/{side}", f"the range ends at {end - 1}, beyond the last id"
-            for other, earlier in enumerate(entries[:index]):
-                if first < earlier[side] + earlier["size"] and earlier[side] < end:
-                    yield f"{at}/{index}/{side}", f"the range overlaps that of {at}/{other}"
+    for side in ("containerID", "hostID"):
+        for one, other in _overlaps(entries, side):
+            yield f"{at}/{one}/{side}", f"the range overlaps that of {at}/{other}"
+
+
+def _overlaps(entries: Any, side: str) -> Iterator[tuple[int, int]]:
+    """Return the indices of ranges that overlap with an earlier one, and that one's."""
+    farthest, owner = -1, 0
+    for first, index in sorted((entry[side], index) for index, entry in enumerate(entries)):
+        if first < farthest:
+            yield max(index, owner), min(index, owner)
+        if (end := first + entries[index]["size"]) > farthest:
+            farthest, owner = end, index
 
 
 #: The rules of this module, in the order in which they are asked.

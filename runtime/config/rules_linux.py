@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .pattern import escape
 from .rules import is_list, mappings, namespaces
+from .sysctl import namespace_of, sysctl_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ _MOST_INTERFACE = 15  # IFNAMSIZ less the NUL
 _MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1  # dev_t inside the kernel
 _MOST_ERRNO = 4095
 _CLOCKS = {"boottime", "monotonic"}
-
-#: Kernel parameters that belong to an IPC namespace, ipc_namespaces(7); fs.mqueue.* too.
-_IPC_SYSCTLS = {
-    *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall"),
-    *("kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"),
-}
 
 
 def linux(config: Config) -> Findings:
@@ -50,7 +45,7 @@ def linux(config: Config) -> Findings:
     yield from _user_namespace(section, found)
     yield from _time_namespace(section, found)
     yield from _net_devices(section, found)
-    yield from _sysctl(section, found)
+    yield from _sysctl(config, found)
 
 
 def _user_namespace(section: Config, found: dict[str, str]) -> Findings:
@@ -109,39 +104,21 @@ def _is_interface(name: str) -> bool:
     return not any(character in "/:" or character.isspace() for character in name)
 
 
-def _sysctl(section: Config, found: dict[str, str]) -> Findings:
+def _sysctl(config: Config, found: dict[str, str]) -> Findings:
     """Only kernel parameters of the container's own namespaces may be set. sysctl(8) for the names."""
-    for name in section.get("sysctl", ()):
+    for name in config.get("linux", {}).get("sysctl", ()):
         key, at = sysctl_key(name), f"/linux/sysctl/{escape(name)}"
         if any(part.replace("/", ".") in {"", ".", ".."} for part in key.split(".")):
             yield at, f"{name!r} is not the name of a kernel parameter"
-        elif key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
-            if "ipc" not in found:
-                yield at, "needs an ipc namespace in /linux/namespaces"
-        elif key.startswith("net."):
-            if "network" not in found:
-                yield at, "needs a network namespace in /linux/namespaces"
-        elif key.startswith("user."):
-            if "user" not in found:
-                yield at, "needs a user namespace in /linux/namespaces"
-        elif key == "kernel.domainname":
-            if "uts" not in found:
-                yield at, "needs a uts namespace in /linux/namespaces"
+        elif kind := namespace_of(key):
+            if kind not in found:
+                yield at, f"needs {'an' if kind == 'ipc' else 'a'} {kind} namespace in /linux/namespaces"
+            elif key == "kernel.domainname" and config.get("domainname"):
+                yield at, "is set by /domainname already"
         elif key == "kernel.hostname":
             yield at, "is to be set by /hostname"
         else:
             yield at, "does not belong to a namespace: it would change the host"
-
-
-def sysctl_key(name: str) -> str:
-    """Return the name of a kernel parameter with dots between its parts, as sysctl(8) takes both.
-
-    Where a slash comes first, slashes separate, and a dot is part of a name: net/ipv4/conf/a.b/x.
-    """
-    slash, dot = name.find("/"), name.find(".")
-    if slash < 0 or 0 <= dot < slash:
-        return name
-    return name.translate({ord("/"): ".", ord("."): "/"})
 
 
 def devices(config: Config) -> Findings:

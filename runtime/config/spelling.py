@@ -1,4 +1,4 @@
-"""Find names that are unknown and no error: nearly known properties, and capabilities.
+"""Find what is no error, but may be meant otherwise: nearly known properties, capabilities, nulls.
 
 The specification wants unknown properties ignored (config.md, "Extensibility"), and capabilities that
 cannot be mapped left out with a warning; but whoever asks whether a config is good wants to hear of it.
@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from ..linux import capabilities
-from . import schemas
+from . import nulls, schemas
 from .explain import Problem
 from .pattern import escape
 
@@ -22,10 +22,16 @@ _ALIKE = 0.85
 
 
 def suspects(config: Any) -> list[Problem]:
-    """Return the properties that the specification does not know, but nearly, and unknown capabilities."""
+    """Return properties that the specification does not know, but nearly, unknown capabilities, and nulls."""
     files = schemas.read_all()
     properties = _suspects(config, files["config.json"], "config.json", files, "")
-    return [*properties, *_capabilities(config)]
+    return [*properties, *_capabilities(config), *_nulls(config)]
+
+
+def _nulls(config: Any) -> Iterator[Problem]:
+    """A null is taken for a property that is absent; whoever wrote it may have meant something else."""
+    for _, _, pointer in nulls.find(config):
+        yield Problem(pointer, "is null, which is taken to be absent")
 
 
 def _capabilities(config: Any) -> Iterator[Problem]:

@@ -494,9 +494,9 @@ def resources_cpu(value: Any) -> str | None:
 
 
 def resources_pids(value: Any) -> str | None:
-    if type(value) is not dict or "limit" not in value:
+    if type(value) is not dict:
         return ""
-    if type(item := value["limit"]) is not int or not -9223372036854775808 <= item <= 9223372036854775807:
+    if "limit" in value and (type(item := value["limit"]) is not int or not -9223372036854775808 <= item <= 9223372036854775807):
         return "/limit"
     return None
 

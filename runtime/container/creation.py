@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import _signal
+import _thread
 import os
 import stat
 import time
 
 from .. import cgroups, config
 from ..config import json
-from ..errors import NajaError, kind_of_file
-from ..linux import process
+from ..errors import Aftermath, NajaError
+from ..linux import capabilities, namespaces, process
 from ..linux.mounts import mount_id
 from ..operations.base import RUNTIME, Context
 from ..operations.identity import has_selinux
-from ..operations.terminal import send_descriptor
-from ..plan import Request, compile_plan, hook_state
+from ..plan import Request
+from ..plan.creation import compile_plan, hook_state
 from ..startup.warmup import warm_up
 from . import state
+from .caller import check_pid_file, check_terminal, require_terminal, send_pidfd, write_pid_file
+from .record import traits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ class Creation:
 
     Afterwards ``config`` is its config.json; ``directory`` holds its record, locked; ``init`` is the pid of
     its process, a child of this one; ``console`` the master of its terminal where the caller is to
-    relay it, else -1.
+    relay it, or takes it as it is (``takes_console``), else -1.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Creation:
         no_new_keyring: bool = False,
         preserve_fds: int = 0,
         detached: bool = True,
+        takes_console: bool = False,
         interrupted: Callable[[], int] | None = None,
     ) -> None:
         state.check_id(id)
@@ -75,6 +80,7 @@ class Creation:
         self._systemd = systemd_cgroup
         self._rootless = is_rootless() if rootless is None else rootless
         self._terminal = (console_socket, detached)
+        self._takes_console = takes_console
         self._no_pivot = no_pivot
         self._no_new_keyring = no_new_keyring
         self._preserve_fds = preserve_fds
@@ -82,24 +88,34 @@ class Creation:
     def make(self, launch: Launch) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
         check_pid_file(self.pid_file)
+        process.require_proc()
         hierarchies = cgroups.detect()
         if not launch.sealed:  # The launcher has done it.
             warm_up(hierarchies)
         self.config, content = config.read(self.bundle)
         plan = self._compile(hierarchies, launch.activation)
+        self._require_terminal()
         launch.begin(plan, announces=bool(self.pid_file or self.pidfd_socket))
         self.directory = state.StateDirectory.create(self.root, self.id)
         self.directory.claim()
+        handlers = {} if self._interrupted else _catch_signals()
         try:
             self._manager.intend(self.directory.identity())
             self._begin_record(content, "notify" if self._notify else "")
             self._run(launch)
         except BaseException as error:
-            launch.abandon()
-            if isinstance(error, NajaError):
-                self._mention_memory(error)
-            self._undo()
+            with Aftermath(error):
+                launch.abandon()
+            with Aftermath(error):
+                if isinstance(error, NajaError):
+                    self._mention_memory(error)
+                self._undo()
+            with Aftermath(error):
+                launch.abandon()  # Who was frozen ends by now.
             raise
+        finally:
+            for number, handler in handlers.items():
+                _signal.signal(number, handler)
 
     def plan(self) -> Plan:
         """Return what ``make`` would run. Touches nothing. Raises NajaError."""
@@ -108,10 +124,21 @@ class Creation:
 
         return self._compile(cgroups.detect(), activation())
 
+    @property
+    def _process(self) -> dict[str, Any]:
+        """What the config says of the process, {} where it names none."""
+        return self.config.get("process") or {}
+
+    def _require_terminal(self) -> None:
+        _, detached = self._terminal
+        require_terminal(self._process.get("terminal", False), detached)
+
     def _compile(self, hierarchies: Hierarchies, activation: dict[str, str] | None = None) -> Plan:
         console_socket, detached = self._terminal
-        terminal = self.config["process"].get("terminal", False)
-        check_terminal(terminal, console_socket, detached)
+        if not (self._gate or self._process):
+            raise NajaError("cannot run a container without a process", why="config.json names none")
+        terminal = self._process.get("terminal", False)
+        check_terminal(terminal, console_socket, detached, taken=self._takes_console)
         linux = self.config["linux"]
         wanted = self.config
         if self._notify:
@@ -130,6 +157,7 @@ class Creation:
             id=self.id,
             bundle=self.bundle,
             rootless=self._rootless,
+            may_mount=not self._rootless or may_mount(),
             detached=detached,
             console_socket=console_socket,
             no_pivot=self._no_pivot,
@@ -200,6 +228,7 @@ class Creation:
             write_pid_file(self.pid_file, self.init)
 
     def _make_record(self, status: str, pid: int) -> dict[str, Any]:
+        found = traits(self.config)
         return {
             "ociVersion": self.config["ociVersion"],
             "id": self.id,
@@ -210,10 +239,11 @@ class Creation:
             "rootfs": os.path.join(self.bundle, self.config["root"]["path"]),
             "created": self._created,
             "owner": os.geteuid(),
-            "annotations": self.config.get("annotations") or {},
+            "annotations": {} if "annotations" in found else self.config.get("annotations") or {},
+            "traits": found,
             "rootless": self._rootless,
             "notify": bool(self._notify),
-            "stdio": [""] * 3 if self.config["process"].get("terminal") else callers_stdio(),
+            "stdio": [""] * 3 if self._process.get("terminal") else callers_stdio(),
             "cgroup": self._manager.record(),
         }
 
@@ -241,6 +271,25 @@ class Creation:
         self.directory.close()
 
 
+def _catch_signals() -> dict[int, Any]:
+    """Let signals that ask for the end interrupt us, as Ctrl-C does. Return the handlers that they had."""
+    handlers = {}
+    for number in (_signal.SIGHUP, _signal.SIGQUIT, _signal.SIGTERM):
+        # Not where the caller ignores it, or another thread would have to do it.
+        if _signal.getsignal(number) == _signal.SIG_DFL and _is_first_thread():
+            handlers[number] = _signal.signal(number, _interrupt)
+    return handlers
+
+
+def _is_first_thread() -> bool:
+    return _thread.get_native_id() == os.getpid()
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    _signal.signal(number, _signal.SIG_DFL)  # Who cannot wait for the undo says it twice.
+    raise KeyboardInterrupt(number)
+
+
 def callers_stdio() -> list[str]:
     """Return which of stdin, stdout and stderr are the caller's own: "pipe:[INODE]", "file[MOUNT:INODE]".
 
@@ -259,22 +308,15 @@ def _name_of_stream(number: int) -> str:
     return f"pipe:[{status.st_ino}]" if stat.S_ISFIFO(status.st_mode) else ""
 
 
-def check_terminal(terminal: bool, console_socket: str, detached: bool) -> None:
-    """Refuse a terminal that nobody would serve, or a socket that nobody would write to."""
-    if terminal and detached and not console_socket:
-        raise NajaError(
-            "cannot allocate tty if naja will detach without setting console socket",
-            origin="/process/terminal",
-        )
-    if console_socket and not (terminal and detached):
-        raise NajaError(
-            "cannot use console socket if naja will not detach or allocate tty", origin="/process/terminal"
-        )
-
-
 def is_rootless() -> bool:
     """Tell whether the caller lacks root's privileges on the host: another user, or a user namespace."""
     return os.geteuid() != 0 or process.in_user_namespace()
+
+
+def may_mount() -> bool:
+    """Tell whether the caller may mount where it is: below rootless Podman it may, another user not."""
+    effective, _, _ = capabilities.get()
+    return bool(effective & capabilities.SYS_ADMIN) and namespaces.is_owned("mount")
 
 
 def run_poststop(
@@ -290,66 +332,6 @@ def run_poststop(
             hooks.run_hook(hook, hooks.Streams.open(text), state_document["bundle"], origin=origin)
         except NajaError as error:
             warn(str(error))
-
-
-def send_pidfd(path: str, pid: int) -> None:
-    """Send a pidfd of a process to a listening socket (runc's --pidfd-socket). Raises NajaError."""
-    try:
-        descriptor = process.pidfd_open(pid)
-        try:
-            send_descriptor(path, descriptor, b"pidfd")
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise NajaError.from_os_error(f"send a pidfd to {path}", error) from None
-
-
-def check_pid_file(path: str) -> None:
-    """Refuse to put a pid file in the place of anything but another file. Raises NajaError.
-
-    A link is replaced, never followed, but for those that stand for a device or a descriptor, as in /dev.
-    """
-    try:
-        kind = os.lstat(path).st_mode
-        if stat.S_ISLNK(kind) and os.readlink(path).startswith("/proc/"):
-            raise NajaError(f"write the pid file {path}", why="it leads to a descriptor")
-        kind = os.stat(path).st_mode
-    except OSError:
-        return  # Nothing is there, or the directory is not, which the making of the file tells.
-    if not stat.S_ISREG(kind):
-        raise NajaError(f"write the pid file {path}", why=f"there is {kind_of_file(kind)}")
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write a pid, without a newline as engines expect it; readers see all of it or nothing.
-
-    Raises NajaError.
-    """
-    directory, name = os.path.split(os.path.abspath(path))
-    # A name of its own, and made by nobody else: a link in a directory of others could lead anywhere.
-    temporary = os.path.join(directory, f".{name}.{pid}")
-    try:
-        file = _make_file(temporary)
-        try:
-            os.write(file, str(pid).encode())
-            check_pid_file(path)
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise NajaError.from_os_error(f"write the pid file {path}", error) from None
-
-
-def _make_file(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o644)
-    except FileExistsError:
-        os.unlink(path)
-        return os.open(path, flags, 0o644)
 
 
 def now() -> str:

@@ -8,9 +8,10 @@ from .. import cgroups
 from ..errors import NajaError
 from ..linux import namespaces, process
 from ..operations.base import RUNTIME, Context
-from ..plan import Request, compile_exec
+from ..plan import Request
+from ..plan.execution import compile_exec
 from ..process.launch import Launch
-from .creation import check_pid_file, check_terminal, send_pidfd, write_pid_file
+from .caller import check_pid_file, check_terminal, require_terminal, send_pidfd, write_pid_file
 
 #: Engines look for these words.
 _STOPPED = "cannot exec in a stopped container"
@@ -41,7 +42,29 @@ if TYPE_CHECKING:
         def lasting(self, otherwise: str) -> AbstractContextManager[process.Held]: ...
 
 
-def execute(
+def execute(container: _Handle, program: dict[str, Any], *, detach: bool = False, **options: Any) -> int:
+    """Run ``program`` (the shape of config.json's /process) in a running container.
+
+    ``options`` are those of ``add``. Returns the program's exit code, 128 + N where signal N ended it; 0 at
+    once with ``detach``. Raises NajaError.
+    """
+    from ..process.attached import Attached
+
+    require_terminal(program.get("terminal", False), detach)
+    attached = None if detach else Attached()
+    try:
+        pid, console = add(container, program, detached=detach, **options)
+        if attached is None:
+            return 0
+        if console >= 0:
+            attached.relay(console)
+        return attached.wait(pid)
+    finally:
+        if attached:
+            attached.close()
+
+
+def add(
     container: _Handle,
     program: dict[str, Any],
     *,
@@ -49,48 +72,40 @@ def execute(
     console_socket: str = "",
     pid_file: str = "",
     pidfd_socket: str = "",
-    detach: bool = False,
+    detached: bool = True,
+    takes_console: bool = False,
     preserve_fds: int = 0,
     cgroup: dict[str, str] | None = None,
     ignore_paused: bool = False,
     origin: str = "/process",
-) -> int:
-    """Run ``program`` (the shape of config.json's /process) in a running container.
+) -> tuple[int, int]:
+    """Add a process to a running container; it is a child of this one, and runs ``program``.
 
-    Where ``program`` names no capabilities, profile, label or OOM score, it has the container's own: a
-    process that is added shall not be freer than those that it comes to, nor outlive them.
+    Where ``program`` names no capabilities, profile, label, OOM score or processors, it has the container's
+    own: a process that is added shall not be freer than those that it comes to, nor outlive them.
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``origin`` is the
-    place of ``program``, for messages (``naja.errors.place``). Returns the program's exit code, 128 + N
-    where signal N ended it; 0 at once with ``detach``. Raises NajaError.
+    place of ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
+    terminal where the caller is to relay it, or takes it as it is (``takes_console``), else -1. Raises
+    NajaError.
     """
-    from ..process.attached import Attached
-
-    program = _completed(program, container.config["process"])
-    check_terminal(program.get("terminal", False), console_socket, detach)
+    program = _completed(program, container.config.get("process") or {})
+    check_terminal(program.get("terminal", False), console_socket, detached, taken=takes_console)
     check_pid_file(pid_file)
-    attached = None if detach else Attached()
-    try:
-        with launch or Launch(preserve_fds) as begun:
-            _check_status(container.status_once_made(), ignore_paused, container.id)
-            with container.lasting(_STOPPED) as held:
-                request = _request(container, console_socket, detach, preserve_fds, cgroup or {})
-                kinds = _foreign_namespaces(held, request)
-                plan = compile_exec(request, held.pid, kinds, program, origin, place=held.name)
-                context = Context(RUNTIME, container.warn)
-                _add(plan, context, held, begun)
-            if pidfd_socket:
-                send_pidfd(pidfd_socket, begun.init)
-            if pid_file:
-                write_pid_file(pid_file, begun.init)
-        if attached is None:
-            return 0
-        if "console" in context.descriptors:
-            attached.relay(context.take("console"))
-        return attached.wait(begun.init)
-    finally:
-        if attached:
-            attached.close()
+    context = Context(RUNTIME, container.warn)
+    with launch or Launch(preserve_fds) as begun:
+        _check_status(container.status_once_made(), ignore_paused, container.id)
+        with container.lasting(_STOPPED) as held:
+            request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
+            kinds = _foreign_namespaces(held, request)
+            plan = compile_exec(request, held.pid, kinds, program, origin, place=held.name, follow=not cgroup)
+            context.values["cgroup mark"] = container.cgroup.mark
+            _add(plan, context, held, begun)
+        if pidfd_socket:
+            send_pidfd(pidfd_socket, begun.init)
+        if pid_file:
+            write_pid_file(pid_file, begun.init)
+    return begun.init, context.descriptors.pop("console", -1)
 
 
 def _add(plan: Plan, context: Context, held: process.Held, launch: Launch) -> None:
@@ -110,7 +125,7 @@ def _require_running(held: process.Held) -> None:
 def _completed(program: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return the program with what of the container's own process it does not name."""
     completed = dict(program)
-    for name in ("capabilities", "apparmorProfile", "selinuxLabel", "oomScoreAdj"):
+    for name in ("capabilities", "apparmorProfile", "selinuxLabel", "oomScoreAdj", "execCPUAffinity"):
         # An empty label is none; of capabilities there may be none.
         if name in own and program.get(name, "") == "":
             completed[name] = own[name]
@@ -151,6 +166,8 @@ def _request(
 ) -> Request:
     record = container.record
     manager = container.cgroup
+    if below:
+        manager.require_own()
     return Request(
         container.config,
         id=container.id,

@@ -1,7 +1,8 @@
-"""The life cycle of a container (runtime.md): create, start, state, kill, delete, and run.
+"""The life cycle of a container (runtime.md): create, start, state, kill, delete, and what is in between.
 
-This is naja's Python API. A ``Container`` is a handle on what is kept under a state root; several
-processes may hold handles on the same one, and a lock keeps their commands apart.
+With running.py and listing.py this is naja's Python API. A ``Container`` is a handle on what is kept
+under a state root; several processes may hold handles on the same one, and a lock keeps their commands
+apart.
 
 What only some verbs need (all of the plan, for one) is loaded by these: it would double the time
 that the others take.
@@ -10,17 +11,16 @@ that the others take.
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 from errno import ENOENT
 
 from .. import cgroups, config
 from ..config import json
-from ..errors import ChannelClosed, NajaError
+from ..errors import Aftermath, ChannelClosed, NajaError, one_line
 from ..linux import process
 from . import state
-from .record import config_problem
+from .record import TRAITS, config_problem, has_own_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +47,13 @@ _AT_ONCE = 0.5
 _PATIENCE_IN_CREATION = 2.0
 
 
-def _warn(text: str) -> None:
+def say(text: str) -> None:
     """Where warnings go if the caller of the API does not say."""
-    sys.stderr.write(f"naja: warning: {text}\n")
+    sys.stderr.write(f"naja: warning: {one_line(text)}\n")
+
+
+class _CutOff(NajaError):
+    """The making of a container was cut off before there was a config."""
 
 
 class Container:
@@ -59,7 +63,7 @@ class Container:
         self,
         directory: state.StateDirectory,
         record: dict[str, Any],
-        warn: Callable[[str], None] = _warn,
+        warn: Callable[[str], None] = say,
         config: dict[str, Any] | None = None,
     ) -> None:
         self._directory = directory
@@ -71,6 +75,8 @@ class Container:
         self.root = directory.root
         #: Called with one line for what is worth saying but no error.
         self.warn = warn
+        #: Told what the process still does for ``start``, where it was made to tell (--debug).
+        self.debug: Callable[[str], None] | None = None
 
     @classmethod
     def create(
@@ -79,7 +85,7 @@ class Container:
         bundle: str = ".",
         *,
         root: str | None = None,
-        warn: Callable[[str], None] = _warn,
+        warn: Callable[[str], None] = say,
         launch: Launch | None = None,
         **options: Any,
     ) -> Self:
@@ -104,13 +110,13 @@ class Container:
         return cls(creation.directory, creation.record, warn, creation.config)
 
     @classmethod
-    def load(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = _warn) -> Self:
+    def load(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = say) -> Self:
         """Find a container. Raises NajaError: "container does not exist"."""
         directory = state.StateDirectory.open(root or state.default_root(), id)
         return cls(directory, directory.read(), warn)
 
     @classmethod
-    def open(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = _warn) -> Self:
+    def open(cls, id: str, *, root: str | None = None, warn: Callable[[str], None] = say) -> Self:
         """Find a container as ``load`` does, without a look at its record, which may be broken."""
         return cls(state.StateDirectory.open(root or state.default_root(), id), {}, warn)
 
@@ -118,6 +124,11 @@ class Container:
     def record(self) -> dict[str, Any]:
         """What is kept on disk, as last read."""
         return self._record
+
+    @property
+    def directory(self) -> state.StateDirectory:
+        """What holds the record and the lock."""
+        return self._directory
 
     @property
     def cgroup(self) -> Manager:
@@ -134,12 +145,25 @@ class Container:
             except OSError as error:
                 raise NajaError.from_os_error(f"read {what}", error) from None
             if text is None:
+                if self.status() == "stopped":
+                    raise _CutOff(_NOT_RUNNING, why=f"the making of {self.id} was cut off")
                 raise NajaError(f"read {what}", errno=ENOENT)
             found = json.loads(text, what)
             if why := config_problem(found):
                 raise NajaError(what, why=why)
             self._config = found
         return self._config
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations of the config, from the record where there are few."""
+        if "annotations" in self._record.get("traits", ()):
+            return self.config.get("annotations") or {}
+        return dict(self._record["annotations"])
+
+    def _may_have(self, trait: str) -> bool:
+        """Tell whether the config has to be read for one of record.TRAITS: a large one takes its time."""
+        return trait in self._record.get("traits", TRAITS)
 
     @property
     def pid(self) -> int:
@@ -152,7 +176,7 @@ class Container:
         status = state.status(self._record)
         if status == "created" and self._directory.has_draft() and not self._directory.listens("gate"):
             status = "running"  # A start was cut off after it had opened the gate.
-        if status in ("created", "running") and self.cgroup.frozen():
+        if status in ("created", "running") and self.cgroup.paused():
             return "paused"
         return status
 
@@ -202,7 +226,7 @@ class Container:
             "bundle": record["bundle"],
             "rootfs": record["rootfs"],
             "created": record["created"],
-            "annotations": record["annotations"],
+            "annotations": self.annotations,
             "owner": owner_name(record["owner"]),
         }
 
@@ -213,6 +237,10 @@ class Container:
             status = self.status()
             if status != "created":
                 raise NajaError(_WHY_NOT_STARTED.get(status, f"cannot start a container that is {status}"))
+            if self._may_have("no process") and not self.config.get("process"):
+                raise NajaError(
+                    "cannot start a container without a process", why="its config.json names none"
+                )
             notifications = self._notifications()
             # Nothing may run that is not recorded: what is left to do afterwards needs no room on a disk.
             self._record["status"] = "running"
@@ -222,7 +250,7 @@ class Container:
                 self._directory.commit()
             except NajaError as error:
                 self.warn(f"{error}: {self.id} is running all the same")
-            self._poststart()
+            self.run_poststart_hooks()
         finally:
             self._directory.unlock()
         if notifications:
@@ -258,30 +286,38 @@ class Container:
         with held:
             try:
                 channel = Channel(open_gate(lambda: self._directory.connect("gate")))
-                self._hear_until_exec(channel, held.pidfd)
+                self._hear_until_exec(channel, held)
             except OSError as error:
                 if held.ending():
                     raise NajaError(_WHY_NOT_STARTED["stopped"]) from None
                 raise NajaError.from_os_error(f"start container {self.id}", error) from None
 
-    def _hear_until_exec(self, channel: Channel, pidfd: int) -> None:
+    def _hear_until_exec(self, channel: Channel, held: process.Held) -> None:
         from ..process.dialogue import explain
+
+        def tell(actor: str, text: str) -> None:
+            if self.debug:
+                self.debug(f"{actor}[{held.pid}]: {text}")
 
         try:
             while True:
                 message, _ = channel.receive()
-                explain(message, self.warn)
+                explain(message, self.warn, tell)
         except ChannelClosed:
             return  # execve has closed it.
         except NajaError:
             # Engines look at the process next, and would leave what still runs.
-            _wait_for_end(pidfd)
+            held.wait_for_end(_PATIENCE)
             raise
         finally:
             channel.close()
 
-    def _poststart(self) -> None:
-        entries = (self.config.get("hooks") or {}).get("poststart")
+    def run_poststart_hooks(self) -> None:
+        """Run the poststart hooks, where there are some; the container ends with one that fails.
+
+        Raises NajaError.
+        """
+        entries = self._may_have("poststart") and (self.config.get("hooks") or {}).get("poststart")
         if not entries:
             return
         try:
@@ -289,15 +325,20 @@ class Container:
 
             document = json.dumps(self._hook_state("running"))
             hooks.run_hooks("poststart", entries, document, self._record["bundle"])
-        except NajaError:
+        except NajaError as error:
             # Since 1.3 of the specification a failure stops the container.
-            self._end()
+            with Aftermath(error):
+                self._end()
             raise
 
     def _hook_state(self, status: str) -> dict[str, Any]:
-        names = ["ociVersion", "id", "bundle", *(["annotations"] if self._record["annotations"] else [])]
-        pid = 0 if status == "stopped" else self._record["pid"]
-        return {**{name: self._record[name] for name in names}, "status": status, "pid": pid}
+        annotations = self.annotations
+        return {
+            **{name: self._record[name] for name in ("ociVersion", "id", "bundle")},
+            **({"annotations": annotations} if annotations else {}),
+            "status": status,
+            "pid": 0 if status == "stopped" else self._record["pid"],
+        }
 
     def kill(self, signal: int, all: bool = False) -> None:
         """Send a signal to the container's process, or with ``all`` to every process in its cgroup, if any.
@@ -307,23 +348,29 @@ class Container:
         status = self.status_once_made()
         if status == "creating":
             raise NajaError(_NOT_RUNNING, why=f"{self.id} is being created")
-        if status == "stopped" and not all:
-            raise NajaError(_NOT_RUNNING, why=self.id)
         # Asked before the signal: whoever waits for the container may remove it at once.
-        shares_pids = signal == _SIGKILL and not all and not self._has_own_pids()
+        shares_pids = signal == _SIGKILL and not all and self._shares_pids()
         if all and (status == "stopped" or self.cgroup.exists()):
             self._signal_all(signal)
+        elif shares_pids:
+            self._kill_with_others()
         elif not self._signal(signal) and not all:  # "all" here: no cgroup knows the others.
             raise NajaError(_NOT_RUNNING, why=self.id)
-        if shares_pids:
-            # Nothing else would end the other processes of a container without a pid namespace.
-            self._signal_all(signal)
         if signal == _SIGKILL:
             self.cgroup.thaw_all()
 
-    def _has_own_pids(self) -> bool:
-        entries = self.config["linux"].get("namespaces") or ()
-        return any(entry["type"] == "pid" and not entry.get("path") for entry in entries)
+    def _kill_with_others(self) -> None:
+        """Kill all of a container without a pid namespace, whose others outlive the first process.
+
+        Raises NajaError where nobody is left of it.
+        """
+        others = self.cgroup.inhabited()
+        if not self._signal(_SIGKILL) and not others:
+            raise NajaError(_NOT_RUNNING, why=self.id)
+        self._signal_all(_SIGKILL)
+
+    def _shares_pids(self) -> bool:
+        return self._may_have("shared pids") and not has_own_pids(self.config)
 
     def _signal(self, signal: int) -> bool:
         """Signal the container's process, not one that got its pid; False where it is gone."""
@@ -353,11 +400,11 @@ class Container:
         manager.end()
 
     def _await_end(self, held: process.Held, manager: Manager) -> None:
-        if _wait_for_end(held.pidfd, _AT_ONCE):
+        if held.wait_for_end(_AT_ONCE):
             return
         # Something holds it, or others that it waits for: what that is, the manager can tell.
         manager.end()
-        if not _wait_for_end(held.pidfd):
+        if not held.wait_for_end(_PATIENCE):
             raise NajaError(f"process {held.pid} of container {self.id} does not end, though it was killed")
 
     def delete(self, force: bool = False) -> None:
@@ -406,13 +453,17 @@ class Container:
 
     def _config_of_hooks(self) -> dict[str, Any]:
         """Return the config where it names poststop hooks, else {}; warn where that cannot be told."""
+        if not self._may_have("poststop"):
+            return {}
         try:
             document = self.config
             if not (document.get("hooks") or {}).get("poststop"):
                 return {}
             config.check(document)
+        except _CutOff:
+            return {}  # Before any hook.
         except NajaError as error:
-            if error.errno != ENOENT:  # Its create was killed before there was one, and so before any hook.
+            if error.errno != ENOENT:
                 self.warn(f"no poststop hook of {self.id} is run: {error}")
             return {}
         return document
@@ -443,7 +494,7 @@ class Container:
         self._directory.lock()
         try:
             self.status()  # The cgroups of a container that was being made were not yet known.
-            if not self.cgroup.frozen():
+            if not self.cgroup.paused():
                 raise NajaError("container not paused", why=self.id)
             self.cgroup.thaw()
             if self.cgroup.frozen():
@@ -458,7 +509,7 @@ class Container:
             if self.status() == "stopped":
                 raise NajaError(_NOT_RUNNING, why=self.id)
             with self.lasting(_NOT_RUNNING):
-                self.cgroup.apply(resources, self.warn)
+                self.cgroup.apply(resources, self.warn, self.config["linux"].get("resources") or {})
         finally:
             self._directory.unlock()
 
@@ -507,99 +558,12 @@ _WHY_NOT_STARTED = {
 }
 
 
-def run(
-    id: str,
-    bundle: str = ".",
-    *,
-    root: str | None = None,
-    detach: bool = False,
-    keep: bool = False,
-    no_subreaper: bool = False,
-    warn: Callable[[str], None] = _warn,
-    launch: Launch | None = None,
-    **options: Any,
-) -> int:
-    """Create and start a container. Returns the program's exit code, 0 with ``detach``.
-
-    ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
-    Attached, signals and the terminal are passed on, and the container is deleted at its end unless
-    ``keep`` is set. Raises NajaError.
-    """
-    from ..process.launch import Launch
-
-    state.check_id(id)
-    root = root or state.default_root()
-    with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
-        # The stage boots while this loads what compiles a plan.
-        from ..process.attached import Attached
-        from .creation import Creation
-
-        attached = None if detach else Attached()
-        if attached and not no_subreaper:
-            process.set_child_subreaper(True)
-        try:
-            creation = Creation(
-                id,
-                bundle,
-                root=root,
-                warn=warn,
-                gate=False,
-                detached=detach,
-                interrupted=attached.interrupted if attached else None,
-                **options,
-            )
-            creation.make(begun)
-            container = Container(creation.directory, creation.record, warn, creation.config)
-            try:
-                container._poststart()
-            except NajaError:
-                container.delete(force=True)
-                raise
-            creation.directory.unlock()
-            if attached is None:
-                if creation.notifications:
-                    container.wait_until_ready(creation.notifications)
-                return 0
-            if creation.console >= 0:
-                attached.relay(creation.console)
-            attached.notifications = creation.notifications
-            code = attached.wait(creation.init)
-            if not keep:
-                container.delete(force=True)
-            return code
-        finally:
-            if attached:
-                attached.close()
-
-
-def _wait_for_end(pidfd: int, seconds: float = _PATIENCE) -> bool:
-    """Wait until a process has ended; False where it takes too long."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
-def list_containers(root: str | None = None, *, warn: Callable[[str], None] = _warn) -> list[dict[str, Any]]:
-    """Return the state documents of all containers, sorted by ID; ``warn`` is told of those without one."""
-    root = root or state.default_root()
-    documents = []
-    for id in state.ids(root):
-        try:
-            container = Container.load(id, root=root)
-            if container.record or not container.is_busy():
-                documents.append(container.state())
-        except state.NoContainer:
-            continue  # Deleted meanwhile.
-        except (NajaError, OSError) as error:
-            warn(f"container {id} is left out: {error}")
-    return documents
-
-
 def owner_name(uid: int) -> str:
     """Return the name of a user, or the number where it has none."""
-    with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as file:
+    number = str(uid).encode()
+    with open("/etc/passwd", "rb") as file:
         for line in file:
-            fields = line.split(":")
-            if len(fields) > 2 and fields[2] == str(uid):
-                return fields[0]
+            fields = line.split(b":")
+            if len(fields) > 2 and fields[2] == number:
+                return os.fsdecode(fields[0])
     return str(uid)

@@ -24,8 +24,32 @@ _CGROUP_MEMBERS: tuple[tuple[str, type], ...] = (
     *(("places", dict), ("made", list), ("adopted", list), ("resctrl", list)),
 )
 
+#: What a verb would have to read a container's config for.
+TRAITS = ("annotations", "no process", "shared pids", "poststart", "poststop")
+
+#: More annotations than these are not part of the record, which every verb reads.
+_FEW = 100
+
 #: The kernel's PID_MAX_LIMIT, and the largest number of clock ticks.
 _LARGEST_PID, _LARGEST_TIME = 1 << 22, (1 << 63) - 1
+
+
+def traits(config: dict[str, Any]) -> list[str]:
+    """Return those of TRAITS that a config has: "annotations" is that there are too many for the record."""
+    hooks = config.get("hooks") or {}
+    found = {
+        "annotations": len(config.get("annotations") or ()) > _FEW,
+        "no process": not config.get("process"),
+        "shared pids": not has_own_pids(config),
+        **{kind: bool(hooks.get(kind)) for kind in ("poststart", "poststop")},
+    }
+    return [name for name in TRAITS if found[name]]
+
+
+def has_own_pids(config: dict[str, Any]) -> bool:
+    """Tell whether a container has a pid namespace of its own, whose processes all end with the first."""
+    entries = config["linux"].get("namespaces") or ()
+    return any(entry["type"] == "pid" and not entry.get("path") for entry in entries)
 
 
 def problem(record: Any, id: str) -> str:
@@ -50,14 +74,16 @@ def config_problem(document: Any) -> str:
     """
     if type(document) is not dict:
         return "it is not an object"
-    for name in ("linux", "process", "root"):
+    for name in ("linux", "root"):
         if type(document.get(name)) is not dict:
             return f"{name} is missing or no object"
+    for name in ("process", "hooks", "annotations"):
+        if type(document.get(name) or {}) is not dict:
+            return f"{name} is no object"
     entries = document["linux"].get("namespaces") or []
     if type(entries) is not list or not all(type(entry) is dict and "type" in entry for entry in entries):
         return "linux/namespaces is no array of namespaces"
-    hooks = document.get("hooks") or {}
-    return "" if type(hooks) is dict else "hooks is no object"
+    return ""
 
 
 def _misfit(part: dict[str, Any], members: tuple[tuple[str, type], ...], where: str = "") -> str:
@@ -79,6 +105,9 @@ def _strange_text(record: dict[str, Any]) -> str:
     for text in (*annotations.values(), *stdio):
         if type(text) is not str:
             return "annotations or stdio hold what is no text"
+    found = record.get("traits", [])
+    if type(found) is not list or not set(TRAITS).issuperset(map(str, found)):
+        return "traits are none"
     for name in ("bundle", "rootfs"):
         if not _is_path(record[name]):
             return f"{name} is no absolute path"

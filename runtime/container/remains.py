@@ -8,7 +8,6 @@ made for this very state directory. Nothing else is touched.
 from __future__ import annotations
 
 import os
-import select
 from struct import unpack
 
 from .. import cgroups, config
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
     from ..cgroups import Manager
 
-    #: The pid and the pidfd of a process.
-    Held = tuple[int, int]
-
 _SIGKILL = 9
 
 #: How long a killed process may take to end, in seconds.
@@ -42,12 +38,14 @@ def remove(directory: state.StateDirectory, warn: Callable[[str], None]) -> None
     """
     kept, document = _object(directory, "state.json"), _object(directory, "config.json")
     held = [found for found in (_recorded(kept), _at_gate(directory)) if found]
-    managers = [*_managers(directory, kept, document, [pid for pid, _ in held])]
-    for _, pidfd in held:
-        process.pidfd_send_signal(pidfd, _SIGKILL)
+    managers = [*_managers(directory, kept, document, [found.pid for found in held])]
+    for found in held:
+        found.signal(_SIGKILL)
     _end(managers)
-    for _, pidfd in held:
-        _wait_for_end(pidfd, directory.id)
+    for found in held:
+        with found:
+            if not found.wait_for_end(_PATIENCE):
+                raise NajaError(f"the process of container {directory.id} does not end, though it was killed")
     directory.remove()
     if (document.get("hooks") or {}).get("poststop"):
         warn(f"no poststop hook of {directory.id} is run: its record could not be read")
@@ -74,15 +72,15 @@ def _object(directory: state.StateDirectory, name: str) -> dict[str, Any]:
     return found if type(found) is dict else {}
 
 
-def _recorded(kept: dict[str, Any]) -> Held | None:
+def _recorded(kept: dict[str, Any]) -> process.Held | None:
     """Return the process that a record names, where its start time fits."""
     pid, started = kept.get("pid"), kept.get("start_time")
-    if type(pid) is not int or type(started) is not int or pid <= 1:
+    if type(pid) is not int or type(started) is not int or pid in (1, os.getpid()):
         return None
-    return _hold(pid, lambda: state.alive(pid, started))
+    return process.Held.find(pid, started)
 
 
-def _at_gate(directory: state.StateDirectory) -> Held | None:
+def _at_gate(directory: state.StateDirectory) -> process.Held | None:
     """Return the process that waits at the start gate."""
     import _socket
 
@@ -92,29 +90,11 @@ def _at_gate(directory: state.StateDirectory) -> Held | None:
         return None
     pid = unpack("=3i", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0]
     connection.close()
-    return _hold(pid, lambda: directory.listens("gate"))
-
-
-def _hold(pid: int, is_it: Callable[[], bool]) -> Held | None:
-    if pid == os.getpid():
+    held = process.Held.find(pid, process.start_time(pid)) if pid != os.getpid() else None
+    if held and not directory.listens("gate"):
+        held.close()
         return None
-    try:
-        pidfd = process.pidfd_open(pid)
-    except OSError:
-        return None
-    if is_it():
-        return pid, pidfd
-    os.close(pidfd)
-    return None
-
-
-def _wait_for_end(pidfd: int, id: str) -> None:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    ended = poll.poll(_PATIENCE * 1000)
-    os.close(pidfd)
-    if not ended:
-        raise NajaError(f"the process of container {id} does not end, though it was killed")
+    return held
 
 
 def _managers(

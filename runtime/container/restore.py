@@ -7,15 +7,18 @@ import os
 from .. import cgroups, config, hooks
 from ..config import json
 from ..criu import messages, mounts, service
-from ..errors import NajaError, Unsupported
+from ..errors import Aftermath, NajaError, Unsupported
 from ..linux import namespaces, process
 from ..operations.base import RUNTIME, Context, apply_all
-from ..operations.terminal import send_descriptor
-from ..plan import cgroup, hook_state
+from ..operations.limits import ResetAffinity
+from ..operations.terminal import send_descriptor, serve
+from ..plan import cgroup
+from ..plan.creation import hook_state
 from ..process.attached import Attached
 from . import state
+from .caller import check_pid_file
 from .checkpoint import DESCRIPTORS, FOREIGN, Directories, common_options, is_foreign
-from .creation import Creation, check_pid_file
+from .creation import Creation
 from .lifecycle import Container
 
 TYPE_CHECKING = False
@@ -48,7 +51,7 @@ def restore(
 
     ``work`` is where CRIU's log goes, else with the images; ``parent`` the earlier image that they
     build on, relative to them. ``options`` are further ones of CRIU's, by their names in
-    ``messages.OPTIONS``; ``making`` those of ``Creation``. Otherwise as ``naja.container.lifecycle.run``.
+    ``messages.OPTIONS``; ``making`` those of ``Creation``. Otherwise as ``naja.container.running.run``.
     Raises NajaError; then nothing of the container is left.
     """
     root = root or state.default_root()
@@ -77,12 +80,14 @@ class Restoration(Creation):
     def make_from(self, images: str, work: str, parent: str, options: dict[str, Any]) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
         check_pid_file(self.pid_file)
+        process.require_proc()
         service.require_version()
         stdio = _read_descriptors(images)
         _check_parent(images, parent)
         hierarchies = cgroups.detect()
         self.config, content = config.read(self.bundle)
         self._compile(hierarchies)
+        self._require_terminal()
         self.directory = state.StateDirectory.create(self.root, self.id)
         self.directory.claim()
         try:
@@ -92,8 +97,9 @@ class Restoration(Creation):
             mounts.make_mount_points(self._request)
             with Directories(images, work) as directories:
                 self._restore(directories, stdio, options)
-        except BaseException:
-            self._undo()
+        except BaseException as error:
+            with Aftermath(error):
+                self._undo()
             raise
 
     def _restore(self, directories: Directories, stdio: list[str], options: dict[str, Any]) -> None:
@@ -137,7 +143,8 @@ class Restoration(Creation):
         context = Context(RUNTIME, self.warn)
         context.pid = context.values["stage"] = pid
         self._manager.follow(context)
-        apply_all(cgroup.prepare(self._request) + cgroup.enter(self._request), context)
+        entering = [*cgroup.enter(self._request), ResetAffinity()]
+        apply_all(cgroup.prepare(self._request) + entering, context)
 
     def _namespaces(self) -> tuple[dict[str, int], list[bytes]]:
         """Return the namespaces that the config names by path, as CRIU wants them. Raises NajaError.
@@ -184,6 +191,7 @@ class Restoration(Creation):
     def _take_console(self, master: int) -> None:
         socket, _ = self._terminal
         if not socket:
+            serve(master, sized=False)
             self.console = master
             return
         try:

@@ -92,7 +92,7 @@ class BrokenRecord(NajaError):
 class StateDirectory:
     """The directory of one container, held open. Make one with ``create`` or ``open``."""
 
-    __slots__ = ("_descriptor", "_locked", "_root_descriptor", "id", "path", "root")
+    __slots__ = ("_content", "_descriptor", "_locked", "_record", "_root_descriptor", "id", "path", "root")
 
     def __init__(self, root: str, id: str, root_descriptor: int, descriptor: int) -> None:
         self.root = root
@@ -101,6 +101,9 @@ class StateDirectory:
         self._root_descriptor = root_descriptor
         self._descriptor = descriptor
         self._locked = False
+        #: The record as last read, and what it says: verbs look again once they have the lock.
+        self._content: bytes | None = None
+        self._record: dict[str, Any] = {}
 
     @classmethod
     def create(cls, root: str, id: str) -> StateDirectory:
@@ -177,8 +180,12 @@ class StateDirectory:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._locked = False
 
-    def write_file(self, name: str, content: bytes) -> None:
-        """Write a file beside the record, a new one in the place of whatever is there. Raises OSError."""
+    def write_file(self, name: str, content: bytes, *, replaces: bool = False) -> None:
+        """Write a file beside the record, a new one in the place of whatever is there. Raises OSError.
+
+        With ``replaces`` it will be renamed to another file. A file whose blocks are not chosen yet ext4 then
+        writes out, and who removes it soon waits for that (ext4(5), auto_da_alloc).
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
@@ -186,6 +193,8 @@ class StateDirectory:
             os.unlink(name, dir_fd=self._descriptor)
             descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
         with open(descriptor, "wb", buffering=0) as file:
+            if replaces:
+                _reserve(descriptor, len(content))
             while content:  # A disk that fills up takes a part of it first.
                 content = content[file.write(content) :]
 
@@ -277,7 +286,7 @@ class StateDirectory:
     def draft(self, record: dict[str, Any]) -> None:
         """Write the record that ``commit`` makes the container's. Raises NajaError."""
         try:
-            self.write_file(_NEW_RECORD, json.dumps(record).encode())
+            self.write_file(_NEW_RECORD, json.dumps(record).encode(), replaces=True)
         except OSError as error:
             self._discard_draft()
             raise self._cannot_write(error) from None
@@ -323,7 +332,9 @@ class StateDirectory:
             raise BrokenRecord(error.what, why=error.why) from None
         if content is None:
             return {}
-        return self._checked(content, what)
+        if content != self._content:
+            self._content, self._record = content, self._checked(content, what)
+        return dict(self._record)
 
     def _checked(self, content: bytes, what: str) -> dict[str, Any]:
         try:
@@ -338,6 +349,14 @@ class StateDirectory:
         """Return what no other state directory is called while this one is there."""
         status = os.fstat(self._descriptor)
         return f"{status.st_dev:x}.{status.st_ino:x}."
+
+    def hand_over(self) -> int:
+        """Give up the lock, and return the descriptor, for a process that is to know the directory again.
+
+        As long as it is open no other directory has the same number.
+        """
+        self.unlock()
+        return self._descriptor
 
     def remove(self) -> None:
         """Remove the directory with all that is in it; already gone is no error. Raises NajaError."""
@@ -354,6 +373,13 @@ class StateDirectory:
         """Close the descriptors, and so give up the lock."""
         os.close(self._descriptor)
         os.close(self._root_descriptor)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError:
+        pass  # A file system without it has no need of it, and a full one says so when it is written to.
 
 
 class OpenDirectory:

@@ -15,10 +15,10 @@ from ..linux import files, mounts, namespaces
 from ..operations.base import RUNTIME, Context, apply_all
 from ..operations.binds import BindMount
 from ..operations.devices import BindDevice
+from ..operations.filesystem import new_mount
 from ..operations.masks import MaskPath, open_null
-from ..operations.mounts import new_mount
 from ..operations.target import open_directory, open_file
-from ..plan import Request
+from ..plan import Request, sources
 from ..plan import mounts as plan
 from ..plan.mount import read_mounts
 
@@ -62,6 +62,7 @@ def saved(process: int | str, request: Request) -> list[str]:
     Where they are the kernel says, not the config, as an image may lead a destination elsewhere by a
     symbolic link. Raises NajaError where CRIU could take one for another (CVE-2026-119101).
     """
+    _refuse_dependent(request)
     root = os.open(f"/proc/{process}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     table = mounts.mount_table(str(process))
     points = {number: point for number, point, _ in table}
@@ -81,6 +82,16 @@ def saved(process: int | str, request: Request) -> list[str]:
     finally:
         os.close(root)
     return [_entry(point, name) for point, name in found.items()]
+
+
+def _refuse_dependent(request: Request) -> None:
+    """Refuse mounts that can only be made while the others are made, which is CRIU's affair at a restore."""
+    for mount in read_mounts(request):
+        why = "it is the root file system" if mount.is_root else ""
+        if sources.is_prepared(mount, request) and sources.is_among(mount, request):
+            why = "its source may be what another mount shows"
+        if why:
+            raise Unsupported(f"checkpoint the mount on {mount.destination}", why=why, origin=mount.origin)
 
 
 def _mount_point(root: int, operation: External, points: dict[int, str]) -> str:

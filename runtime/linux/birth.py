@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 #: Bytes of stack: native/kernel.c gives the child a part of the caller's, and the rest has to do for that.
 _ROOM = 2 << 20
 
+#: What both may take, in bytes.
+_MEMORY = 64 << 20
+
 
 def can_share_memory() -> bool:
     """Tell whether ``share_memory`` works: it takes a C compiler to install naja, and room on the stack."""
     try:
-        return libc.birth is not None and prlimit(0, "RLIMIT_STACK")[0] >= _ROOM
+        if libc.birth is None or prlimit(0, "RLIMIT_STACK")[0] < _ROOM:
+            return False
+        # What the child runs out of could not even be told by the parent.
+        return all(prlimit(0, kind)[0] >= _MEMORY for kind in ("RLIMIT_AS", "RLIMIT_DATA"))
     except OSError:
         return False  # A filter may deny the question.
 

@@ -24,7 +24,19 @@ def write(path: str, value: str) -> None:
 
 def write_below(directory: int, name: bytes, value: str) -> None:
     """As ``write``, to a file that is named from an open directory on. Raises OSError."""
-    _write(os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory), value, name)
+    try:
+        _write(os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory), value, name)
+    except OSError as error:
+        error.filename = _absolute(directory, name)
+        raise
+
+
+def _absolute(directory: int, name: bytes) -> str:
+    """Return the path of a file below an open directory, as far as it can be told."""
+    try:
+        return os.path.normpath(os.path.join(os.readlink(f"/proc/self/fd/{directory}"), os.fsdecode(name)))
+    except OSError:
+        return os.fsdecode(name)
 
 
 def _write(descriptor: int, value: str, name: str | bytes) -> None:
@@ -44,7 +56,11 @@ def read(path: str) -> str:
 
 def read_below(directory: int, name: bytes) -> str:
     """As ``read``, of a file that is named from an open directory on. Raises OSError."""
-    return _read(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), name)
+    try:
+        return _read(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), name)
+    except OSError as error:
+        error.filename = _absolute(directory, name)
+        raise
 
 
 def _read(descriptor: int, name: str | bytes) -> str:
@@ -77,20 +93,59 @@ def move(directory: str, pid: int) -> None:
 
 
 def cgroup_of(process: int | str, directory: str) -> str:
-    """Return the directory of a process's v2 cgroup, in the tree that ``directory`` is part of.
+    """Return the directory of a process's cgroup, in the tree that ``directory`` is, or was, part of.
 
-    ``process`` is its pid, or what else stands for it below /proc (``process.Held.name``). Raises OSError.
+    ``process`` is its pid, or what else stands for it below /proc (``process.Held.name``). Raises OSError:
+    ENOENT where the cgroup is out of sight.
     """
+    point, root, controllers = _tree_of(directory)
     for line in read(f"/proc/{process}/cgroup").split("\n"):
-        if line.startswith("0::"):
-            path = line[3:]
-            # The process is in or below ``directory``, whose end is a part of the path.
-            parts = directory.split("/")
-            for length in range(len(parts) - 1, 0, -1):
-                tail = "/" + "/".join(parts[-length:])
-                if path == tail or path.startswith(f"{tail}/"):
-                    return directory + path[len(tail) :]
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        _, names, path = line.split(":", 2)
+        if not (controllers.issuperset(names.split(",")) if names else controllers == {""}):
+            continue
+        if root == "/":
+            return (point + path).rstrip("/")
+        if f"{path}/".startswith(f"{root}/"):
+            return point + path[len(root) :]
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _tree_of(directory: str) -> tuple[str, str, set[str]]:
+    """Return where the hierarchy of a cgroup is mounted, its root there, and its controllers: {""} for v2."""
+    found = "", "", {""}
+    for point, root, controllers in cgroup_mounts(read("/proc/self/mountinfo")):
+        # Of those that lie one on the other the last one is seen.
+        if f"{directory}/".startswith(f"{point}/") and len(point) >= len(found[0]):
+            found = point, root, controllers
+    if not found[0]:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
+    return found
+
+
+def cgroup_mounts(mountinfo: str) -> list[tuple[str, str, set[str]]]:
+    """Return the mount point, root and controllers ({""} for v2) of all cgroup trees (proc_pid_mountinfo(5)).
+
+    A v1 tree's other options are among its controllers.
+    """
+    mounts = []
+    for line in mountinfo.splitlines():
+        if " - cgroup" not in line:
+            continue
+        left, right = line.split(" - ", 1)
+        root, point = left.split(" ", 5)[3:5]
+        kind, _, options = right.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            controllers = set(options.split(",")) if kind == "cgroup" else {""}
+            mounts.append((_unescape(point), _unescape(root), controllers))
+    return mounts
+
+
+def _unescape(path: str) -> str:
+    """Undo the octal escapes of mountinfo (space, tab, newline, backslash)."""
+    if "\\" not in path:
+        return path
+    head, *rest = path.split("\\")
+    return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
 
 def type_of(directory: str) -> str:

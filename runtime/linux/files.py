@@ -29,8 +29,12 @@ RESOLVE_IN_ROOT = 0x10
 
 #: Kinds of file systems, as statfs(2) names them.
 PROC_SUPER_MAGIC = 0x9FA0
+CGROUP_SUPER_MAGIC = 0x27E0EB
+CGROUP2_SUPER_MAGIC = 0x63677270
 OVERLAYFS_MAGIC = 0x794C7630
 DEVPTS_SUPER_MAGIC = 0x1CD1
+PIPEFS_MAGIC = 0x50495045
+SOCKFS_MAGIC = 0x534F434B
 
 #: How often a lookup that raced with a rename is tried again before somebody is playing games.
 _RETRIES = 128
@@ -99,8 +103,9 @@ def reopen(proc: int, fd: int, flags: int) -> int:
 def mkdir_in_root(rootfd: int, path: str, mode: int = 0o755, *, symlinks: bool = True) -> int:
     """Open a directory below ``rootfd``, making whatever is missing of it (mkdirat(2)).
 
-    A symbolic link that leads nowhere is made to lead somewhere, inside the root. Returns an O_PATH
-    descriptor. Raises OSError.
+    ``mode`` is for the last one, whatever the umask; those on the way there have 0755. A symbolic link
+    that leads nowhere is made to lead somewhere, inside the root. Returns an O_PATH descriptor. Raises
+    OSError.
     """
     for _ in range(_MOST_LINKS):
         try:
@@ -109,7 +114,8 @@ def mkdir_in_root(rootfd: int, path: str, mode: int = 0o755, *, symlinks: bool =
             parts = [part for part in path.split("/") if part]
         directory, depth = _deepest(rootfd, parts, symlinks)
         while depth < len(parts):
-            entered = _make_and_enter(directory, parts[depth], mode)
+            last = depth == len(parts) - 1
+            entered = _make_and_enter(directory, parts[depth], mode if last else 0o755)
             if isinstance(entered, str):
                 break
             directory, depth = entered, depth + 1
@@ -140,10 +146,13 @@ def _make_and_enter(directory: int, name: str, mode: int) -> int | str:
     Where a symbolic link bears the name already, return what it says instead.
     """
     try:
+        mask = os.umask(0)
         try:
             os.mkdir(encode(name), mode, dir_fd=directory)
         except FileExistsError:
             pass
+        finally:
+            os.umask(mask)
         try:
             resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
             return openat2(directory, name, os.O_PATH | os.O_DIRECTORY, resolve=resolve)

@@ -23,6 +23,10 @@ FILE = f"{__file__.rpartition('/linux/')[0]}/__pycache__/kernel.{sys.implementat
 
 def _open() -> Any:
     """Return the module that opens the door."""
+    if "_kernel" in sys.builtin_module_names:
+        import _kernel  # In native/interpreter.c.
+
+        return _kernel
     try:
         if not _is_ours():
             raise ImportError

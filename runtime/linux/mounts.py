@@ -195,8 +195,8 @@ def mount_table(process: str = "self") -> list[tuple[int, str, str]]:
 
     /proc must be the host's. Raises OSError.
     """
-    with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        lines = [line.split(" ") for line in file]
+    with open(f"/proc/{process}/mountinfo", "rb") as file:
+        lines = [os.fsdecode(line).split(" ") for line in file]
     return [(int(line[0]), _unescape(line[4]), line[line.index("-") + 1]) for line in lines]
 
 
@@ -208,8 +208,8 @@ def _unescape(text: str) -> str:
 
 def mount_id(fd: int) -> int:
     """Return the id of the mount that a descriptor lives on (proc_pid_fdinfo(5)). Raises OSError."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as file:
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
         for line in file:
-            if line.startswith("mnt_id:"):
+            if line.startswith(b"mnt_id:"):
                 return int(line[7:])
     raise OSError(errno.ENOTSUP, "the kernel does not tell mount ids", f"/proc/self/fdinfo/{fd}")

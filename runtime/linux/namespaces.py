@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .libc import call, function
 
 CLONE_NEWTIME = 0x00000080
@@ -42,6 +44,10 @@ def flags(kinds: list[str]) -> int:
     return together
 
 
+#: ioctl_ns(2)
+_NS_GET_USERNS = 0xB701
+
+_ioctl = function("ioctl")
 _unshare = function("unshare")
 _setns = function("setns")
 _sethostname = function("sethostname")
@@ -56,6 +62,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int = 0) -> None:
     """Join the namespace behind ``fd``, or those of a pidfd's process (setns(2)). Raises OSError."""
     call(_setns, fd, flags)
+
+
+def is_owned(kind: str) -> bool:
+    """Tell whether the caller's namespace of a type belongs to its user namespace, or to one inside.
+
+    Only then do the caller's capabilities count in it (user_namespaces(7)). Raises OSError.
+    """
+    own = os.open(f"/proc/self/ns/{file_name(kind)}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.close(call(_ioctl, own, _NS_GET_USERNS))
+    except PermissionError:
+        return False
+    finally:
+        os.close(own)
+    return True
 
 
 def set_hostname(name: bytes) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import _signal
 import errno
 import os
+import select
 import struct
 
+from ..errors import NajaError
 from .libc import call, clone, function, syscall
 from .numbers import number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Numbers that are the same on every machine (see numbers.py).
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 436, 439
@@ -25,7 +31,7 @@ LAST_DESCRIPTOR = 0xFFFFFFFF
 _GONE = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
 
 #: Fields of proc_pid_stat(5) as ``_statistics`` counts them, and what says in "flags" that a process ends.
-_STATE, _FLAGS, _START_TIME = 0, 6, 19
+_STATE, _PARENT, _FLAGS, _START_TIME = 0, 1, 6, 19
 _PF_EXITING = 4
 
 _AT_EACCESS, _AT_EMPTY_PATH = 0x200, 0x1000
@@ -53,12 +59,33 @@ def clone3(flags: int, *, exit_signal: int = _SIGCHLD, cgroup_fd: int = -1) -> i
 
 def pidfd_open(pid: int) -> int:
     """Return a close-on-exec descriptor that stands for a process (pidfd_open(2)). Raises OSError."""
-    return syscall(_PIDFD_OPEN, pid, 0)
+    try:
+        return syscall(_PIDFD_OPEN, pid, 0)
+    except OSError as error:
+        error.filename = error.filename or f"hold process {pid}"
+        raise
 
 
 def pidfd_send_signal(fd: int, signal: int) -> None:
     """Send a signal to the process behind a pidfd (pidfd_send_signal(2)). Raises OSError."""
     syscall(_PIDFD_SEND_SIGNAL, fd, signal, None, 0)
+
+
+def signalfd(signals: Iterable[int]) -> int:
+    """Return a close-on-exec descriptor that blocked signals are read from (signalfd(2)). Raises OSError."""
+    bits = sum(1 << signal - 1 for signal in signals)
+    # A sigset_t of libc has 1024 bits, the kernel's signals 64.
+    return call(function("signalfd"), -1, struct.pack("=Q", bits) + bytes(120), os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def read_signal(descriptor: int) -> tuple[int, int]:
+    """Return the number of a signal, and the pid of who sent it: its own where the kernel raised it.
+
+    ``descriptor`` is that of ``signalfd``. Raises OSError (EAGAIN) where there is none.
+    """
+    # ssi_signo, ssi_errno, ssi_code, ssi_pid
+    number, _, _, pid = struct.unpack_from("=IiiI", os.read(descriptor, 128))
+    return number, pid
 
 
 def start_time(pid: int) -> int:
@@ -67,6 +94,12 @@ def start_time(pid: int) -> int:
     With the pid it names a process for good, as pids are used again.
     """
     return _start_time(_statistics(f"/proc/{pid}/stat")) if pid > 0 else 0
+
+
+def parent(pid: int) -> int:
+    """Return the pid of a process's parent; 0 where it is gone, or its parent is of another pid namespace."""
+    fields = _statistics(f"/proc/{pid}/stat")
+    return int(fields[_PARENT]) if fields else 0
 
 
 def _start_time(fields: list[bytes]) -> int:
@@ -88,6 +121,20 @@ def _statistics(path: str, directory: int | None = None) -> list[bytes]:
         os.close(descriptor)
 
 
+def require_proc() -> None:
+    """See that /proc is that of this process's pid namespace: in another one a number is another process.
+
+    Raises NajaError.
+    """
+    try:
+        is_ours = os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        is_ours = False  # Nothing is mounted there, or it does not even know us.
+    if not is_ours:
+        why = "/proc belongs to another pid namespace: mount it anew (mount -t proc proc /proc)"
+        raise NajaError("look for processes", why=why)
+
+
 class Held:
     """A process that was looked at once and is held: never another one that has got its pid since.
 
@@ -107,10 +154,11 @@ class Held:
     def find(cls, pid: int, started: int) -> Held | None:
         """Hold the process of this pid that was started then (``start_time``); None where it has ended.
 
-        Raises OSError.
+        Raises OSError, and NajaError where /proc tells of others.
         """
         if pid <= 0 or not started:
             return None
+        require_proc()
         try:
             pidfd = pidfd_open(pid)
         except OSError as error:
@@ -129,7 +177,11 @@ class Held:
         return None
 
     def _statistics(self) -> list[bytes]:
-        return _statistics("stat", self.directory)
+        try:
+            return _statistics("stat", self.directory)
+        except OSError as error:
+            error.filename = f"/proc/{self.pid}/stat"
+            raise
 
     @property
     def name(self) -> str:
@@ -148,6 +200,12 @@ class Held:
         except ProcessLookupError:
             return False
         return True
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait until it has ended; False where that takes longer."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
         """Let go of it."""

@@ -69,7 +69,11 @@ RLIMITS = {
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_SHIFT = 1, 13
 _LONG_BITS = 8 * struct.calcsize("@L")
 
+#: More than any kernel is built for (8192, by NR_CPUS).
+_MOST_PROCESSORS = 1 << 16
+
 _prlimit = function("prlimit")
+_setaffinity = function("sched_setaffinity")
 
 
 def prlimit(pid: int, name: str, limits: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -97,6 +101,15 @@ def sched_setattr(
 def ioprio_set(pid: int, io_class: int, priority: int) -> None:
     """Set the I/O class and priority of a process, 0 being the caller (ioprio_set(2)). Raises OSError."""
     syscall(number("ioprio_set"), _IOPRIO_WHO_PROCESS, pid, io_class << _IOPRIO_CLASS_SHIFT | priority)
+
+
+def reset_affinity(pid: int) -> None:
+    """Let a process, 0 being the caller, run on every processor that its cpuset has. Raises OSError.
+
+    The kernel takes from the mask what there is (sched_setaffinity(2)), and no more than it has room for:
+    none has to be counted.
+    """
+    call(_setaffinity, pid, _MOST_PROCESSORS // 8, b"\xff" * (_MOST_PROCESSORS // 8))
 
 
 def set_mempolicy(mode: int, nodes: list[int]) -> None:

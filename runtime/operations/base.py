@@ -34,6 +34,7 @@ class Context:
         "interrupted",
         "own_namespaces",
         "pid",
+        "trace",
         "values",
         "warn",
     )
@@ -50,6 +51,8 @@ class Context:
         self.own_namespaces: list[str] = []
         #: The container's process as the host sees it; 0 before it is born (RUNTIME only).
         self.pid = 0
+        #: Applies operations in our stead, and tells of each (``tracing.Trace``); None without --debug.
+        self.trace: Callable[[Sequence[Operation], Context], None] | None = None
         #: Plain data that one operation leaves for a later one; travels with every handover.
         self.values: dict[str, Any] = {}
         #: Say something that is not an error; one line.
@@ -143,6 +146,9 @@ def apply_all(operations: Sequence[Operation], context: Context) -> None:
     What follows the birth of the init is for the init, not for the stage. Raises NajaError that says
     what the operation was about and where in config.json it comes from.
     """
+    if context.trace:
+        context.trace(operations, context)
+        return
     for operation in operations:
         if context.actor == STAGE and "init" in context.values:
             return

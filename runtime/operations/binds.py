@@ -31,6 +31,7 @@ class BindMount(Operation):
         "recursive",
         "recursive_attributes",
         "source",
+        "unnamed",
     )
 
     def __init__(
@@ -41,6 +42,7 @@ class BindMount(Operation):
         recursive: bool = False,
         attributes: Attributes = (0, 0),
         recursive_attributes: Attributes = (0, 0),
+        unnamed: int = 0,
         propagation: int = 0,
         follow: tuple[bool, bool] = (True, True),
         copy_symlink: bool = False,
@@ -54,6 +56,8 @@ class BindMount(Operation):
         self.recursive = recursive
         self.attributes = attributes
         self.recursive_attributes = recursive_attributes
+        #: What is taken back of the source's attributes, as far as that may be.
+        self.unnamed = unnamed
         self.propagation = propagation
         #: Whether a symbolic link at the end of the source, and of the destination, is followed.
         self.follow = follow
@@ -83,7 +87,7 @@ class BindMount(Operation):
             self._copy_link(root, mount)
             return
         target = self._open_target(root, mount, kind == stat.S_IFDIR)
-        self._set_attributes(mount)
+        self._set_attributes(mount, context)
         mounts.move_mount(mount, target)
         os.close(target)
         if self.propagation:
@@ -111,25 +115,25 @@ class BindMount(Operation):
             return open_directory(root, self.destination, self.origin)
         target = open_file(root, self.destination, self.origin, follow=self.follow[1])
         if stat.S_ISDIR(os.fstat(target).st_mode):
-            why = "the destination is a directory, the source is not"
+            # Docker knows it by "not a directory".
+            why = f"the source is not a directory, and {self.destination} is one"
             raise NajaError(self.describe(), why=why, origin=self.origin)
         return target
 
-    def _set_attributes(self, mount: int) -> None:
-        # Before it is mounted: afterwards it could be seen without them for a moment. What is not
-        # named stays as the source has it.
-        for attributes, recursive in ((self.recursive_attributes, True), (self.attributes, False)):
-            if attributes == (0, 0):
+    def _set_attributes(self, mount: int, context: Context) -> None:
+        # Before it is mounted: afterwards it could be seen without them for a moment.
+        for (added, cleared), recursive in ((self.recursive_attributes, True), (self.attributes, False)):
+            if not (added or cleared) or _try(mount, added, cleared, recursive=recursive):
                 continue
-            try:
-                mounts.mount_setattr(mount, set=attributes[0], clear=attributes[1], recursive=recursive)
-            except OSError as error:
-                why = ""
-                if error.errno == errno.EPERM:
-                    why = (
-                        "a flag that came with the source is locked and cannot be cleared in a user namespace"
-                    )
-                raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
+            # "rw" is said by habit (Podman), and to stay read-only gives nothing away.
+            others = cleared & ~mounts.MOUNT_ATTR_RDONLY
+            if recursive or others == cleared or not _try(mount, added, others):
+                why = "a flag that came with the source is locked and cannot be cleared in a user namespace"
+                raise NajaError(self.describe(), errno=errno.EPERM, why=why, origin=self.origin)
+            context.warn(f"{self.destination} stays read-only: the source is, locked by a user namespace")
+        if self.unnamed and not _take_back(mount, self.unnamed):
+            for attribute in _apart(self.unnamed):
+                _take_back(mount, attribute)
 
     def _copy_link(self, root: int, link: int) -> None:
         directory, name = os.path.split(self.destination)
@@ -142,6 +146,33 @@ class BindMount(Operation):
                 raise
         os.close(parent)
         os.close(link)
+
+
+def _try(mount: int, added: int, cleared: int, *, recursive: bool = False) -> bool:
+    """Change a mount's attributes; tell whether that is allowed. Raises OSError for all else."""
+    try:
+        mounts.mount_setattr(mount, set=added, clear=cleared, recursive=recursive)
+    except PermissionError:
+        return False
+    return True
+
+
+def _take_back(mount: int, attributes: int) -> bool:
+    """Clear attributes that may be locked; tell whether they are cleared. Raises OSError."""
+    try:
+        return _try(mount, 0, attributes)
+    except OSError as error:
+        # Before Linux 5.14 one of them (nosymfollow) is unknown here.
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+
+
+def _apart(attributes: int) -> list[int]:
+    """Return attributes one by one; those about access times are one."""
+    times = attributes & mounts.MOUNT_ATTR_ATIME
+    bits = [1 << bit for bit in range(32) if (attributes & ~times) >> bit & 1]
+    return [*bits, times] if times else bits
 
 
 def open_source(source: str, *, recursive: bool, follow: bool, origin: str) -> int:

@@ -12,10 +12,16 @@ import time
 from ..errors import NajaError, Unsupported
 from ..linux.cgroupfs import DENIED, GONE, cgroup_of, move, read, type_of, write
 from .base import Context, Operation
-from .ownership import CLAIM, MADE, adopted, claim, made, release, skipped
+from .ownership import CLAIM, MADE, adopted, claim, is_own, made, release, skipped
 
 #: Controllers of v2 that work for whole processes only; the others may be used in threaded cgroups.
 _DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "misc")
+
+#: What tells whether a cgroup is frozen, and which signals are pending in the process that opens it.
+_TELLING, _STATUS = ("/freezer.state", "/cgroup.events"), "/proc/self/status"
+
+#: SIGTERM, SIGINT, SIGHUP, SIGQUIT.
+_ENDING = (15, 2, 1, 3)
 
 #: The type of a cgroup below a threaded one that is not yet threaded itself.
 _INVALID = "domain invalid"
@@ -241,8 +247,8 @@ class EnterCgroup(Operation):
         self.directories = directories
         #: True where a caller without privileges may stay where it is.
         self.optional = optional
-        #: A process of the container, by what stands for it below /proc, whose v2 cgroup serves where the
-        #: named one takes nobody.
+        #: A process of the container, by what stands for it below /proc, whose cgroup serves where the
+        #: named one takes nobody, or is the container's no more.
         self.beside = beside
         self.origin = "/linux/cgroupsPath"
 
@@ -255,7 +261,7 @@ class EnterCgroup(Operation):
             if directory in left_out:
                 continue
             try:
-                self._enter(directory, context.pid)
+                self._enter(directory, context)
             except OSError as error:
                 if self.optional and error.errno in DENIED:
                     left_out.append(directory)
@@ -267,21 +273,29 @@ class EnterCgroup(Operation):
                 ) from None
         release(context)
 
-    def _enter(self, directory: str, pid: int) -> None:
+    def _enter(self, directory: str, context: Context) -> None:
         unit = os.path.basename(directory)
         try:
-            move(directory, pid)
+            if self.beside and not is_own(directory, context.values["cgroup mark"]):
+                raise OSError(errno.ENOENT, "it is not the container's any more")
+            move(directory, context.pid)
         except OSError as error:
-            if error.errno == errno.EBUSY and self.beside:
-                # The container made cgroups of its own below this one, so it takes no processes.
-                move(cgroup_of(self.beside, directory), pid)
+            if self.beside and error.errno in (errno.EBUSY, *GONE):
+                self._enter_beside(directory, context.pid, error)
             elif error.errno in DENIED and unit.endswith(".scope"):
                 # From one unit of a user to another only the user's systemd may move a process.
                 from ..systemd.bus import attach
 
-                attach(unit, pid)
+                attach(unit, context.pid)
             else:
                 raise
+
+    def _enter_beside(self, directory: str, pid: int, refused: OSError) -> None:
+        """Enter the cgroup that the container's process has moved to: to one below its own, as a rule."""
+        try:
+            move(cgroup_of(self.beside, directory), pid)
+        except OSError:
+            raise refused from None
 
 
 class AwaitThaw(Operation):
@@ -290,11 +304,13 @@ class AwaitThaw(Operation):
     The runtime waits here, for it can be interrupted; of an init in there v1 could not even be rid.
     """
 
-    __slots__ = ("files",)
+    __slots__ = ("alone", "files")
 
-    def __init__(self, files: list[str]) -> None:
+    def __init__(self, files: list[str], *, alone: bool = False) -> None:
         #: What tells the state: freezer.state, cgroup.events.
         self.files = files
+        #: Whether the init enters by itself, and looks once more when it does.
+        self.alone = alone
         self.origin = "/linux/cgroupsPath"
 
     def describe(self) -> str:
@@ -304,19 +320,49 @@ class AwaitThaw(Operation):
         for file in self.files:
             while _is_frozen(file):
                 if number := context.interrupted():
-                    what = f"wait for the thaw of cgroup {os.path.dirname(file)}"
-                    raise NajaError(what, why=f"ended by signal {number}")
+                    raise _interrupted(os.path.dirname(file), number)
                 time.sleep(0.02)
+        for file in (*self.files, _STATUS) if self.alone else ():
+            context.descriptors[file] = os.open(os.fsencode(file), os.O_RDONLY | os.O_CLOEXEC)
+            context.handover.append(file)
+
+
+def _interrupted(directory: str, number: int) -> NajaError:
+    return NajaError(f"wait for the thaw of cgroup {directory}", why=f"ended by signal {number}")
 
 
 def _is_frozen(file: str) -> bool:
     try:
-        text = read(file)
+        return _tells_of_frozen(read(file))
     except OSError as error:
         if error.errno not in GONE:
             raise
         return False
-    return text in ("FREEZING", "FROZEN") or "frozen 1" in text
+
+
+def _tells_of_frozen(text: str) -> bool:
+    return text.startswith(("FREEZING", "FROZEN")) or "frozen 1" in text
+
+
+def _await_thaw_alone(context: Context) -> None:
+    """Wait as AwaitThaw does, in the init: the runtime may stand still, and a signal be pending there."""
+    status = context.descriptors.pop(_STATUS, -1)
+    for file in [name for name in context.descriptors if name.endswith(_TELLING)]:
+        descriptor = context.take(file)
+        while _tells_of_frozen(os.pread(descriptor, 4096, 0).decode()):
+            if number := _pending(os.pread(status, 4096, 0)):
+                raise _interrupted(os.path.dirname(file), number)
+            time.sleep(0.02)
+        os.close(descriptor)
+    if status >= 0:
+        os.close(status)
+
+
+def _pending(status: bytes) -> int:
+    """Return the number of a signal that asks a process for its end, or 0 (proc_pid_status(5))."""
+    fields = dict(line.split(b":\t", 1) for line in status.splitlines() if line.startswith((b"S", b"s")))
+    pending = int(fields[b"ShdPnd"], 16) & ~int(fields[b"SigIgn"], 16)
+    return next((number for number in _ENDING if pending >> (number - 1) & 1), 0)
 
 
 class OpenCgroups(Operation):
@@ -353,6 +399,7 @@ class EnterOpenCgroups(Operation):
         return f"enter cgroup {', '.join(self.directories)}"
 
     def apply(self, context: Context) -> None:
+        _await_thaw_alone(context)
         for directory in self.directories:
             door = context.take(f"{directory}/cgroup.procs")
             try:

@@ -214,17 +214,16 @@ class AllowDevices(Operation):
         for exception in self.exceptions:
             if exception not in present:
                 write(allow, exception)
+        wanted = {_device(exception): exception for exception in self.exceptions}
         for exception in sorted(present - {"", *self.exceptions}):
-            _withdraw(deny, allow, exception, self.exceptions)
+            write(deny, exception)
+            # But not the part of it that still is wanted.
+            if kept := wanted.get(_device(exception)):
+                write(allow, kept)
 
 
-def _withdraw(deny: str, allow: str, exception: str, wanted: list[str]) -> None:
-    """Take back an exception that is no longer wanted, but not the part of it that still is."""
-    device, _, _ = exception.rpartition(" ")
-    write(deny, exception)
-    for kept in wanted:
-        if kept.startswith(f"{device} "):
-            write(allow, kept)
+def _device(exception: str) -> str:
+    return exception.rpartition(" ")[0]
 
 
 class FilterDevices(Operation):

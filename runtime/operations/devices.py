@@ -1,27 +1,21 @@
-"""Operations that fill /dev: device nodes, symbolic links, and the null device for stdio."""
+"""Operations that fill /dev: device nodes, symbolic links."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
 from ..errors import NajaError
 from ..linux import files, mounts
-from .base import Context, Operation
+from .base import Context, Operation, apply_all
 from .binds import open_source
-from .mounts import new_mount
 from .target import open_file
 
 #: By the letter that config.json uses (config-linux.md, Devices).
-_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 #: Of a node of the host: without nodev, which would leave nothing of it.
 _UNCHANGEABLE = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID
-
-#: The major number of memory devices, and by their minor numbers those that every container has.
-_MEMORY = 1
-_HARMLESS = {3: "null", 5: "zero", 7: "full", 8: "random", 9: "urandom"}
 
 
 class MakeDevice(Operation):
@@ -67,22 +61,33 @@ class MakeDevice(Operation):
         mask = os.umask(0)
         try:
             device = os.makedev(self.major, self.minor)
-            os.mknod(name, _KINDS[self.kind] | self.mode, device, dir_fd=parent)
+            os.mknod(name, KINDS[self.kind] | self.mode, device, dir_fd=parent)
         except FileExistsError:
             self._check(os.stat(name, dir_fd=parent, follow_symlinks=False))
             return
-        except PermissionError:
+        except PermissionError as error:
             # A user namespace, or a device cgroup around naja itself: the host's node has to do.
-            BindDevice(self.path, self.kind, self.major, self.minor, origin=self.origin).apply(context)
+            self._bind_instead(error, context)
             return
         finally:
             os.umask(mask)
         if self.uid or self.gid:
             os.chown(name, self.uid, self.gid, dir_fd=parent, follow_symlinks=False)
 
+    def _bind_instead(self, refusal: PermissionError, context: Context) -> None:
+        """Bind the host's node. Raises the refusal where none would do, as ever with a FIFO."""
+        if self.kind == "p":
+            raise refusal
+        bind = BindDevice(self.path, self.kind, self.major, self.minor)
+        try:
+            apply_all([bind], context)
+        except NajaError as second:
+            why = f"nor does the host's do: {second}"
+            raise NajaError.from_os_error(self.describe(), refusal, why=why, origin=self.origin) from None
+
     def _check(self, status: os.stat_result) -> None:
         """What is there already has to be what was asked for (config-linux.md, Devices)."""
-        kind = _KINDS[self.kind]
+        kind = KINDS[self.kind]
         same = stat.S_IFMT(status.st_mode) == kind
         if not (same and (kind == stat.S_IFIFO or files.is_device(status, kind, self.major, self.minor))):
             raise NajaError(self.describe(), why="something else is there already", origin=self.origin)
@@ -91,20 +96,25 @@ class MakeDevice(Operation):
 class BindDevice(Operation):
     """Show a device node of the host in the container, where nodes cannot be made."""
 
-    __slots__ = ("kind", "major", "minor", "path")
+    __slots__ = ("kind", "major", "minor", "path", "prepared")
 
-    def __init__(self, path: str, kind: str, major: int, minor: int, *, origin: str = "") -> None:
+    def __init__(
+        self, path: str, kind: str, major: int, minor: int, *, prepared: str = "", origin: str = ""
+    ) -> None:
         self.origin = origin
         self.path = path
         self.kind = kind
         self.major = major
         self.minor = minor
+        #: The descriptor of a node that MakeNodes may have made for it.
+        self.prepared = prepared
 
     def describe(self) -> str:
-        return f"bind the host's device {self.path}"
+        made = ", or what was made for it" if self.prepared else ""
+        return f"bind the host's device {self.path}{made}"
 
     def apply(self, context: Context) -> None:
-        mount = self.open()
+        mount = context.take(self.prepared) if self.prepared in context.descriptors else self.open()
         target = open_file(context.descriptors["rootfs"], self.path, self.origin, follow=False)
         mounts.move_mount(mount, target)
         os.close(target)
@@ -124,7 +134,7 @@ def open_device(path: str, kind: str, major: int, minor: int, *, attributes: int
     read-only mount prevents that, and the device can be written to all the same. Raises NajaError.
     """
     mount = open_source(path, recursive=False, follow=True, origin=origin)
-    if not files.is_device(os.fstat(mount), _KINDS[kind], major, minor):
+    if not files.is_device(os.fstat(mount), KINDS[kind], major, minor):
         why = f"on the host this is not {kind} {major}:{minor}"
         raise NajaError(f"bind the host's device {path}", why=why, origin=origin)
     mounts.mount_setattr(mount, set=attributes)
@@ -166,64 +176,3 @@ class MakeSymlink(Operation):
             pass
         finally:
             os.close(parent)
-
-
-class ReopenNull(Operation):
-    """Exchange a null device (or zero, full, …) of the host's on stdio for the container's own.
-
-    Through a descriptor of the host's node the container could change its mode and times.
-    """
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.origin = ""
-
-    def describe(self) -> str:
-        return "let stdio that is the host's /dev/null, or the like, be the container's"
-
-    def apply(self, context: Context) -> None:
-        for fd in range(3):
-            minor = _harmless_minor(fd)
-            if minor >= 0:
-                own = _open_own(context, minor)
-                os.dup2(own, fd)
-                os.close(own)
-
-
-def _harmless_minor(fd: int) -> int:
-    """Return which of the harmless devices a descriptor is; -1 for all else."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return -1  # The caller has closed it.
-    major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-    return minor if stat.S_ISCHR(status.st_mode) and major == _MEMORY and minor in _HARMLESS else -1
-
-
-def _open_own(context: Context, minor: int) -> int:
-    """Open the container's node, or a new one where there is none, or anything else (CVE-2026-88265)."""
-    path = f"/dev/{_HARMLESS[minor]}"
-    try:
-        node = files.open_in_root(context.descriptors["rootfs"], path, os.O_PATH | os.O_NOFOLLOW)
-        if files.is_device(os.fstat(node), stat.S_IFCHR, _MEMORY, minor):
-            return files.reopen(context.descriptors["proc"], node, os.O_RDWR)
-        os.close(node)
-    except OSError as error:
-        # EACCES: it lies on a mount with nodev.
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
-            raise
-    return _open_new(minor, f"stdio is the host's {path}, and the container has none of its own")
-
-
-def _open_new(minor: int, why: str) -> int:
-    """Open a node in a file system that nobody else sees, and that ends with it. Raises NajaError."""
-    filesystem = new_mount("tmpfs", "tmpfs", [("mode", "755", "")], mounts.MOUNT_ATTR_NOSUID, "")
-    try:
-        os.mknod("node", stat.S_IFCHR | 0o666, os.makedev(_MEMORY, minor), dir_fd=filesystem)
-        return os.open("node", os.O_RDWR | os.O_CLOEXEC, dir_fd=filesystem)
-    except PermissionError as error:
-        # Not in a user namespace.
-        raise NajaError.from_os_error("make a device node", error, why=why) from None
-    finally:
-        os.close(filesystem)

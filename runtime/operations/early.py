@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import errno
-import os
 
-from ..errors import ChannelClosed, NajaError
-from ..linux import process
-from ..linux.channel import Channel
+from ..errors import NajaError
 from .base import Context, Operation
-from .mounts import new_mount
+from .errand import by_child
+from .filesystem import new_mount
 from .namespaces import waits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from .mounts import Parameter
-
-_SIGKILL = 9
+    from .filesystem import Parameter
 
 
 class MountEarly(Operation):
@@ -74,30 +68,5 @@ class MountEarly(Operation):
 
     def _make_in_child(self) -> int:
         """Have it made by a child: who joins a pid namespace is not in it itself (pid_namespaces(7))."""
-        ours, theirs = Channel.pair()
-        pid = process.clone3(0)
-        if not pid:
-            self._answer(theirs)
-        theirs.close()
-        try:
-            error, descriptors = ours.receive()
-        except ChannelClosed:
-            raise NajaError(self.describe(), why="a process in the namespace was killed") from None
-        finally:
-            ours.close()
-            os.waitpid(pid, 0)
-        if error:
-            what, number, why = error
-            raise NajaError(what, errno=number, why=why, origin=self.origin)
-        return descriptors[0]
-
-    def _answer(self, channel: Channel) -> NoReturn:
-        """Be the child: send the mount, or what went wrong."""
-        try:
-            process.set_parent_death_signal(_SIGKILL)
-            try:
-                channel.send(None, [self._make()])
-            except NajaError as error:
-                channel.send((error.what, error.errno, error.why))
-        finally:
-            os._exit(0)
+        _, (mount,) = by_child(self.describe(), lambda: (None, [self._make()]), self.origin)
+        return mount

@@ -125,7 +125,7 @@ class SealDescriptors(Operation):
                 raise NajaError.from_os_error(what, error, why="the caller did not open it") from None
         process.close_range(3 + self.preserved, flags=process.CLOSE_RANGE_CLOEXEC)
         for name in list(context.descriptors):
-            if name not in ("starter", "seccomp agent"):  # They are needed after this.
+            if name not in ("gate", "starter", "seccomp agent"):  # They are needed after this.
                 os.close(context.take(name))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 
-from ..errors import NajaError, Unsupported
+from ..errors import NajaError, Unsupported, place
 from ..linux import capabilities, keyring, process
 from ..linux.files import PROC_SUPER_MAGIC, filesystem_magic, open_beneath, open_in_root, reopen
 from .base import Context, Operation
@@ -178,7 +179,7 @@ def home_of(passwd: BinaryIO, uid: int) -> str:
         at = end if end >= 0 else len(text)
         # name:password:uid:gid:comment:home:shell
         fields = text[text.rfind(b"\n", 0, found) + 1 : at].split(b":", 6)
-        if len(fields) > 5 and fields[2] == wanted[1:-1] and fields[5]:
+        if len(fields) > 5 and fields[2] == wanted[1:-1] and fields[5] and b"\0" not in fields[5]:
             return os.fsdecode(fields[5])
     return "/"
 
@@ -193,8 +194,9 @@ def _open_ordinary(path: str, proc: int) -> BinaryIO | None:
             return open(reopen(proc, found, os.O_RDONLY | os.O_NONBLOCK), "rb")
         os.close(found)
     except OSError as error:
-        # Whatever the image has there instead, the user has no home by it.
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+        # Whatever the image has there instead, the user has no home by it. EAGAIN: somebody inside has a
+        # lease on it (fcntl(2)), and would be waited for.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EAGAIN):
             raise
     finally:
         os.close(root)
@@ -247,7 +249,10 @@ def _change_directory(path: str) -> None:
 
 
 class GiveStdio(Operation):
-    """Make the user own its standard streams, so that it can open them again by /dev/stdout."""
+    """Make the user own its standard streams, so that it can open them again by /dev/stdout.
+
+    A file of the host's that it shall only read stays the host's.
+    """
 
     __slots__ = ("uid",)
 
@@ -261,7 +266,7 @@ class GiveStdio(Operation):
     def apply(self, context: Context) -> None:
         for descriptor in (0, 1, 2):
             status = os.fstat(descriptor)
-            if status.st_uid == self.uid or _is_shared(descriptor, status):
+            if status.st_uid == self.uid or _is_shared(descriptor, status) or _is_input(descriptor, status):
                 continue
             try:
                 os.fchown(descriptor, self.uid, -1)
@@ -276,6 +281,13 @@ def _is_shared(descriptor: int, status: os.stat_result) -> bool:
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         return False
     return os.major(status.st_rdev) == _TTYAUX or not os.isatty(descriptor)
+
+
+def _is_input(descriptor: int, status: os.stat_result) -> bool:
+    """Tell whether this is a file that was opened to be read: its owner could open it again to write."""
+    return (
+        stat.S_ISREG(status.st_mode) and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    )
 
 
 class ChangeUser(Operation):
@@ -321,13 +333,14 @@ class ChangeUser(Operation):
             # A user namespace that an unprivileged user maps gives setgroups up (user_namespaces(7)).
             if not _setgroups_denied(context):
                 raise
-            if self.groups:
-                raise NajaError(
-                    "set additional groups",
-                    errno=errno.EPERM,
-                    why="this rootless user namespace denies setgroups",
-                    origin=f"{self.origin}/additionalGids",
-                ) from None
+            # Images name groups that their root is in, and nobody asked for these.
+            missing = sorted({*self.groups}.difference(os.getgroups(), [self.gid]))
+            if missing:
+                named, where = ", ".join(map(str, missing)), place(f"{self.origin}/additionalGids")
+                context.warn(
+                    f"groups that cannot be set are left out: {named}, asked for by {where}: "
+                    "this user namespace denies setgroups"
+                )
 
 
 def _setgroups_denied(context: Context) -> bool:

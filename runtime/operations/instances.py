@@ -9,20 +9,21 @@ same one. That is known from the config, and of a path from the namespace that i
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
-import stat
 
 from ..errors import NajaError
 from ..linux import files, mounts, namespaces, process
 from .base import Context, Operation, apply_all, thaw
-from .mounts import MountFilesystem, new_mount
+from .covers import cover_below, lock
+from .mounts import MountFilesystem
+from .ownership import skipped
+from .shown import is_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .mounts import Attributes, Parameter
+    from .filesystem import Parameter
+    from .mounts import Attributes
 
 #: Where the runtime has its own instance, and how statfs(2) names the file system.
 _OWN = {
@@ -30,11 +31,6 @@ _OWN = {
     "sysfs": ("/sys", 0x62656572),
     "mqueue": ("/dev/mqueue", 0x19800202),
 }
-#: ioctl_ns(2)
-_NS_GET_USERNS = 0xB701
-
-_EMPTY = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
-_EMPTY |= mounts.MOUNT_ATTR_NOEXEC
 
 
 class MountInstance(MountFilesystem):
@@ -84,8 +80,7 @@ class MountInstance(MountFilesystem):
                 raise
         mount = _own_instance(self.kind, self.attributes, self.origin)
         mounts.move_mount(mount, target)
-        _cover_below(mount, self.origin)
-        return mount
+        return lock(mount, target, self.origin) if cover_below(mount, self.origin) else mount
 
     def _is_shared(self, context: Context) -> bool:
         if self.kind not in _OWN or self.path is None:
@@ -94,7 +89,7 @@ class MountInstance(MountFilesystem):
 
     def _explain(self) -> str:
         """Say why the kernel refuses the mount, and what would help."""
-        if not _has_rights_over(self.namespace):
+        if not namespaces.is_owned(self.namespace):
             return (
                 f"its {self.namespace} namespace belongs to a user namespace that the container is not in;"
                 " let it join that one too, or let root of it make the container"
@@ -105,18 +100,6 @@ class MountInstance(MountFilesystem):
                 f" unmask {_OWN[self.kind][0]} outside, or share the {self.namespace} namespace"
             )
         return "a seccomp filter or a security module denies it, and the host's is no substitute"
-
-
-def _has_rights_over(namespace: str) -> bool:
-    """Tell whether a namespace of this process belongs to its user namespace, or to one inside."""
-    own = os.open(f"/proc/self/ns/{namespaces.file_name(namespace)}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.close(fcntl.ioctl(own, _NS_GET_USERNS))
-    except PermissionError:
-        return False
-    finally:
-        os.close(own)
-    return True
 
 
 def _own_instance(kind: str, attributes: Attributes, origin: str) -> int:
@@ -130,47 +113,13 @@ def _own_instance(kind: str, attributes: Attributes, origin: str) -> int:
         mount = mounts.open_tree(files.AT_FDCWD, path, recursive=True)
     except OSError as error:
         raise NajaError.from_os_error(what, error, origin=origin) from None
-    if files.filesystem_magic(mount) != magic or (kind == "proc" and not _shows_our_pids(mount)):
+    if files.filesystem_magic(mount) != magic or not is_own(kind, mount):
         why = f"there is no {kind} of the runtime's own namespace there"
         raise NajaError(what, why=why, origin=origin)
     # What the host mounts later below its own shall not appear here.
     mounts.mount_setattr(mount, propagation=mounts.MS_PRIVATE, recursive=True)
     mounts.mount_setattr(mount, set=attributes[0] & ~mounts.MOUNT_ATTR_ATIME, recursive=True)
     return mount
-
-
-def _shows_our_pids(proc: int) -> bool:
-    """Tell whether a procfs is that of this process's pid namespace: it knows no other pid of it."""
-    try:
-        status = files.open_beneath(proc, "self/status", os.O_RDONLY)
-    except OSError:
-        return False
-    with open(status, encoding="utf-8") as file:
-        return any(line.startswith("NSpid:") and len(line.split()) == 2 for line in file)
-
-
-def _cover_below(mount: int, origin: str) -> None:
-    """Hide the directories of other file systems below a mount: the host's cgroups, debugfs, autofs.
-
-    Parts of the file system itself stay (a read-only /proc/sys), and so do files: they are masks, or
-    tell limits (lxcfs).
-    """
-    identity = mounts.mount_id(mount)
-    table = mounts.mount_table()
-    top = next(point for number, point, _ in table if number == identity) + "/"
-    device = os.fstat(mount).st_dev
-    for below in sorted({point.removeprefix(top) for _, point, _ in table if point.startswith(top)}):
-        try:
-            resolve = files.RESOLVE_BENEATH | files.RESOLVE_NO_SYMLINKS
-            place = files.openat2(mount, below, os.O_PATH | os.O_NOFOLLOW, resolve=resolve)
-        except FileNotFoundError:
-            continue  # Something that covers a directory above hides it already.
-        status = os.fstat(place)
-        if stat.S_ISDIR(status.st_mode) and status.st_dev != device:
-            cover = new_mount("tmpfs", "tmpfs", [("mode", "755", origin)], _EMPTY, origin)
-            mounts.move_mount(cover, place)
-            os.close(cover)
-        os.close(place)
 
 
 class WhereShared(Operation):
@@ -191,3 +140,25 @@ class WhereShared(Operation):
 
     def apply(self, context: Context) -> None:
         apply_all([thaw(self.shared if self.namespace in context.own_namespaces else self.apart)], context)
+
+
+class WhereMade(Operation):
+    """Do something about a cgroup of the container's, unless it could not be made or entered.
+
+    What stood in its place would be the cgroup that the runtime is in, with all that is the host's below.
+    """
+
+    __slots__ = ("directory", "operation")
+
+    def __init__(self, directory: str, operation: Operation) -> None:
+        self.origin = operation.origin
+        self.directory = directory
+        #: Frozen, so that it is plain data.
+        self.operation = operation.freeze()
+
+    def describe(self) -> str:
+        return f"{thaw(self.operation).describe()}; not where {self.directory} could not be made"
+
+    def apply(self, context: Context) -> None:
+        if self.directory not in skipped(context):
+            apply_all([thaw(self.operation)], context)

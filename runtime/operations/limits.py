@@ -188,6 +188,28 @@ class SetMemoryPolicy(Operation):
         scheduling.set_mempolicy(scheduling.MEMORY_POLICY_MODES[self.mode] | self.flags, self.nodes)
 
 
+class ResetAffinity(Operation):
+    """Let the process run on all processors of its cgroup, not only on those that the caller was kept to.
+
+    To be done in the cgroup: Linux has remembered since 6.2 what a process asked for, and a service
+    manager may have kept naja's caller to few (CPUAffinity= of systemd.exec(5)).
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "run on all processors of the cgroup"
+
+    def apply(self, context: Context) -> None:
+        try:
+            scheduling.reset_affinity(_target(context))
+        except OSError as error:
+            context.warn(f"the container runs on no more processors than naja: {error.strerror}")
+
+
 class SetAffinity(Operation):
     """Let the process run on some processors only (config.md, execCPUAffinity)."""
 

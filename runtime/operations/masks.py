@@ -8,11 +8,11 @@ import stat
 from ..linux import files, mounts
 from .base import Context, Operation
 from .devices import open_device
-from .mounts import new_mount
+from .filesystem import new_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .mounts import Parameter
+    from .filesystem import Parameter
 
 _LOCKED_DOWN = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
 

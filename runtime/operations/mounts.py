@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
@@ -10,14 +9,19 @@ from ..errors import NajaError
 from ..linux import files, mounts
 from .base import Context, Operation
 from .copyup import copy_tree
+from .filesystem import configure, new_mount, written
 from .target import open_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     #: (set, clear), bits MOUNT_ATTR_*.
     Attributes = tuple[int, int]
-    #: Name, value (None for a flag), JSON pointer.
-    Parameter = tuple[str, str | None, str]
+
+    from .filesystem import Parameter
+
+#: The mode of a tmpfs for which neither the options nor the image have one. The mount point that is made
+#: has it too, so it is the same at the next start.
+_ANYBODYS = 0o1777
 
 _WORDS = {
     mounts.MOUNT_ATTR_RDONLY: "ro",
@@ -54,11 +58,6 @@ def propagation_word(propagation: int) -> str:
     """Return MS_SHARED, MS_SHARED | MS_REC and so on as config.json calls them."""
     prefix = "r" if propagation & mounts.MS_REC else ""
     return prefix + _PROPAGATION_WORDS[propagation & ~mounts.MS_REC]
-
-
-def _written(name: str, value: str | None) -> str:
-    """Return an option as it is written in config.json."""
-    return name if value is None else f"{name}={value}"
 
 
 class MountFilesystem(Operation):
@@ -102,7 +101,7 @@ class MountFilesystem(Operation):
 
     def describe(self) -> str:
         words = attribute_words(self.attributes)
-        words += [_written(name, value) for name, value, _ in self.parameters]
+        words += [written(name, value) for name, value, _ in self.parameters]
         if self.propagation:
             words.append(propagation_word(self.propagation))
         if self.copy_up:
@@ -110,10 +109,14 @@ class MountFilesystem(Operation):
         return f"mount {self.kind} on {self.destination}" + (f": {', '.join(words)}" if words else "")
 
     def apply(self, context: Context) -> None:
-        root = context.descriptors["rootfs"]
-        parameters = self.parameters + self._kept_mode(root)
+        root, parameters = context.descriptors["rootfs"], self.parameters
         ordinary = self.kind in ("proc", "sysfs")
-        target = open_directory(root, self.destination, self.origin, ordinary=ordinary)
+        keeps_mode = self.kind == "tmpfs" and not self._says("mode")
+        mode = _ANYBODYS if keeps_mode else 0o755
+        target = open_directory(root, self.destination, self.origin, ordinary=ordinary, mode=mode)
+        if keeps_mode:
+            mode = stat.S_IMODE(os.fstat(target).st_mode)
+            parameters = [*parameters, ("mode", f"{mode:o}", self.origin)]
         mount = self._mount(context, target, parameters)
         os.close(target)
         if self.propagation:
@@ -126,26 +129,31 @@ class MountFilesystem(Operation):
     def _mount(self, context: Context, target: int, parameters: list[Parameter]) -> int:
         """Mount it on ``target``; return a descriptor of the mount. Raises NajaError, OSError."""
         if _takes_mount2(self.source, parameters) and not self.copy_up:
-            options = [_written(name, value) for name, value, _ in parameters]
+            options = [written(name, value) for name, value, _ in parameters]
             mounts.mount_old(self.source, target, self.kind, self.attributes[0], options)
             return files.open_in_root(context.descriptors["rootfs"], self.destination, os.O_PATH)
         mount = new_mount(self.kind, self.source, parameters, self.attributes[0], self.origin)
         if self.copy_up:
-            copy_tree(target, mount, context.descriptors["proc"])
+            self._fill(mount, target, context.descriptors["proc"])
         mounts.move_mount(mount, target)
         return mount
 
-    def _kept_mode(self, root: int) -> list[Parameter]:
-        """A tmpfs without a mode takes that of the directory that it covers."""
-        if self.kind != "tmpfs" or any(name == "mode" for name, _, _ in self.parameters):
-            return []
-        try:
-            covered = files.open_in_root(root, self.destination, os.O_PATH | os.O_DIRECTORY)
-        except OSError:
-            return []  # Opening it to mount on it makes it, or explains why it cannot be.
-        mode = stat.S_IMODE(os.fstat(covered).st_mode)
-        os.close(covered)
-        return [("mode", f"{mode:o}", self.origin)]
+    def _fill(self, mount: int, covered: int, proc: int) -> None:
+        """Copy what is covered into a tmpfs; where an option says whose that is, or its mode, it stays so."""
+        asked = os.fstat(mount)
+        copy_tree(covered, mount, proc)
+        top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+        os.fchown(
+            top,
+            asked.st_uid if self._says("uid") else -1,
+            asked.st_gid if self._says("gid") else -1,
+        )
+        if self._says("mode"):
+            os.fchmod(top, stat.S_IMODE(asked.st_mode))
+        os.close(top)
+
+    def _says(self, option: str) -> bool:
+        return any(name == option for name, _, _ in self.parameters)
 
 
 def _takes_mount2(source: str, parameters: list[Parameter]) -> bool:
@@ -153,37 +161,6 @@ def _takes_mount2(source: str, parameters: list[Parameter]) -> bool:
     values = [source, *(value for _, value, _ in parameters if value)]
     too_long = any(len(files.encode(value)) > mounts.LONGEST_VALUE for value in values)
     return too_long or any(name == "iversion" for name, _, _ in parameters)
-
-
-def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: int, origin: str) -> int:
-    """Return a detached mount of a new file system. Raises NajaError that names the option at fault."""
-    what = f"make a {kind} file system"
-    try:
-        fs = mounts.fsopen(kind)
-    except OSError as error:
-        why = f"the kernel knows no file system {kind!r}" if error.errno == errno.ENODEV else ""
-        raise NajaError.from_os_error(what, error, why=why, origin=origin) from None
-    try:
-        configure(fs, [("source", source, origin), *parameters])
-        mounts.fsconfig_create(fs)
-        return mounts.fsmount(fs, attributes)
-    except OSError as error:
-        raise NajaError.from_os_error(what, error, why=mounts.complaints(fs), origin=origin) from None
-    finally:
-        os.close(fs)
-
-
-def configure(fs: int, parameters: list[Parameter]) -> None:
-    """Set options of a file system, one by one. Raises NajaError that names the option at fault."""
-    for name, value, origin in parameters:
-        try:
-            if value is None:
-                mounts.fsconfig_flag(fs, name)
-            else:
-                mounts.fsconfig_string(fs, name, value)
-        except OSError as error:
-            what, why = f"set mount option {_written(name, value)}", mounts.complaints(fs)
-            raise NajaError.from_os_error(what, error, why=why, origin=origin) from None
 
 
 def set_propagation(mount: int, propagation: int) -> None:
@@ -217,7 +194,7 @@ class Remount(Operation):
     def describe(self) -> str:
         words = attribute_words(self.attributes)
         words += ["r" + word for word in attribute_words(self.recursive_attributes)]
-        words += [_written(name, value) for name, value, _ in self.parameters]
+        words += [written(name, value) for name, value, _ in self.parameters]
         return f"remount {self.destination}: {', '.join(words)}"
 
     def apply(self, context: Context) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 
-from ..errors import NajaError
+from ..errors import NajaError, unborn
 from ..linux import namespaces, process
 from .base import INIT, STAGE, Context, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     #: (first id inside, first id outside, how many)
@@ -147,7 +147,10 @@ class JoinProcess(Operation):
             namespaces.setns(pidfd, namespaces.flags(self.kinds))
         os.close(pidfd)
         if "user" in self.kinds:
-            _become_root()
+            # Not the first ids: the /proc in sight is the container's.
+            _try_zero(os.setresgid)
+            _try_zero(os.setresuid)
+            process.set_dumpable(False)
 
 
 class UnshareUser(Operation):
@@ -244,7 +247,7 @@ def _run_helper(program: str, pid: int, mappings: list[Mapping]) -> None:
 
 
 class BecomeRoot(Operation):
-    """Take uid and gid 0 of the new user namespace."""
+    """Take uid and gid 0 of the new user namespace, or the first that it has."""
 
     __slots__ = ()
 
@@ -259,14 +262,31 @@ class BecomeRoot(Operation):
 
 
 def _become_root() -> None:
-    for change in (os.setresgid, os.setresuid):
-        try:
-            change(0, 0, 0)
-        except OSError as error:
-            # Where the namespace maps no id 0 the overflow id stays; the capabilities are there anyway.
-            if error.errno != errno.EINVAL:
-                raise
+    """Take the ids 0 of the user namespace, or its first ones: without any no file can be made."""
+    for change, kind in ((os.setresgid, "gid"), (os.setresuid, "uid")):
+        if not _try_zero(change):
+            first = _first_id(kind)
+            change(first, first, first)
     process.set_dumpable(False)
+
+
+def _try_zero(change: Callable[[int, int, int], None]) -> bool:
+    """Take an id 0; tell whether the user namespace maps one. The capabilities are there anyway."""
+    try:
+        change(0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
+
+
+def _first_id(kind: str) -> int:
+    with open(f"/proc/self/{kind}_map", "rb") as file:
+        words = file.read().split()
+    if not words:
+        raise NajaError("become somebody in the user namespace", why=f"it maps no {kind}s")
+    return int(words[0])
 
 
 class Unshare(Operation):
@@ -305,6 +325,28 @@ class LeaveMountNamespace(Operation):
         namespaces.unshare(namespaces.CLONE_NEWNS)
 
 
+class OpenTimeOffsets(Operation):
+    """Open the file that sets the clocks of a time namespace, while it is in reach.
+
+    It is the host's root's, as this process is not dumpable: whoever is in a user namespace may not open it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = "/linux/timeOffsets"
+
+    def describe(self) -> str:
+        return "open the time offsets of the namespaces to come"
+
+    def apply(self, context: Context) -> None:
+        # For a caller who is not root. There is nobody yet with whom any namespace is shared.
+        process.set_dumpable(True)
+        file = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+        process.set_dumpable(False)
+        context.descriptors["time offsets"] = file
+
+
 class SetTimeOffsets(Operation):
     """Set the clocks of a new time namespace, before anybody is in it (time_namespaces(7))."""
 
@@ -323,7 +365,11 @@ class SetTimeOffsets(Operation):
             f"{clock} {entry.get('secs', 0)} {entry.get('nanosecs', 0)}\n"
             for clock, entry in self.offsets.items()
         ]
-        _write_file("/proc/self/timens_offsets", "".join(lines).encode())
+        file = context.take("time offsets")
+        try:
+            os.write(file, "".join(lines).encode())
+        finally:
+            os.close(file)
 
 
 class GiveBirth(Operation):
@@ -344,7 +390,10 @@ class GiveBirth(Operation):
         flags = self.flags()
         if context.actor == STAGE:
             flags |= process.CLONE_PARENT
-        pid = process.clone3(flags)
+        try:
+            pid = process.clone3(flags)
+        except OSError as error:
+            raise NajaError.from_os_error(self.describe(), error, why=unborn(error)) from error
         if pid:
             context.values["init"] = pid
         else:

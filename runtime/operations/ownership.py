@@ -15,7 +15,7 @@ import stat
 import time
 
 from ..errors import NajaError
-from ..linux.cgroupfs import read
+from ..linux.cgroupfs import read_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,8 +74,16 @@ def look(directory: str | int, mark: Mark) -> tuple[str, str]:
 
 def bears(directory: str | int, mark: Mark, *, unmarked: bool) -> bool:
     """Tell whether a container's mark is on a cgroup; ``unmarked`` is the answer where no mark is."""
-    word = look(directory, mark)[1]
+    return _is_of(look(directory, mark)[1], mark, unmarked)
+
+
+def _is_of(word: str, mark: Mark, unmarked: bool) -> bool:
     return word == mark[1] if word else unmarked
+
+
+def is_own(directory: str, mark: Mark) -> bool:
+    """Tell whether a cgroup is a container's by its mark, or by its path where there need not be one."""
+    return bears(directory, mark, unmarked=mark[0] == _USERS or not mark[1])
 
 
 def _encoded(directory: str | int) -> bytes | int:
@@ -89,11 +97,11 @@ def claim(directory: str, mark: Mark, *, inhabitant: int = 0) -> tuple[int, str]
     Returns a descriptor that holds the lock, and MADE or ADOPTED. Raises NajaError where somebody is
     in it, and OSError.
     """
-    descriptor, fresh = _make_and_lock(directory)
+    descriptor, fresh, mode = _make_and_lock(directory, mark)
     try:
-        unfinished = bool(os.fstat(descriptor).st_mode & stat.S_ISVTX)
+        unfinished = bool(mode & stat.S_ISVTX)
         how = MADE if unfinished else look(descriptor, mark)[0] or ADOPTED
-        if not (fresh and unfinished) and _inhabited(directory, inhabitant):
+        if not (fresh and unfinished) and _inhabited(directory, descriptor, inhabitant):
             how = MADE  # By systemd, just now.
         _leave_mark(descriptor, how, mark)
         if unfinished:
@@ -104,8 +112,8 @@ def claim(directory: str, mark: Mark, *, inhabitant: int = 0) -> tuple[int, str]
     return descriptor, how
 
 
-def _make_and_lock(directory: str) -> tuple[int, bool]:
-    """Return the descriptor of a locked cgroup, and whether it was made for that."""
+def _make_and_lock(directory: str, mark: Mark) -> tuple[int, bool, int]:
+    """Return the descriptor of a locked cgroup, whether it was made for that, and its mode since the lock."""
     path = os.fsencode(directory)
     while True:
         fresh = _make(path)
@@ -114,12 +122,12 @@ def _make_and_lock(directory: str) -> tuple[int, bool]:
         except FileNotFoundError:
             continue  # Its last container was just deleted.
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, descriptor):
-                return descriptor, fresh
-        except BlockingIOError:
-            os.close(descriptor)
-            raise _refusal(directory, "another container is being made or deleted in it") from None
+            if not _try_lock(descriptor):
+                raise _refusal(directory, "another container is being made or deleted in it")
+            _wait_for_those_above(directory, mark)
+            locked = os.fstat(descriptor)
+            if _is_at(path, locked):
+                return descriptor, fresh, locked.st_mode
         except BaseException:
             os.close(descriptor)  # With it goes the lock, which would keep the undo off.
             raise
@@ -138,26 +146,28 @@ def _make(path: bytes) -> bool:
     return True
 
 
-def _is_at(path: bytes, descriptor: int) -> bool:
+def _is_at(path: bytes, status: os.stat_result) -> bool:
     """Tell whether a cgroup still is where it was opened: the numbers of those removed are not used again."""
     try:
-        return os.stat(path).st_ino == os.fstat(descriptor).st_ino
+        return os.stat(path).st_ino == status.st_ino
     except FileNotFoundError:
         return False
 
 
-def _inhabited(directory: str, inhabitant: int) -> bool:
+def _inhabited(directory: str, descriptor: int, inhabitant: int) -> bool:
     """Tell whether just the container's own process is in a cgroup. Raises NajaError where others are."""
-    if (pids := _pids(directory)) == [inhabitant]:
+    from ..linux.cgroup_walk import TOP, members, walk
+
+    if (pids := members(descriptor, TOP)) == [inhabitant]:
         return True
-    if pids or any(map(_pids, below := _below(directory))):
+    if pids or any(members(parent, name) for parent, name in walk(directory)):
         raise _refusal(directory, "it exists and has processes in it")
-    for child in below:
-        if _is_locked(child):
-            raise _refusal(directory, f"another container is being made in {child}")
-    for file, state in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
+    for parent, name in walk(directory):
+        if name != TOP and _is_locked(name, parent):
+            raise _refusal(directory, f"another container is being made in {os.fsdecode(name)} below it")
+    for file, state in ((b"freezer.state", "FROZEN"), (b"cgroup.freeze", "1")):
         try:
-            frozen = read(f"{directory}/{file}") == state
+            frozen = read_below(descriptor, file) == state
         except FileNotFoundError:
             continue
         if frozen:
@@ -169,42 +179,40 @@ def _refusal(directory: str, why: str) -> NajaError:
     return NajaError(f"make cgroup {directory}", why=why)
 
 
-def _pids(directory: str) -> list[int]:
+def _is_locked(name: str | bytes, parent: int | None = None) -> bool:
     try:
-        return [int(line) for line in read(f"{directory}/cgroup.procs").split()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
-            raise
-        # In a threaded cgroup of v2 there are no whole processes, only threads.
-        return [int(line) for line in read(f"{directory}/cgroup.threads").split()]
-
-
-def _below(directory: str) -> list[str]:
-    """Return all cgroups below one."""
-    found = [directory]
-    for parent in found:
-        try:
-            with os.scandir(os.fsencode(parent)) as entries:
-                found += [os.fsdecode(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
-            continue
-    return found[1:]
-
-
-def _is_locked(directory: str) -> bool:
-    try:
-        descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+        descriptor = os.open(os.fsencode(name), _DIRECTORY, dir_fd=parent)
     except (FileNotFoundError, PermissionError):
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
+
+
+def _wait_for_those_above(directory: str, mark: Mark) -> None:
+    """Wait while a container is being made in a cgroup above one that was just made, and locked.
+
+    It could fail, and be undone with all below it. Who makes that one looks whether one below it is locked:
+    so one of the two sees the other. Raises NajaError where it takes too long.
+    """
+    end = time.monotonic() + _PATIENCE
+    above = os.path.dirname(directory)
+    while os.path.exists(f"{above}/cgroup.procs"):
+        # Anybody can lock what is no container's.
+        while _is_a_containers(above, mark) and _is_locked(above):
+            if time.monotonic() > end:
+                raise _refusal(directory, f"another container is being made or deleted in {above}")
+            time.sleep(0.002)
+        above = os.path.dirname(above)
+
+
+def _is_a_containers(directory: str, mark: Mark) -> bool:
+    """Tell whether a cgroup has been made, or is being made, for a container."""
+    try:
+        return bool(os.stat(os.fsencode(directory)).st_mode & stat.S_ISVTX or look(directory, mark)[1])
+    except FileNotFoundError:
+        return False
 
 
 def _leave_mark(descriptor: int, how: str, mark: Mark) -> None:
@@ -225,11 +233,12 @@ def remove_mark(descriptor: int, mark: Mark) -> None:
             raise
 
 
-def hold(directory: str, mark: Mark, *, unmarked: bool) -> int:
+def hold(directory: str, mark: Mark, *, unmarked: bool) -> tuple[int, str]:
     """Lock a cgroup of a container's, so that nobody takes it while something is done to it.
 
-    Returns a descriptor that the caller closes; -1 where the cgroup is not the container's (any more):
-    ``mark`` and ``unmarked`` tell, as in ``bears``. Raises OSError.
+    Returns a descriptor that the caller closes, and how the container came to the cgroup, as ``look`` does;
+    -1 where the cgroup is not the container's (any more): ``mark`` and ``unmarked`` tell, as in ``bears``.
+    Raises OSError.
     """
     path = os.fsencode(directory)
     end = 0.0
@@ -237,26 +246,42 @@ def hold(directory: str, mark: Mark, *, unmarked: bool) -> int:
         try:
             descriptor = os.open(path, _DIRECTORY)
         except FileNotFoundError:
-            return -1
+            return -1, ""
         except PermissionError:
             if mark[0] == _USERS:
-                return -1  # It is another user's.
+                return -1, ""  # It is another user's.
             raise
         locked = _try_lock(descriptor)
-        if not bears(descriptor, mark, unmarked=unmarked):
+        how, word = look(descriptor, mark)
+        if not _is_of(word, mark, unmarked):
             os.close(descriptor)
-            return -1
+            return -1, ""
         now = time.monotonic()
         end = end or now + _PATIENCE
         if locked or now > end:
-            return descriptor
+            return descriptor, how
         os.close(descriptor)
         time.sleep(0.002)
 
 
-def _try_lock(descriptor: int) -> bool:
+def share(directory: str) -> int:
+    """Return a descriptor that keeps off who wants a cgroup for himself, till the caller closes it.
+
+    -1 where one has it, or there is no such cgroup. Raises OSError.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+    except FileNotFoundError:
+        return -1
+    if _try_lock(descriptor, fcntl.LOCK_SH):
+        return descriptor
+    os.close(descriptor)
+    return -1
+
+
+def _try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

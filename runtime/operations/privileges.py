@@ -63,7 +63,8 @@ class SetCapabilities(Operation):
         effective = _granted(context, "effective", self.effective, permitted)
         bounded = capabilities.bounded(capabilities.mask(self.inheritable))
         inheritable = _granted(context, "inheritable", self.inheritable, available & bounded)
-        ambient = _granted(context, "ambient", self.ambient, permitted & inheritable)
+        # Configs of before CVE-2022-29162 was fixed have ambient sets without the inheritable ones.
+        ambient = _granted(context, "ambient", self.ambient, permitted) & inheritable
         context.values["capabilities"] = (effective, permitted, inheritable)
         kept = capabilities.SYS_ADMIN if self.keep_admin else 0
         capabilities.set(effective | kept, permitted | kept, inheritable)

@@ -8,46 +8,12 @@ import os
 from ..errors import NajaError, Unsupported
 from ..linux import files, mounts, namespaces
 from .base import Context, Operation
-from .mounts import new_mount, propagation_word, set_propagation
+from .filesystem import new_mount
+from .joining import change_root
+from .mounts import propagation_word, set_propagation
 
 #: File systems that show the host's namespaces.
 _OF_NAMESPACES = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")
-
-#: The inode of every procfs's root directory.
-_PROC_ROOT_INODE = 1
-
-
-class OpenProc(Operation):
-    """Open a procfs for naja's own use, which nobody inside can mount over (CVE-2025-52881)."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.origin = ""
-
-    def describe(self) -> str:
-        return "open a procfs of naja's own"
-
-    def apply(self, context: Context) -> None:
-        try:
-            proc = new_mount("proc", "proc", [], 0, "")
-        except NajaError as error:
-            # Only with a procfs in sight that nothing covers may a user namespace mount another.
-            if error.errno != errno.EPERM:
-                raise
-            proc = _visible_proc()
-        context.descriptors["proc"] = proc
-
-
-def _visible_proc() -> int:
-    """Open the procfs at /proc. What covers parts of it is noticed on the way (RESOLVE_NO_XDEV)."""
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    proc = files.open_in_root(root, "/proc", os.O_PATH | os.O_DIRECTORY, symlinks=False)
-    os.close(root)
-    real = files.filesystem_magic(proc) == files.PROC_SUPER_MAGIC
-    if not real or os.fstat(proc).st_ino != _PROC_ROOT_INODE:
-        raise NajaError("open /proc", why="this is not the root of a procfs")
-    return proc
 
 
 class RequireKernel(Operation):
@@ -84,21 +50,6 @@ class UseUmask(Operation):
 
     def apply(self, context: Context) -> None:
         os.umask(0o022)
-
-
-class OpenRoot(Operation):
-    """Open the root directory of a container that was joined."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.origin = ""
-
-    def describe(self) -> str:
-        return "open the container's root directory"
-
-    def apply(self, context: Context) -> None:
-        context.descriptors["rootfs"] = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 class SetHostPropagation(Operation):
@@ -156,6 +107,27 @@ class MountRoot(Operation):
         raise NajaError(self.describe(), why="its mount is out of sight", origin=self.origin)
 
 
+class TakeRoot(Operation):
+    """Go on with what was mounted over the root file system as the root."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str, *, origin: str) -> None:
+        self.origin = origin
+        self.path = path
+
+    def describe(self) -> str:
+        return f"take what is mounted over {self.path} for the root file system"
+
+    def apply(self, context: Context) -> None:
+        # By the host's path: to a lookup below the root, what covers that is out of sight.
+        root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # As of MountRoot's, what is mounted on it is the container's alone.
+        mounts.mount_setattr(root, propagation=mounts.MS_SLAVE, recursive=True)
+        os.close(context.take("rootfs"))
+        context.descriptors["rootfs"] = root
+
+
 class MakeDirectory(Operation):
     """Make a directory that the process is to start in, where the image lacks it."""
 
@@ -180,8 +152,8 @@ class MakeRootReadonly(Operation):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
-        self.origin = "/root/readonly"
+    def __init__(self, *, origin: str = "/root/readonly") -> None:
+        self.origin = origin
 
     def describe(self) -> str:
         return "make the root file system read-only"
@@ -313,47 +285,8 @@ class ReturnToMountNamespace(Operation):
             why = "it takes root's rights over it, or a mount namespace of the container's own"
             raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
         os.close(host)
-        _change_root(root)
+        change_root(root)
         context.descriptors["rootfs"] = root
-
-
-def _change_root(root: int) -> None:
-    os.fchdir(root)
-    os.chroot(".")
-    os.chdir("/")
-
-
-class FindRoot(Operation):
-    """Open the root directory of a process which has it for itself, in the host's mount namespace."""
-
-    __slots__ = ("place",)
-
-    def __init__(self, place: int | str) -> None:
-        self.origin = ""
-        self.place = place
-
-    def describe(self) -> str:
-        return f"open the root directory of the process at /proc/{self.place}"
-
-    def apply(self, context: Context) -> None:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        context.descriptors["rootfs"] = os.open(f"/proc/{self.place}/root", flags)
-        context.handover.append("rootfs")
-
-
-class ChangeRoot(Operation):
-    """Make the root directory of the container that of this process (chroot(2))."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.origin = ""
-
-    def describe(self) -> str:
-        return "change the root to the container's"
-
-    def apply(self, context: Context) -> None:
-        _change_root(context.descriptors["rootfs"])
 
 
 class SetRootPropagation(Operation):

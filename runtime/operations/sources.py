@@ -1,4 +1,4 @@
-"""The operation by which the runtime opens mount sources that the container's user could not."""
+"""Operations by which the runtime opens mount sources that the container's user could not."""
 
 from __future__ import annotations
 
@@ -15,10 +15,32 @@ if TYPE_CHECKING:
     Mapping = tuple[int, int, int]
 
 
+#: Of the descriptor of the mount namespace in which the root file system is built.
+_BUILDING = "mount namespace"
+
+
+class ShowMounts(Operation):
+    """Hand over the mount namespace of this process, so that the runtime can see what is mounted so far."""
+
+    __slots__ = ()
+
+    def __init__(self, *, origin: str) -> None:
+        self.origin = origin
+
+    def describe(self) -> str:
+        return "show the runtime what is mounted so far"
+
+    def apply(self, context: Context) -> None:
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        context.descriptors[_BUILDING] = os.open("self/ns/mnt", flags, dir_fd=context.descriptors["proc"])
+        context.handover.append(_BUILDING)
+
+
 class OpenSource(Operation):
-    """Open the source of a bind mount on the host, map its ids, and hand it over."""
+    """Open the source of a bind mount with the runtime's rights, map its ids, and hand it over."""
 
     __slots__ = (
+        "among",
         "follow",
         "gids",
         "map_all",
@@ -42,6 +64,7 @@ class OpenSource(Operation):
         gids: list[Mapping] | None = None,
         namespace: str = "",
         map_all: bool = False,
+        among: bool = False,
         origin: str,
     ) -> None:
         self.origin = origin
@@ -58,9 +81,13 @@ class OpenSource(Operation):
         self.namespace = namespace
         #: Whether mounts below the source are mapped as well (ridmap).
         self.map_all = map_all
+        #: Whether it is looked up among the container's mounts, as far as they are there, and not the host's.
+        self.among = among
 
     def describe(self) -> str:
         text = f"open the mount source {self.source}"
+        if self.among:
+            text += " among what is mounted so far"
         if self.namespace:
             return f"{text}, ids mapped as in {self.namespace}"
         if self.uids or self.gids:
@@ -68,7 +95,7 @@ class OpenSource(Operation):
         return text
 
     def apply(self, context: Context) -> None:
-        mount = open_source(self.source, recursive=self.recursive, follow=self.follow, origin=self.origin)
+        mount = self._open_among(context) if self.among else self._open()
         if self.propagation:
             mounts.mount_setattr(mount, propagation=self.propagation & ~mounts.MS_REC, recursive=True)
         if self.namespace or self.uids or self.gids:
@@ -80,6 +107,24 @@ class OpenSource(Operation):
                 raise NajaError.from_os_error(self.describe(), error, why=why, origin=self.origin) from None
         context.descriptors[self.name] = mount
         context.handover.append(self.name)
+
+    def _open(self) -> int:
+        return open_source(self.source, recursive=self.recursive, follow=self.follow, origin=self.origin)
+
+    def _open_among(self, context: Context) -> int:
+        from .errand import by_child  # The runtime may import, and seldom needs it.
+
+        namespace = context.take(_BUILDING)
+
+        def make() -> tuple[None, list[int]]:
+            namespaces.setns(namespace, namespaces.CLONE_NEWNS)
+            return None, [self._open()]
+
+        try:
+            _, (mount,) = by_child(self.describe(), make, self.origin)
+        finally:
+            os.close(namespace)
+        return mount
 
     def _user_namespace(self, context: Context) -> int:
         """Return a user namespace with the mapping; mounts with the same mapping share one."""

@@ -27,24 +27,35 @@ COVERABLE = frozenset(
 )
 
 
-def open_directory(root: int, destination: str, origin: str, *, ordinary: bool = False) -> int:
-    """Open or make the directory to mount on; with ``ordinary`` no link may lead there.
+def open_directory(
+    root: int, destination: str, origin: str, *, ordinary: bool = False, mode: int = 0o755
+) -> int:
+    """Open the directory to mount on, or make it with a mode; with ``ordinary`` no link may lead there.
 
     procfs and sysfs ask for that: a link would put them elsewhere than the masks look for them
     (CVE-2019-19921). Returns an O_PATH descriptor. Raises NajaError.
     """
     try:
-        target = files.mkdir_in_root(root, destination, symlinks=not ordinary)
+        target = files.mkdir_in_root(root, destination, mode, symlinks=not ordinary)
     except OSError as error:
         why = ""
         if error.errno == errno.ENOTDIR:
-            why = "something on the way is not a directory"
+            why = _not_a_directory(root, destination)
         elif error.errno == errno.ELOOP and ordinary:
             why = "it must be mounted on an ordinary directory, and there is a symbolic link"
         raise _failed(destination, error, why, origin) from None
     if not ordinary:
         _refuse_proc(target, destination, origin)
     return target
+
+
+def _not_a_directory(root: int, destination: str) -> str:
+    """Say which part of a mount point is not the directory that it would have to be."""
+    try:
+        os.close(files.open_in_root(root, destination, os.O_PATH))
+    except OSError:
+        return "something on the way is not a directory"
+    return "it is not a directory, and what is to be mounted there is one"
 
 
 def open_file(root: int, destination: str, origin: str, *, follow: bool = True) -> int:

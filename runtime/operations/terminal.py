@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414  # ioctl_tty(2)
+
 
 class SendConsole(Operation):
     """Send the master of the container's terminal to whoever will serve it (runc's --console-socket)."""
@@ -28,6 +30,52 @@ class SendConsole(Operation):
         console = context.take("console")
         send_descriptor(self.path, console, b"/dev/ptmx")
         os.close(console)
+
+
+class ServeConsole(Operation):
+    """Prepare the container's terminal for a caller who relays it, before the program writes to it."""
+
+    __slots__ = ("sized",)
+
+    def __init__(self, *, sized: bool) -> None:
+        self.origin = "/process/terminal"
+        #: Whether the config has given it a size; else it gets the caller's.
+        self.sized = sized
+
+    def describe(self) -> str:
+        size = "" if self.sized else ", with the size of the caller's"
+        return f"have the terminal leave line ends to the caller's{size}"
+
+    def apply(self, context: Context) -> None:
+        serve(context.descriptors["console"], sized=self.sized)
+
+
+def serve(console: int, *, sized: bool) -> None:
+    """Set up a terminal, by its master, for ``process.attached.Terminal``. Raises OSError.
+
+    What comes out of it goes through the caller's terminal, or to a file that has no use for "\\r\\n": so
+    ONLCR (termios(3)) is the caller's affair. ``sized`` where it has its size already.
+    """
+    import termios
+
+    mode = termios.tcgetattr(console)
+    mode[1] &= ~termios.ONLCR
+    termios.tcsetattr(console, termios.TCSANOW, mode)
+    if not sized:
+        copy_size(console)
+
+
+def copy_size(console: int) -> None:
+    """Give a terminal the size of the caller's, where there is one. Raises OSError."""
+    import fcntl
+
+    for own in range(3):
+        try:
+            size = fcntl.ioctl(own, _TIOCGWINSZ, bytes(8))
+        except OSError:
+            continue
+        fcntl.ioctl(console, _TIOCSWINSZ, size)
+        return
 
 
 def send_descriptor(path: str, descriptor: int, name: bytes) -> None:

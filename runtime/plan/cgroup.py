@@ -48,8 +48,11 @@ def prepare(request: Request) -> list[Operation]:
     return operations
 
 
-def await_thaw(request: Request) -> list[Operation]:
-    """Return the operation that waits until a process in the container's cgroups can go on."""
+def await_thaw(request: Request, *, alone: bool = False) -> list[Operation]:
+    """Return the operation that waits until a process in the container's cgroups can go on.
+
+    With ``alone`` the init enters them by itself.
+    """
     places = by_controller(directories(request.cgroup_mounts, request.cgroup_paths))
     files = [
         f"{places[name]}/{file}"
@@ -57,7 +60,7 @@ def await_thaw(request: Request) -> list[Operation]:
         if name in places
     ]
     # systemd starts its units with a process in them.
-    return [AwaitThaw(files)] if files and not request.systemd_cgroup else []
+    return [AwaitThaw(files, alone=alone)] if files and not request.systemd_cgroup else []
 
 
 def enter(request: Request, *, beside: int | str = 0) -> list[Operation]:
@@ -71,7 +74,7 @@ def enter(request: Request, *, beside: int | str = 0) -> list[Operation]:
 
         operations += limit_unit(request, _operations(request)[1])
     if places := _places(request):
-        operations.append(EnterCgroup(places, optional=_optional(request), beside=beside))
+        operations.append(EnterCgroup(places, optional=is_optional(request), beside=beside))
     if (settings := (request.config.get("linux") or {}).get("intelRdt")) is not None:
         from ..cgroups import intelrdt
 
@@ -132,11 +135,11 @@ def _operations_v2(request: Request, resources: dict[str, Any]) -> tuple[list[Op
 
 
 def _make_directories(request: Request, places: dict[str, str]) -> list[Operation]:
-    optional = _optional(request)
+    optional = is_optional(request)
     return [MakeCgroup(path, optional=optional, origin=_ORIGIN) for path in places.values()]
 
 
-def _optional(request: Request) -> bool:
+def is_optional(request: Request) -> bool:
     """Say whether the container may do without its cgroups: nobody named them, and we may not make them."""
     return request.rootless and not (request.config.get("linux") or {}).get("cgroupsPath")
 

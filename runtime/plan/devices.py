@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from ..operations.devices import BindDevice, MakeDevice, MakeSymlink
+from . import sources
+from .mount import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..operations.base import Operation
     from .mount import Mount
     from .request import Request
@@ -38,6 +42,39 @@ def dev_is_bound(entries: list[Mount]) -> bool:
     return any(mount.bind and mount.destination == "/dev" for mount in entries)
 
 
+def prepare(request: Request, entries: list[Mount]) -> list[Operation]:
+    """Return what the runtime does for devices in a user namespace, which may make none."""
+    listed = (request.config.get("linux") or {}).get("devices")
+    if not listed or not _are_made(request) or dev_is_bound(entries):
+        return []
+    from ..operations.nodes import MakeNodes  # A module that few containers need.
+
+    devices = []
+    for index, device in enumerate(listed):
+        path, kind = clean(device["path"]), device["type"]
+        if kind != "p" and (path, kind, device["major"], device["minor"]) != _PTMX:
+            asked = any(device.get(name) is not None for name in ("fileMode", "uid", "gid"))
+            node = (path, kind, device["major"], device["minor"])
+            devices.append((_name(index), node, _access(device), asked))
+    linux, namespace = request.config["linux"], request.namespaces()["user"]
+    uids, gids = sources.triples(linux.get("uidMappings")), sources.triples(linux.get("gidMappings"))
+    return [MakeNodes(devices, uids=uids, gids=gids, namespace=namespace)] if devices else []
+
+
+def _are_made(request: Request) -> bool:
+    return "user" in request.namespaces() and not request.rootless
+
+
+def _name(index: int) -> str:
+    return f"device {index}"
+
+
+def _access(device: dict[str, Any]) -> tuple[int, int, int]:
+    """Return mode, uid and gid that a device is to have."""
+    mode = device.get("fileMode")
+    return 0o666 if mode is None else mode, device.get("uid") or 0, device.get("gid") or 0
+
+
 def compile_devices(request: Request, entries: list[Mount]) -> list[Operation]:
     """Return the operations that fill /dev. Raises NajaError."""
     if dev_is_bound(entries):
@@ -48,27 +85,17 @@ def compile_devices(request: Request, entries: list[Mount]) -> list[Operation]:
     taken = {mount.destination for mount in entries}
     for index, device in enumerate((request.config.get("linux") or {}).get("devices") or ()):
         origin = f"/linux/devices/{index}"
-        path, kind = "/" + device["path"].lstrip("/"), device["type"]
+        path, kind = clean(device["path"]), device["type"]
         major, minor = device.get("major", 0), device.get("minor", 0)
         if (path, kind, major, minor) == _PTMX:
             continue  # The link below is the one of the container's own terminals.
         taken.add(path)
         if bind and kind != "p":
-            operations.append(BindDevice(path, kind, major, minor, origin=origin))
+            prepared = _name(index) if _are_made(request) else ""
+            operations.append(BindDevice(path, kind, major, minor, prepared=prepared, origin=origin))
             continue
-        mode, uid, gid = (device.get(name) for name in ("fileMode", "uid", "gid"))
-        operations.append(
-            MakeDevice(
-                path,
-                kind,
-                major,
-                minor,
-                mode=0o666 if mode is None else mode,
-                uid=uid or 0,
-                gid=gid or 0,
-                origin=origin,
-            )
-        )
+        mode, uid, gid = _access(device)
+        operations.append(MakeDevice(path, kind, major, minor, mode=mode, uid=uid, gid=gid, origin=origin))
     for path, major, minor in _DEFAULT_DEVICES:
         if path not in taken:
             operations.append((BindDevice if bind else MakeDevice)(path, "c", major, minor))

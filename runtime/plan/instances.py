@@ -7,19 +7,21 @@ has it.
 
 from __future__ import annotations
 
+from ..errors import Unsupported
 from ..linux import mounts
 from ..operations.base import thaw
 from ..operations.binds import BindMount
 from ..operations.devices import MakeSymlink
-from ..operations.mounts import MakeReadonly, MountFilesystem
+from ..operations.mounts import MountFilesystem
+from .cgroup import is_optional
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..operations.base import Operation
+    from ..operations.filesystem import Parameter
     from ..operations.instances import MountInstance
-    from ..operations.mounts import Parameter
     from .mount import Mount
     from .request import Request
 
@@ -28,6 +30,13 @@ _TMPFS = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_
 
 #: The namespace that a file system shows.
 _SHOWN = {"proc": "pid", "sysfs": "network", "mqueue": "ipc", "cgroup": "cgroup", "cgroup2": "cgroup"}
+
+
+#: What the kernel takes as options of control groups: of every file system, and by version.
+_FLAGS = {"dirsync", "iversion", "lazytime", "mand", "sync", "favordynmods", "nofavordynmods"}
+_OPTIONS_V1 = {"all", "clone_children", "cpuset_v2_mode", "noprefix", "xattr"}
+_OPTIONS_V2 = {"memory_hugetlb_accounting", "memory_localevents", "memory_recursiveprot", "nsdelegate"}
+_OPTIONS_V2 |= {"pids_localevents"}
 
 
 def filesystem(
@@ -76,20 +85,11 @@ def _early(instance: MountInstance) -> Operation:
 
 def compile_cgroup(mount: Mount, request: Request) -> list[Operation]:
     """Return the operations that mount the control groups. Raises NajaError."""
-    if request.cgroup_kind == "v2":
-        return [_hierarchy(mount, request, "", mount.destination)]
-    readonly = bool(mount.options.all_attributes()[0] & mounts.MOUNT_ATTR_RDONLY)
-    operations: list[Operation] = [
-        MountFilesystem(
-            "tmpfs",
-            mount.destination,
-            attributes=(_TMPFS, 0),
-            parameters=[("mode", "755", mount.origin)],
-            propagation=mount.options.propagation,
-            keep=mount.name if readonly else "",
-            origin=mount.origin,
-        )
-    ]
+    _check_options(mount, request)
+    if is_unified(mount, request):
+        return _compile_unified(mount, request)
+    keep = mount.name if readonly_later(mount, request) else ""
+    operations: list[Operation] = [_top(mount, _TMPFS, keep=keep)]
     for key, point in request.cgroup_mounts.items():
         if key not in request.cgroup_paths:
             continue
@@ -100,9 +100,78 @@ def compile_cgroup(mount: Mount, request: Request) -> list[Operation]:
                 MakeSymlink(f"{mount.destination}/{name}", directory, origin=mount.origin)
                 for name in directory.split(",")
             ]
-    if readonly:
-        operations.append(MakeReadonly(mount.name, mount.destination, origin=mount.origin))
     return operations
+
+
+def _check_options(mount: Mount, request: Request) -> None:
+    """Refuse what the kernel would: it is not asked where hierarchies are bound, or need options of ours."""
+    known = _FLAGS | _OPTIONS_V2
+    if not is_unified(mount, request):
+        known = _FLAGS | _OPTIONS_V1 | {word for key in request.cgroup_mounts for word in key.split(",")}
+    for name, value, origin in mount.options.parameters:
+        word = name if value is None else f"{name}={value}"
+        if word not in known:
+            what = f"option {word!r} of the mount on {mount.destination}"
+            raise Unsupported(what, why="it is none of control groups", origin=origin)
+
+
+def is_unified(mount: Mount, request: Request) -> bool:
+    """Tell whether a mount shows the one tree of version 2, which may be beside those of version 1."""
+    beside = mount.kind == "cgroup2" and "" in request.cgroup_paths
+    return mount.kind in ("cgroup", "cgroup2") and (request.cgroup_kind == "v2" or beside)
+
+
+def _compile_unified(mount: Mount, request: Request) -> list[Operation]:
+    operations = [_hierarchy(mount, request, "", mount.destination)]
+    shared = request.cgroup_kind == "v2" and "cgroup" not in request.namespaces()
+    if shared and request.rootless and not _is_readonly(mount):
+        # Of a tree that shows all that is its user's, the container may change its own part (CVE-2023-25809).
+        path = request.cgroup_paths[""]
+        bind = BindMount(
+            request.cgroup_mounts[""] + path,
+            mount.destination + path,
+            attributes=mount.options.all_attributes(),
+            optional=True,
+            origin=mount.origin,
+        )
+        operations.append(bind)
+    if is_optional(request):
+        # Where there is nothing to show it hides what was there.
+        operations.insert(0, _top(mount, _TMPFS | mounts.MOUNT_ATTR_RDONLY))
+    return operations
+
+
+def _is_readonly(mount: Mount) -> bool:
+    return bool(mount.options.all_attributes()[0] & mounts.MOUNT_ATTR_RDONLY)
+
+
+def _top(mount: Mount, attributes: int, *, keep: str = "") -> MountFilesystem:
+    """Mount the directory that the hierarchies are in."""
+    return MountFilesystem(
+        "tmpfs",
+        mount.destination,
+        attributes=(attributes, 0),
+        parameters=[("mode", "755", mount.origin)],
+        propagation=mount.options.propagation,
+        keep=keep,
+        origin=mount.origin,
+    )
+
+
+def _if_made(operation: Operation, request: Request, key: str) -> Operation:
+    """Without root naja makes only those cgroups that it may, and shows no others (CVE-2023-25809)."""
+    if not is_optional(request):
+        return operation
+    from ..operations.instances import WhereMade
+
+    return WhereMade(request.cgroup_mounts[key] + request.cgroup_paths[key], operation)
+
+
+def readonly_later(mount: Mount, request: Request) -> bool:
+    """Tell whether it is a directory of hierarchies that becomes read-only when all is mounted."""
+    if mount.bind or mount.options.remount or mount.kind != "cgroup" or request.cgroup_kind == "v2":
+        return False
+    return _is_readonly(mount)
 
 
 def _hierarchy(mount: Mount, request: Request, key: str, destination: str) -> Operation:
@@ -121,31 +190,35 @@ def _hierarchy(mount: Mount, request: Request, key: str, destination: str) -> Op
         origin=mount.origin,
     )
     if not path:
-        return apart
+        return _if_made(apart, request, key)
     from ..operations.instances import WhereShared
 
     return WhereShared("cgroup", _bind(mount, request, key, destination), apart)
 
 
-def _bind(mount: Mount, request: Request, key: str, destination: str) -> BindMount:
+def _bind(mount: Mount, request: Request, key: str, destination: str) -> Operation:
     """Bind the hierarchy from the runtime's cgroup namespace, which the container shares.
 
     Mounting version 2 anew there would reset the options of the host's own mount (nsdelegate), so all
     of it is bound, as /proc/self/cgroup tells paths from its top; of version 1 the container's cgroup.
     """
+    unified = request.cgroup_kind == "v2"
     source = request.cgroup_mounts.get(key, "/sys/fs/cgroup")
-    if request.cgroup_kind != "v2":
+    added, cleared = mount.options.all_attributes()
+    if not unified:
         source += request.cgroup_paths[key]
-    return BindMount(
+    elif request.rootless:
+        added, cleared = added | mounts.MOUNT_ATTR_RDONLY, cleared & ~mounts.MOUNT_ATTR_RDONLY
+    bind = BindMount(
         source,
         destination,
         recursive=True,
-        recursive_attributes=mount.options.all_attributes(),
+        recursive_attributes=(added, cleared),
         propagation=mount.options.propagation,
-        # Without root naja makes only those cgroups that it may, and shows no others (CVE-2023-25809).
         optional=request.rootless,
         origin=mount.origin,
     )
+    return _if_made(bind, request, key) if unified else bind
 
 
 def _controllers(key: str, origin: str) -> list[Parameter]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .request import Request
 
 
+#: File systems that show something of the kernel's, and hold no programs.
+_NO_ROOTS = frozenset(("proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2"))
+
+
 class Mount:
     """One entry of ``mounts``, with its words sorted and its paths made absolute."""
 
@@ -35,18 +39,30 @@ class Mount:
         self._check()
 
     def _check(self) -> None:
-        if self.destination == "/":
-            raise Unsupported("mount over the root file system", origin=f"{self.origin}/destination")
-        in_proc = self.destination.startswith("/proc/") and self.destination not in COVERABLE
-        if in_proc or (self.destination == "/proc" and not (self.bind or self.kind == "proc")):
-            why = "nothing may be mounted inside /proc"
-            raise NajaError(f"mount on {self.destination}", why=why, origin=f"{self.origin}/destination")
+        self._check_place()
         if not (self.kind or self.bind or self.options.remount):
             raise NajaError(f"the mount on {self.destination} has no type", origin=self.origin)
         if self.bind and not self.options.remount:
             self._check_bind()
         else:
             self._check_filesystem()
+
+    def _check_place(self) -> None:
+        if self.destination == "/" and not self.options.remount:
+            self._check_root()
+        in_proc = self.destination.startswith("/proc/") and self.destination not in COVERABLE
+        if in_proc or (self.destination == "/proc" and not (self.bind or self.kind == "proc")):
+            why = "nothing may be mounted inside /proc"
+            raise NajaError(f"mount on {self.destination}", why=why, origin=f"{self.origin}/destination")
+
+    def _check_root(self) -> None:
+        why = ""
+        if self.origin != "/mounts/0":
+            why = "it would hide the mounts before it; it has to be the first"
+        elif not self.bind and self.kind in _NO_ROOTS:
+            why = f"of a {self.kind} file system no container can live"
+        if why:
+            raise Unsupported("mount over the root file system", why=why, origin=f"{self.origin}/destination")
 
     def _check_bind(self) -> None:
         if not self.entry.get("source"):
@@ -80,13 +96,24 @@ class Mount:
     @property
     def readonly_later(self) -> bool:
         """True where it has to be writable until mount points and devices are made on it."""
-        if self.bind or self.options.remount or (self.kind != "tmpfs" and self.destination != "/dev"):
+        if self.options.remount or not (self.is_root or (not self.bind and self._holds_mount_points)):
             return False
         return bool(self.options.all_attributes()[0] & mounts.MOUNT_ATTR_RDONLY)
+
+    @property
+    def _holds_mount_points(self) -> bool:
+        return self.kind == "tmpfs" or self.destination == "/dev"
+
+    @property
+    def is_root(self) -> bool:
+        """True where it takes the place of the root file system."""
+        return self.destination == "/" and not self.options.remount
 
 
 def clean(path: str) -> str:
     """Return a path inside the container as an absolute one without dots or doubled slashes."""
+    if path[:1] == "/" and not (path[-1] == "/" or "//" in path or "/." in path):
+        return path  # Most are, and of masks there may be thousands.
     return os.path.normpath("/" + path.lstrip("/"))
 
 

@@ -37,6 +37,11 @@ _ATTRIBUTES = {
     "nostrictatime": (mounts.MOUNT_ATTR_RELATIME, _ATIME),
 }
 
+#: Attributes that are on or off, and those about times, of which one is always on.
+_SWITCHES = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
+_SWITCHES |= mounts.MOUNT_ATTR_NOEXEC | mounts.MOUNT_ATTR_NOSYMFOLLOW
+_TIMES = _ATIME | mounts.MOUNT_ATTR_NODIRATIME
+
 #: The same words with an "r" before them hold for all mounts below as well.
 _RECURSIVE_ATTRIBUTES = {"r" + word: bits for word, bits in _ATTRIBUTES.items()}
 
@@ -88,11 +93,10 @@ KNOWN = sorted(
 def _words(text: str) -> list[str]:
     """Split what names several options, as mount(8) takes them ("size=1m,mode=700").
 
-    It is one where anything after a comma is no option by itself: then the comma belongs to a value.
+    It is one where anything after a comma is no option by itself: then the comma belongs to a value. An
+    empty one asks for nothing: engines leave them (Podman 5 with --systemd), and mount(2) passes over them.
     """
-    if "," not in text:
-        return [text]
-    words = text.split(",")
+    words = [word for word in text.split(",") if word]
     for word in words[1:]:
         name, equals, _ = word.partition("=")
         if word not in KNOWN and not (equals and name.replace("_", "").isalnum()):
@@ -155,6 +159,20 @@ class MountOptions:
     def all_attributes(self) -> tuple[int, int]:
         """Return (set, clear) for a new mount, which has nothing below it."""
         return _add(self.recursive_attributes, self.attributes)
+
+    def unnamed(self) -> int:
+        """Return what a bind does not take over of its source's attributes: where one is named, all others.
+
+        Times stay as they are unless one of their words is there, as with mount(2).
+        """
+        if self.attributes == (0, 0):
+            return 0
+        named = self.attributes[0] | self.attributes[1]
+        for_all = self.recursive_attributes[0] | self.recursive_attributes[1]
+        unnamed = _SWITCHES | (_TIMES if named & _TIMES else 0)
+        if (named | for_all) & _ATIME:
+            unnamed &= ~_ATIME
+        return unnamed & ~(named | for_all)
 
     def place(self, *words: str) -> str:
         """Return the JSON pointer of the first of these words that is there; "" where none is."""

@@ -16,27 +16,24 @@ from ..errors import NajaError, Unsupported
 from ..linux import mounts
 from ..operations.base import Warn
 from ..operations.binds import BindMount
-from ..operations.console import OpenConsole, UseConsole
-from ..operations.devices import ReopenNull
+from ..operations.joining import OpenProc
 from ..operations.masks import MakePathReadonly, MaskPath
 from ..operations.mounts import MakeReadonly, Remount
 from ..operations.rootfs import (
-    ChangeRoot,
-    FindRoot,
     MakeDirectory,
     MakeRootReadonly,
     MountRoot,
     MoveRoot,
-    OpenProc,
-    OpenRoot,
     PivotRoot,
     RequireKernel,
     ReturnToMountNamespace,
     SetHostPropagation,
     SetRootPropagation,
+    TakeRoot,
     UseUmask,
 )
-from . import devices, instances, sources
+from ..operations.stdio import ReopenNull
+from . import console, devices, instances, sources
 from .mount import clean, read_mounts
 from .mount_options import PROPAGATION
 
@@ -58,12 +55,13 @@ def _linux(request: Request) -> dict[str, Any]:
 
 
 def prepare(request: Request) -> list[Operation]:
-    """Return what the runtime opens before the namespaces are made. Raises NajaError."""
-    return [
-        sources.open_source(mount, request, _propagation(request)[0])
-        for mount in read_mounts(request)
-        if sources.is_prepared(mount, request)
-    ]
+    """Return what the runtime opens and makes before the namespaces are made. Raises NajaError."""
+    entries = read_mounts(request)
+    of_host, _ = _propagation(request)
+    operations: list[Operation] = []
+    for mount in entries:
+        operations += sources.open_first(mount, request, of_host)
+    return operations + devices.prepare(request, entries)
 
 
 def before_hooks(request: Request) -> list[Operation]:
@@ -79,10 +77,12 @@ def before_hooks(request: Request) -> list[Operation]:
     entries = read_mounts(request)
     for mount in entries:
         operations += _mount(mount, request)
+        if mount.is_root:
+            operations.append(TakeRoot(_root_path(request), origin=mount.origin))
     operations += devices.compile_devices(request, entries)
-    process = request.config.get("process") or {}
+    process = request.process
     if process.get("terminal"):
-        operations.append(_open_console(process, mount=True))
+        operations.append(console.open_in(process, mount=True))
     cwd = clean(process.get("cwd") or "/")
     if cwd != "/":
         operations.append(MakeDirectory(cwd, origin="/process/cwd"))
@@ -95,17 +95,19 @@ def after_hooks(request: Request) -> list[Operation]:
     operations: list[Operation] = [
         MakeReadonly(mount.name, mount.destination, origin=mount.options.place("ro", "rro"))
         for mount in entries
-        if mount.readonly_later
+        if not mount.is_root and (mount.readonly_later or instances.readonly_later(mount, request))
     ]
     operations += _path_operations(request)
     if (request.config.get("root") or {}).get("readonly"):
         operations.append(MakeRootReadonly())
+    elif entries and entries[0].is_root and entries[0].readonly_later:
+        operations.append(MakeRootReadonly(origin=entries[0].options.place("ro", "rro")))
     operations.append(_enter_root(request))
     _, of_root = _propagation(request)
     if of_root:
         operations.append(SetRootPropagation(of_root))
-    if (request.config.get("process") or {}).get("terminal"):
-        operations.append(UseConsole())
+    if request.process.get("terminal"):
+        operations.append(console.use())
     else:
         operations.append(ReopenNull())
     return operations
@@ -119,22 +121,6 @@ def _enter_root(request: Request) -> Operation:
 
 def _has_own_mounts(request: Request) -> bool:
     return "mount" in request.namespaces()
-
-
-def find(request: Request, place: int | str) -> list[Operation]:
-    """Return what the runtime does to find the root of the container that a process is to join.
-
-    ``place`` is what stands below /proc for the container's process.
-    """
-    return [] if _has_own_mounts(request) else [FindRoot(place)]
-
-
-def join(request: Request, program: dict[str, Any]) -> list[Operation]:
-    """Return what a process does that has joined a running container: descriptors and a terminal."""
-    operations: list[Operation] = [OpenProc(), OpenRoot() if _has_own_mounts(request) else ChangeRoot()]
-    if program.get("terminal"):
-        return [*operations, _open_console(program, mount=False), UseConsole()]
-    return [*operations, ReopenNull()]
 
 
 def _root_path(request: Request) -> str:
@@ -158,11 +144,6 @@ def _propagation(request: Request) -> tuple[int, int]:
 
 def _propagation_origin(request: Request) -> str:
     return "/linux/rootfsPropagation" if _linux(request).get("rootfsPropagation") else ""
-
-
-def _open_console(process: dict[str, Any], *, mount: bool) -> OpenConsole:
-    size = process.get("consoleSize")
-    return OpenConsole((size["height"], size["width"]) if size else None, mount=mount)
 
 
 def _path_operations(request: Request) -> list[Operation]:
@@ -199,8 +180,9 @@ def _mount(mount: Mount, request: Request) -> list[Operation]:
             Warn(f"option {name!r} does nothing on a bind mount", origin=place)
             for name, _, place in options.parameters
         ]
-        return [*warnings, _bind(mount, prepared=sources.is_prepared(mount, request))]
-    if mount.kind == "cgroup" or (mount.kind == "cgroup2" and request.cgroup_kind == "v2"):
+        opened = sources.open_in_turn(mount, request, _propagation(request)[0])
+        return [*warnings, *opened, _bind(mount, prepared=sources.is_prepared(mount, request))]
+    if mount.kind == "cgroup" or instances.is_unified(mount, request):
         return instances.compile_cgroup(mount, request)
     return [_filesystem(mount, request)]
 
@@ -219,12 +201,17 @@ def _remount(mount: Mount) -> Remount:
 
 def _bind(mount: Mount, *, prepared: bool) -> BindMount:
     options = mount.options
+    attributes, unnamed = options.attributes, options.unnamed()
+    if mount.readonly_later:
+        attributes = attributes[0] & ~mounts.MOUNT_ATTR_RDONLY, attributes[1]
+        unnamed |= mounts.MOUNT_ATTR_RDONLY
     return BindMount(
         mount.source,
         mount.destination,
         recursive=options.recursive,
-        attributes=options.attributes,
+        attributes=attributes,
         recursive_attributes=options.recursive_attributes,
+        unnamed=unnamed,
         propagation=options.propagation,
         follow=(not options.source_nofollow, not options.destination_nofollow),
         copy_symlink=options.copy_symlink,
@@ -237,6 +224,8 @@ def _filesystem(mount: Mount, request: Request) -> Operation:
     options = mount.options
     added, cleared = options.all_attributes()
     parameters = options.parameters
+    if mount.readonly_later:
+        added &= ~mounts.MOUNT_ATTR_RDONLY
     if mount.kind not in _KERNEL_FILESYSTEMS and added & mounts.MOUNT_ATTR_RDONLY:
         parameters = [("ro", None, options.place("ro", "rro")), *parameters]
     if mount.kind == "devpts":
@@ -244,8 +233,6 @@ def _filesystem(mount: Mount, request: Request) -> Operation:
     label = _label(request)
     if label and mount.kind not in ("proc", "sysfs") and not options.has_parameter("context"):
         parameters = [*parameters, ("context", label, "/linux/mountLabel")]
-    if mount.readonly_later:
-        added &= ~mounts.MOUNT_ATTR_RDONLY
     return instances.filesystem(
         mount.kind,
         mount.destination,
@@ -256,7 +243,7 @@ def _filesystem(mount: Mount, request: Request) -> Operation:
         parameters=parameters,
         propagation=options.propagation,
         copy_up=options.copy_up,
-        keep=mount.name if mount.readonly_later else "",
+        keep=mount.name if mount.readonly_later and not mount.is_root else "",
         origin=mount.origin,
     )
 

@@ -21,14 +21,6 @@ from ..operations.identity import (
     SetExecProfile,
     SetUmask,
 )
-from ..operations.kernel import (
-    RaiseLoopback,
-    RefuseHostNamespace,
-    SetDomainname,
-    SetHostname,
-    SetPersonality,
-    WriteSysctl,
-)
 from ..operations.limits import (
     AdjustOomScore,
     RaiseLimit,
@@ -39,7 +31,9 @@ from ..operations.limits import (
     SetScheduler,
 )
 from ..operations.privileges import GiveUpAdmin, LimitBoundingSet, SetCapabilities, SetNoNewPrivileges
+from ..operations.stdio import GiveStreams
 from . import seccomp
+from .request import NO_PROCESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,24 +50,11 @@ PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 _DEFAULT_UMASK = 0o022
 
-#: Parameters of an IPC namespace; those below fs.mqueue belong to it too (ipc_namespaces(7)).
-_IPC_SYSCTLS = (
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-)
-
 
 def prepare(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
     """Return what the runtime does first: refuse what cannot be, build the seccomp filter."""
-    # For a process that is added these were checked long ago, and the paths may be gone.
-    operations = [] if process else _host_namespace_checks(request)
-    process = process or request.config.get("process") or {}
+    operations: list[Operation] = []
+    process = process or request.process
     if process.get("apparmorProfile"):
         operations.append(RequireSecurityModule("AppArmor", origin=f"{origin}/apparmorProfile"))
     if process.get("selinuxLabel"):
@@ -81,88 +62,16 @@ def prepare(request: Request, process: Process | None = None, origin: str = "/pr
     return operations + seccomp.prepare(request)
 
 
-def _host_namespace_checks(request: Request) -> list[Operation]:
-    """Return checks that namespaces joined by path which the container changes are not the host's."""
-    config, paths = request.config, request.namespaces()
-    origins: dict[str, str] = {}
-    if config.get("hostname") or config.get("domainname"):
-        origins["uts"] = "/hostname" if config.get("hostname") else "/domainname"
-    for key in (config.get("linux") or {}).get("sysctl") or {}:
-        origins.setdefault(_namespace_of(_dotted(key)), _sysctl_origin(key))
-    if paths.get("mount"):
-        # Its root would be exchanged, and all that is mounted stay there.
-        origins["mount"] = f"{request.namespace_origin('mount')}/path"
-    return [
-        RefuseHostNamespace(kind, paths[kind], origin=origin)
-        for kind, origin in origins.items()
-        if paths.get(kind)
-    ]
-
-
 def stage(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
     """Return what the stage does before it joins or makes any namespace."""
-    process = process or request.config.get("process") or {}
+    process = process or request.process
     score = process.get("oomScoreAdj")
     return [] if score is None else [AdjustOomScore(score, origin=f"{origin}/oomScoreAdj")]
 
 
-def kernel(request: Request) -> list[Operation]:
-    """Return what the init does to the container's new namespaces."""
-    config, namespaces = request.config, request.namespaces()
-    operations: list[Operation] = []
-    if namespaces.get("network") == "":
-        operations.append(RaiseLoopback(origin=request.namespace_origin("network")))
-    for name, kind in (("hostname", SetHostname), ("domainname", SetDomainname)):
-        if config.get(name):
-            if "uts" not in namespaces:
-                raise NajaError(f"{name} needs a uts namespace", origin=f"/{name}")
-            operations.append(kind(config[name]))
-    for key, value in ((config.get("linux") or {}).get("sysctl") or {}).items():
-        operations.append(_sysctl(key, value, namespaces))
-    return operations
-
-
-def _sysctl(key: str, value: str, namespaces: dict[str, str]) -> Operation:
-    origin = _sysctl_origin(key)
-    name = _dotted(key)
-    if name == "kernel.hostname":
-        raise Unsupported(f"sysctl {key}", why="that is what /hostname is for", origin=origin)
-    kind = _namespace_of(name)
-    if not kind:
-        raise Unsupported(f"sysctl {key}", why="it is the host's, whatever the namespaces", origin=origin)
-    if kind not in namespaces:
-        raise Unsupported(f"sysctl {key}", why=f"without a {kind} namespace it is the host's", origin=origin)
-    # "." separates, and "/" stands for a dot within a name (sysctl.d(5)): net.ipv4.conf.eth0/1.mtu
-    path = "/".join(part.replace("/", ".") for part in name.split("."))
-    if not all(part.strip(".") for part in path.split("/")):
-        raise NajaError(f"sysctl {key} is not a valid name", origin=origin)
-    return WriteSysctl(key, path, value, origin=origin)
-
-
-def _sysctl_origin(key: str) -> str:
-    return "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1")
-
-
-def _dotted(key: str) -> str:
-    """Return a sysctl name with "." for a separator; the first separator decides (sysctl.d(5))."""
-    first = next((character for character in key if character in "./"), ".")
-    return key if first == "." else key.translate({ord("."): "/", ord("/"): "."})
-
-
-def _namespace_of(name: str) -> str:
-    """Return the type of the namespaces that have a kernel parameter to themselves, "" for none."""
-    if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
-        return "ipc"
-    if name.startswith("net."):
-        return "network"
-    if name == "kernel.domainname":
-        return "uts"
-    return "user" if name.startswith("user.") else ""
-
-
 def identity(request: Request, process: Process | None = None, origin: str = "/process") -> list[Operation]:
     """Return what the init does inside the container's root: become who it shall be."""
-    process = process or request.config["process"]
+    process = process or request.process
     user = process.get("user") or {}
     operations = _kernel_side(request, process, origin)
     operations.append(SetUmask(user.get("umask", _DEFAULT_UMASK), origin=f"{origin}/user"))
@@ -170,7 +79,8 @@ def identity(request: Request, process: Process | None = None, origin: str = "/p
         operations.append(FindHome(user.get("uid", 0)))
     operations.append(EnterDirectory(process["cwd"], as_user=False, origin=f"{origin}/cwd"))
     operations.extend(_rights(request, process, origin))
-    operations.append(_find_program(request, process, origin))
+    if process is not NO_PROCESS:
+        operations.append(_find_program(request, process, origin))
     return operations
 
 
@@ -205,6 +115,8 @@ def _personality(personality: dict[str, Any]) -> Operation:
     if personality.get("flags"):
         why = "the specification names none yet"
         raise Unsupported("flags of a personality", why=why, origin="/linux/personality/flags")
+    from ..operations.kernel import SetPersonality
+
     domain = personality.get("domain", "")
     return SetPersonality(domain, _number(PERSONALITIES, domain, "/linux/personality/domain"))
 
@@ -280,7 +192,7 @@ def created(
 
     ``container_pid`` is the pid of the container where the process is added to it by exec.
     """
-    process = process or request.config["process"]
+    process = process or request.process
     operations: list[Operation] = [
         RaiseLimit(limit["type"], limit["hard"], origin=where) for limit, where in _rlimits(process, origin)
     ]
@@ -288,6 +200,13 @@ def created(
         # A runtime without privileges would have none over a process that has become somebody else.
         operations += _scheduling(process, origin)
     return operations + seccomp.connect(request, container_pid)
+
+
+def streams(process: Process, origin: str = "/process") -> list[Operation]:
+    """Return what the runtime does about stdio for a process in a user namespace; a terminal is its own."""
+    if process.get("terminal"):
+        return []
+    return [GiveStreams((process.get("user") or {}).get("uid", 0), origin=f"{origin}/user/uid")]
 
 
 def _rlimits(process: Process, origin: str) -> list[tuple[dict[str, Any], str]]:
@@ -335,7 +254,15 @@ def final(
 
     ``before_filter`` comes right before the seccomp filter is loaded, ``under_filter`` after it.
     """
-    process = process or request.config["process"]
+    process = process or request.process
+    confined = confine(request, process, origin, before_filter=before_filter)
+    return [*confined, *under_filter, *execute(request, process, origin)]
+
+
+def confine(
+    request: Request, process: Process, origin: str, *, before_filter: Sequence[Operation]
+) -> list[Operation]:
+    """Return what the init takes from itself, the seccomp filter last."""
     operations: list[Operation] = _scheduling(process, origin) if request.rootless else []
     for limit, where in _rlimits(process, origin):
         operations.append(SetLimit(limit["type"], limit["soft"], limit["hard"], origin=where))
@@ -343,8 +270,14 @@ def final(
     operations += [*before_filter, *seccomp.load(request)]
     if _needs_admin(request, process):
         operations.append(GiveUpAdmin(origin=f"{origin}/capabilities"))
-    environment = environment_of(request, process, origin)
-    return [*operations, *under_filter, Execute(process["args"], environment, origin=f"{origin}/args/0")]
+    return operations
+
+
+def execute(request: Request, process: Process, origin: str) -> list[Operation]:
+    """Return the operation that becomes the program, where there is one. Raises NajaError."""
+    if process is NO_PROCESS:
+        return []
+    return [Execute(process["args"], environment_of(request, process, origin), origin=f"{origin}/args/0")]
 
 
 def affinity(process: Process, origin: str = "/process") -> tuple[list[Operation], list[Operation]]:

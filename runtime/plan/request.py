@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+#: What stands for the process of a container that is created without one, and never started.
+NO_PROCESS: dict[str, Any] = {"cwd": "/"}
+
+
 class Request:
     """A container to be made (or a process to be added to it), as the caller asked for it.
 
@@ -20,6 +24,7 @@ class Request:
         id: str = "",
         bundle: str = "/",
         rootless: bool = False,
+        may_mount: bool = True,
         detached: bool = True,
         console_socket: str = "",
         no_pivot: bool = False,
@@ -41,6 +46,8 @@ class Request:
         self.bundle = bundle
         #: True where the caller lacks root's privileges on the host (or is in a user namespace).
         self.rootless = rootless
+        #: Whether the caller may mount where it is, as root may, and root of a user namespace and its mounts.
+        self.may_mount = may_mount
         #: False where the caller stays attached (``run`` without ``--detach``).
         self.detached = detached
         self.console_socket = console_socket
@@ -63,6 +70,11 @@ class Request:
         self.environment = environment or {}
         #: Directory for what need not be computed twice (seccomp filters); "" for none.
         self.cache = cache
+
+    @property
+    def process(self) -> dict[str, Any]:
+        """The container's own process."""
+        return self.config.get("process") or NO_PROCESS
 
     def namespaces(self) -> dict[str, str]:
         """Return the namespaces that the config asks for: path by type, "" for a new one."""

@@ -23,7 +23,7 @@ def start_unit(request: Request, make: list[Operation]) -> list[Operation]:
     unit = units.unit_name(path, request.id)
     slice = units.slice_name(path, request.id, rootless=request.rootless)
     properties = units.scope_properties(unit, slice, request.id, request.cgroup_kind)
-    properties += variants.annotated(request.config.get("annotations") or {})
+    properties += variants.annotated(request.config.get("annotations") or {}, slice)
     for operation in make:
         if isinstance(operation, MakeCgroup):
             operation.inhabited = True

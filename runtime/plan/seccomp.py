@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 _NOTIFY = "SCMP_ACT_NOTIFY"
 _WAIT_KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
 
+#: What an init calls that is under its filter when it is told to go to the gate, and waits there.
+_AT_THE_GATE = {
+    *("accept4", "close", "listen", "poll", "ppoll", "read", "recvfrom", "recvmsg", "rt_sigaction"),
+    *("sendmsg", "write"),
+}
+
 
 def profile(request: Request) -> dict[str, Any] | None:
     """Return the profile, None where the container runs without a filter."""
@@ -58,7 +64,7 @@ def connect(request: Request, container_pid: int = 0) -> list[Operation]:
     state: dict[str, Any] = {
         "ociVersion": config["ociVersion"],
         "id": request.id,
-        "status": "running" if container_pid else "created" if request.gate else "creating",
+        "status": "running" if container_pid else "creating",
         "pid": container_pid,
         "bundle": request.bundle,
     }
@@ -68,6 +74,29 @@ def connect(request: Request, container_pid: int = 0) -> list[Operation]:
     if wanted.get("listenerMetadata"):
         process_state["metadata"] = wanted["listenerMetadata"]
     return [ConnectSeccompAgent(wanted["listenerPath"], process_state)]
+
+
+def waits_under_filter(request: Request) -> bool:
+    """Tell whether the filter is loaded before the gate: its agent is to hear of the container at once.
+
+    Only where it lets the init wait there; else the agent has to wait for the start as well.
+    """
+    wanted = profile(request)
+    return wanted is not None and _listens(wanted) and _allowed(wanted) >= _AT_THE_GATE
+
+
+def _allowed(wanted: dict[str, Any]) -> set[str]:
+    """Return which of the gate's calls a profile allows, with whatever arguments."""
+    free = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
+    allowed = _AT_THE_GATE.copy() if wanted["defaultAction"] in free else set()
+    rules = wanted.get("syscalls") or ()
+    for rule in rules:
+        if rule["action"] in free and not rule.get("args"):
+            allowed.update(rule["names"])
+    for rule in rules:
+        if rule["action"] not in free:
+            allowed.difference_update(rule["names"])
+    return allowed
 
 
 def load(request: Request) -> list[Operation]:

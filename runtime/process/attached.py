@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _signal
 import errno
-import fcntl
 import os
 import select
 
@@ -18,16 +17,34 @@ if TYPE_CHECKING:
     from ..systemd.notify import Notifications
 
 _CHUNK = 65536
-_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 
 #: Not to be forwarded: they are about naja's own terminal and children, or cannot be caught.
-_OWN = {_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGPIPE}
-#: Sent by the kernel to a process that does something wrong: naja's own mistakes stay its own.
-_FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGILL, _signal.SIGFPE, _signal.SIGABRT, _signal.SIGSYS}
-
+_OWN = {_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGKILL, _signal.SIGSTOP}
+#: Raised in a process that does something wrong: naja's own mistakes stay its own, what others send is
+#: forwarded. They are blocked and read with who sent them, for a handler would not be told; a real fault ends
+#: a process all the same.
+_FAULTS = {
+    *(_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGILL, _signal.SIGFPE),
+    *(_signal.SIGABRT, _signal.SIGSYS, _signal.SIGPIPE),
+}
 
 #: What ends a creation that waits for something; of one that goes on they reach the container.
 _ENDING = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
+
+
+def _open_ears() -> tuple[int, int, int]:
+    """Return the ends of the pipe in which handlers note signals, and the descriptor to read faults from.
+
+    Raises NajaError.
+    """
+    ends: tuple[int, ...] = ()
+    try:
+        ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        return *ends, process.signalfd(_FAULTS)
+    except OSError as error:
+        for end in ends:
+            os.close(end)
+        raise NajaError.from_os_error("watch for signals", error) from None
 
 
 class Attached:
@@ -38,7 +55,7 @@ class Attached:
     """
 
     def __init__(self) -> None:
-        self._wakeup, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup, self._alarm, self._faults = _open_ears()
         self._saved_handlers: dict[int, Any] = {}
         self._ending = 0
         for number in _signal.valid_signals() - _OWN - _FAULTS | {_signal.SIGCHLD, _signal.SIGWINCH}:
@@ -46,6 +63,7 @@ class Attached:
                 self._saved_handlers[number] = _signal.signal(number, self._take_note)
             except (OSError, ValueError):
                 continue  # A signal that the C library keeps for itself.
+        self._saved_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _FAULTS)
         self._saved_wakeup = _signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         self._terminal: Terminal | None = None
         self._pid = 0
@@ -74,6 +92,7 @@ class Attached:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
+        poll.register(self._faults, select.POLLIN)
         if self._terminal:
             self._terminal.register(poll)
         notify = self.notifications.fileno() if self.notifications else -1
@@ -84,15 +103,19 @@ class Attached:
             for ready, _ in poll.poll():
                 if ready == self._wakeup:
                     self._forward(pidfd)
+                elif ready == self._faults:
+                    number, sender = process.read_signal(ready)
+                    if sender != os.getpid():
+                        self._send(pidfd, number)
                 elif ready == pidfd:
                     code = _reap(pid)
                 elif ready == notify and self.notifications:
-                    self.notifications.forward(pid)
+                    self.notifications.forward()
                 elif self._terminal:
                     self._terminal.move(ready, poll)
         os.close(pidfd)
         if self.notifications:
-            self.notifications.drain(pid)
+            self.notifications.drain()
         if self._terminal:
             self._terminal.drain()
             self._close_terminal()
@@ -106,10 +129,13 @@ class Attached:
                 if self._terminal:
                     self._terminal.resize()
             else:
-                try:
-                    process.pidfd_send_signal(pidfd, number)
-                except ProcessLookupError:
-                    return
+                self._send(pidfd, number)
+
+    def _send(self, pidfd: int, number: int) -> None:
+        try:
+            process.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            pass  # It has ended, which is what comes next.
 
     def _reap_strangers(self) -> None:
         """Reap ended children other than the container's process, whose status ``wait`` wants."""
@@ -126,10 +152,11 @@ class Attached:
         """Undo what making this has changed."""
         self._close_terminal()
         _signal.set_wakeup_fd(self._saved_wakeup)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._saved_mask)
         for number, handler in self._saved_handlers.items():
             _signal.signal(number, _signal.SIG_DFL if handler is None else handler)
-        os.close(self._wakeup)
-        os.close(self._alarm)
+        for descriptor in (self._wakeup, self._alarm, self._faults):
+            os.close(descriptor)
 
     def _close_terminal(self) -> None:
         if self._terminal:
@@ -154,17 +181,16 @@ class Terminal:
         os.set_blocking(console, False)
         self._pending = b""  # typed, but not yet taken by the container
         self._poll: select.poll | None = None
+        self._unread = False  # Whoever read our stdout is gone.
         if os.isatty(0):
             self._saved = termios.tcgetattr(0)
             self._make_raw()
-        self.resize()
 
     def _make_raw(self) -> None:
-        """As cfmakeraw(3)."""
+        """As cfmakeraw(3), but for OPOST: line ends are left to this terminal (``terminal.serve``)."""
         t = self._termios
         mode = t.tcgetattr(0)
         mode[0] &= ~(t.IGNBRK | t.BRKINT | t.PARMRK | t.ISTRIP | t.INLCR | t.IGNCR | t.ICRNL | t.IXON)
-        mode[1] &= ~t.OPOST
         mode[2] = mode[2] & ~(t.CSIZE | t.PARENB) | t.CS8
         mode[3] &= ~(t.ECHO | t.ECHONL | t.ICANON | t.ISIG | t.IEXTEN)
         mode[6][t.VMIN], mode[6][t.VTIME] = 1, 0
@@ -172,13 +198,10 @@ class Terminal:
 
     def resize(self) -> None:
         """Give the container's terminal the size of the caller's."""
-        for own in (0, 1, 2):
-            try:
-                size = fcntl.ioctl(own, _TIOCGWINSZ, bytes(8))
-            except OSError:
-                continue
-            fcntl.ioctl(self._console, _TIOCSWINSZ, size)
-            return
+        from ..operations.terminal import copy_size  # It was loaded where there is a terminal.
+
+        if self._console >= 0:
+            copy_size(self._console)
 
     def register(self, poll: select.poll) -> None:
         """Watch both sides."""
@@ -196,8 +219,13 @@ class Terminal:
             if not self._to_caller():
                 poll.unregister(self._console)
                 self._poll = None
+                if self._unread:
+                    self._hang_up()
             return
-        typed = os.read(0, _CHUNK)
+        try:
+            typed = os.read(0, _CHUNK)
+        except OSError:
+            typed = b""  # It has been hung up.
         if not typed:
             poll.unregister(0)
             typed = b"\x04"  # The end of input, as a terminal says it.
@@ -216,7 +244,7 @@ class Terminal:
             self._poll.modify(self._console, select.POLLIN | (select.POLLOUT if self._pending else 0))
 
     def _to_caller(self) -> bool:
-        """Copy what the container wrote to stdout; False at the end."""
+        """Copy what the container wrote to stdout; False at the end, or where nobody reads that."""
         try:
             data = os.read(self._console, _CHUNK)
         except BlockingIOError:
@@ -228,17 +256,27 @@ class Terminal:
         try:
             while data:
                 data = data[os.write(1, data) :]
-        except OSError as error:
-            raise NajaError.from_os_error("write to stdout", error) from None
+        except OSError:
+            self._unread = True
+            return False
         return True
+
+    def _hang_up(self) -> None:
+        """Hang up the container's terminal: its program gets SIGHUP, and is waited for as ever."""
+        os.close(self._console)
+        self._console = -1
 
     def drain(self) -> None:
         """Copy what the container wrote before it ended."""
-        while select.select([self._console], [], [], 0)[0] and self._to_caller():
+        while self._console >= 0 and select.select([self._console], [], [], 0)[0] and self._to_caller():
             pass
 
     def close(self) -> None:
         """Restore the caller's terminal."""
-        os.close(self._console)
+        if self._console >= 0:
+            os.close(self._console)
         if self._saved:
-            self._termios.tcsetattr(0, self._termios.TCSADRAIN, self._saved)
+            try:
+                self._termios.tcsetattr(0, self._termios.TCSADRAIN, self._saved)
+            except self._termios.error:
+                pass  # It has been hung up.

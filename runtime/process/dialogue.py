@@ -2,7 +2,7 @@
 
 Whoever hands over control says (what, names, values), the names being those of the descriptors that
 come along: the runtime the number of the phase, the others "done". In between they may say
-("warning", text), and at last ("error", kind, what, errno, why, origin).
+("warning", text) and ("debug", actor, text), and at last ("error", kind, what, errno, why, origin).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..linux.channel import Channel
     from ..operations.base import Context
 
-DONE, WARNING = "done", "warning"
+DONE, WARNING, DEBUG = "done", "warning", "debug"
 
 
 class Mailbox:
@@ -59,10 +59,18 @@ def report(error: NajaError, channel: Channel | Mailbox) -> None:
     channel.send(("error", type(error).__name__, error.what, error.errno, error.why, error.origin))
 
 
-def explain(message: tuple[Any, ...], warn: Callable[[str], None]) -> None:
-    """Pass on what the other side said: a warning, or an error, which is raised."""
+def explain(
+    message: tuple[Any, ...],
+    warn: Callable[[str], None],
+    debug: Callable[[str, str], None] | None = None,
+) -> None:
+    """Pass on what the other side said: a warning, what it did, or an error, which is raised."""
     if message[0] == WARNING:
         warn(message[1])
+        return
+    if message[0] == DEBUG:
+        if debug:
+            debug(*message[1:])
         return
     raise reported(message)
 

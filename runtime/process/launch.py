@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import stat
+import time
 from errno import EBADF
 
-from ..errors import ChannelClosed, NajaError
+from ..errors import Aftermath, ChannelClosed, NajaError, unborn
 from ..linux import process
 from ..linux.birth import can_share_memory, share_memory
 from ..operations.base import INIT, RUNTIME, STAGE, Context, apply_all
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
+#: How long a killed child is waited for, and an init that has not yet done its work when a signal comes.
+_PATIENCE, _GRACE = 0.5, 0.25
+
 
 class Launch:
     """A container's process in the making.
@@ -33,11 +38,15 @@ class Launch:
     ``with`` by an exception, ends whatever was started.
     """
 
-    def __init__(self, preserve_fds: int = 0, *, activated: bool = False) -> None:
+    def __init__(
+        self, preserve_fds: int = 0, *, activated: bool = False, debug: Callable[[str], None] | None = None
+    ) -> None:
         """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError.
 
-        ``activated`` where the container is to have what a service manager has handed over.
+        ``activated`` where the container is to have what a service manager has handed over. ``debug``
+        is told of every operation.
         """
+        self._debug = debug
         #: What is to be told of that: variables of the caller's.
         self.activation = activation() if activated else {}
         self._inherited = inherited(int(self.activation.get("LISTEN_FDS", 0)), preserve_fds)
@@ -52,14 +61,16 @@ class Launch:
         try:
             self.stage, self.channel = spawn_stage(self._inherited)
         except OSError as error:
-            raise NajaError.from_os_error("start the sealed interpreter", error) from None
+            what = "start the sealed interpreter"
+            raise NajaError.from_os_error(what, error, why=unborn(error)) from None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.abandon()
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None:
+            with Aftermath(error):
+                self.abandon()
 
     def begin(self, plan: Plan, *, announces: bool = False) -> None:
         """Start what can go on beside the caller: a stage or an init that waits for its turn.
@@ -68,7 +79,8 @@ class Launch:
         """
         self._plan = plan
         if not self.sealed:
-            self.channel.send([(phase.actor, phase.freeze()) for phase in plan.phases])
+            phases = [(phase.actor, phase.freeze()) for phase in plan.phases]
+            self.channel.send((bool(self._debug), phases))
             return
         if not plan.unattended:
             self._fork()
@@ -86,15 +98,17 @@ class Launch:
             if not self._plan.birth:
                 self.stage = os.fork()
         except OSError as error:
-            raise NajaError.from_os_error("start the container's process", error) from None
+            what = "start the container's process"
+            raise NajaError.from_os_error(what, error, why=unborn(error)) from None
         if self._plan.birth:
             context = Context(RUNTIME, print)
+            self._trace(context)
             apply_all([self._plan.birth], context)
             if context.actor == INIT:
-                be_born(theirs, INIT, self._plan, keep)
+                be_born(theirs, INIT, self._plan, keep, debug=bool(self._debug))
             self.init = context.values["init"]
         elif not self.stage:
-            be_born(theirs, STAGE, self._plan, keep)
+            be_born(theirs, STAGE, self._plan, keep, debug=bool(self._debug))
         theirs.close()
 
     def run(
@@ -126,6 +140,7 @@ class Launch:
         meanwhile: Callable[[], None] | None,
         ready: Callable[[], None] | None,
     ) -> None:
+        self._trace(context)
         context.values["stage"] = self.stage
         if self.init:
             context.values["init"] = self.init
@@ -169,13 +184,18 @@ class Launch:
         reopen_imports = keep_imports()
 
         def life() -> NoReturn:
-            be_born_inside(mailbox, self._plan, len(self._inherited), handed, context.values)
+            be_born_inside(
+                mailbox, self._plan, len(self._inherited), handed, context.values, debug=bool(self._debug)
+            )
 
         try:
             self.init = context.values["init"] = share_memory(life, birth.flags())
         except OSError as error:
-            raise NajaError.from_os_error(birth.describe(), error, origin=birth.origin) from None
+            why = unborn(error)
+            raise NajaError.from_os_error(birth.describe(), error, why=why, origin=birth.origin) from None
         finally:
+            if self._debug:
+                self._tell(RUNTIME, birth.describe())
             reopen_imports()
             for descriptor in descriptors.values():
                 os.close(descriptor)
@@ -185,6 +205,8 @@ class Launch:
         while True:
             if phase.actor == STAGE:
                 self._await_stage()
+            elif not isinstance(self.channel, Mailbox):
+                _await(self.channel, context)
             try:
                 message, descriptors = self.channel.receive()
             except ChannelClosed:
@@ -195,7 +217,7 @@ class Launch:
                 _, names, context.values = message
                 context.descriptors.update(zip(names, descriptors, strict=True))
                 return
-            explain(message, context.warn)
+            explain(message, context.warn, self._tell)
 
     def _await_stage(self) -> None:
         """Wait until the stage has something to say. Raises NajaError where it has ended without a word.
@@ -219,9 +241,22 @@ class Launch:
             while True:
                 message, _ = self.channel.receive()
                 if message[0] != DONE:
-                    explain(message, context.warn)
+                    explain(message, context.warn, self._tell)
         except ChannelClosed:
             return
+
+    def _trace(self, context: Context) -> None:
+        """Have the operations of a context told of, where somebody wants to know."""
+        if self._debug:
+            from ..operations.tracing import Trace
+
+            context.trace = Trace(lambda text: self._tell(RUNTIME, text))
+
+    def _tell(self, actor: str, text: str) -> None:
+        """Tell what one of the processes has done."""
+        if self._debug:
+            pid = {RUNTIME: os.getpid(), STAGE: self.stage, INIT: self.init}[actor]
+            self._debug(f"{actor}[{pid}]: {text}")
 
     def _meet(self, context: Context, born: Callable[[int], None] | None) -> None:
         self.init = context.pid = context.values["init"]
@@ -233,48 +268,82 @@ class Launch:
         if self.init:
             self._reap_stage()
         pid = self.init or self.stage
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         self.init = self.stage = 0
+        try:
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:
+            return "how is not known, as the caller ignores the end of its children (SIGCHLD)"
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 
     def _reap_stage(self) -> None:
         """Take leave of a stage that has given birth; not sooner than needed, for it may still be ending."""
-        if self.stage:
-            os.waitpid(self.stage, 0)
-        self.stage = 0
+        stage, self.stage = self.stage, 0
+        if stage:
+            try:
+                os.waitpid(stage, 0)
+            except ChildProcessError:
+                pass  # The caller ignores SIGCHLD, so the kernel has done it.
 
     def abandon(self) -> None:
-        """End the stage and the init, and reap them."""
+        """End the stage and the init, and reap them.
+
+        On v1 one that is frozen ends when it is thawed or moved: after that this is to be called again.
+        """
         if self.sealed and not (self.stage or self.init):
             return  # There was nothing yet.
         self.channel.close()
-        for pid in filter(None, (self.stage, self.init)):
-            _end_child(pid)
-        self.stage = self.init = 0
+        children, self.stage, self.init = (self.stage, self.init), 0, 0
+        left = [pid for pid in children if pid and not _end_child(pid)]
+        self.init = left[-1] if left else 0
 
 
-def _end_child(pid: int) -> None:
-    """Kill a child and reap it. One that was reaped is left alone: its pid may be another's by now."""
+def _end_child(pid: int) -> bool:
+    """Kill a child and reap it; False where it does not end. One that was reaped is left alone.
+
+    For its pid may be another's by now.
+    """
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        os.kill(pid, _SIGKILL)
+        end = time.monotonic() + _PATIENCE
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.0005)
     except ChildProcessError:
-        return
-    os.kill(pid, _SIGKILL)
-    os.waitpid(pid, 0)
+        pass  # It was, or the caller ignores SIGCHLD and the kernel has done it.
+    return True
+
+
+def _await(channel: Channel, context: Context) -> None:
+    """Wait until the init has something to say. Raises NajaError where a signal asks for the end.
+
+    It may be stuck for ever: somebody can freeze a cgroup above its own at any time.
+    """
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLIN)
+    while not poll.poll(_GRACE * 1000):
+        # As a rule the container gets it, as soon as it is there.
+        if number := context.interrupted():
+            raise NajaError("wait for the container's process", why=f"ended by signal {number}")
 
 
 def activation() -> dict[str, str]:
     """Return $LISTEN_FDS and $LISTEN_FDNAMES where they speak of sockets for this process, else nothing.
 
     They do where LISTEN_PID is its pid (sd_listen_fds(3)): conmon and systemd write it. Where there is none
-    the caller may not have known it; then the descriptors have to be there. Raises NajaError.
+    the caller may not have known it; then the descriptors have to be there, and none of them a directory:
+    that is something else that was left open, and a way to the host's files. All else is somebody else's.
+    Raises NajaError for what is meant for naja, and is no number.
     """
     number, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
     if not number or pid not in ("", str(os.getpid())):
         return {}
     if not number.isdecimal():
+        if not pid:
+            return {}
         raise NajaError(f"LISTEN_FDS={number} in naja's environment is not a number")
-    if not pid and not all(map(_was_inherited, range(3, 3 + int(number)))):
+    if not pid and not all(map(_may_be_socket, range(3, 3 + int(number)))):
         return {}
     names = ("LISTEN_FDS", "LISTEN_FDNAMES")
     return {name: os.environ[name] for name in names if name in os.environ}
@@ -290,6 +359,10 @@ def inherited(activated: int, preserve_fds: int) -> tuple[int, ...]:
         if not _was_inherited(number):
             raise NajaError(f"keep descriptor {number} (--preserve-fds, LISTEN_FDS)", errno=EBADF)
     return tuple(numbers)
+
+
+def _may_be_socket(number: int) -> bool:
+    return _was_inherited(number) and not stat.S_ISDIR(os.fstat(number).st_mode)
 
 
 def _was_inherited(number: int) -> bool:

@@ -14,7 +14,7 @@ from ..errors import ChannelClosed, NajaError, trace
 from ..linux import process
 from ..operations.base import INIT, STAGE, Context, apply_all, thaw
 from ..operations.namespaces import GiveBirth
-from .dialogue import DONE, WARNING, Mailbox, hand_over, report
+from .dialogue import DEBUG, DONE, WARNING, Mailbox, hand_over, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,24 +45,29 @@ def main(descriptor: int, keep: int) -> None:
         execution,
         gate,
         identity,
+        joining,
         kernel,
         limits,
         masks,
         mounts,
         privileges,
         rootfs,
+        stdio,
     )
 
     channel = Channel.from_descriptor(descriptor)
     try:
-        phases = _receive_phases(channel)
+        debug, phases = _receive_phases(channel)
     except ChannelClosed:
         os._exit(1)
-    _live(channel, STAGE, keep, [descriptor], lambda context: _serve(channel, phases, context))
+    _live(channel, STAGE, keep, [descriptor], lambda context: _serve(channel, phases, context), debug=debug)
 
 
-def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> NoReturn:
-    """Be the stage, or the init, forked from a sealed runtime that has the plan already."""
+def be_born(channel: Channel, actor: str, plan: Plan, keep: int, *, debug: bool) -> NoReturn:
+    """Be the stage, or the init, forked from a sealed runtime that has the plan already.
+
+    With ``debug`` the runtime is told of every operation.
+    """
     # The handlers of a runtime in the foreground (process/attached.py) do nothing here, and end with execve.
     _signal.set_wakeup_fd(-1)
     phases = [(phase.actor, phase.operations) for phase in plan.phases]
@@ -73,11 +78,17 @@ def be_born(channel: Channel, actor: str, plan: Plan, keep: int) -> NoReturn:
             apply_all(plan.infancy, context)
         _serve(channel, phases, context)
 
-    _live(channel, actor, keep, [channel.fileno()], work)
+    _live(channel, actor, keep, [channel.fileno()], work, debug=debug)
 
 
 def be_born_inside(
-    mailbox: Mailbox, plan: Plan, keep: int, descriptors: dict[str, int], values: dict[str, Any]
+    mailbox: Mailbox,
+    plan: Plan,
+    keep: int,
+    descriptors: dict[str, int],
+    values: dict[str, Any],
+    *,
+    debug: bool,
 ) -> NoReturn:
     """Be the init, in the memory of a runtime that stands still meanwhile (linux/birth.py).
 
@@ -93,16 +104,24 @@ def be_born_inside(
                 apply_all(phase.operations, context)
                 hand_over(DONE, context, mailbox)
 
-    _live(mailbox, INIT, keep, list(descriptors.values()), work)
+    _live(mailbox, INIT, keep, list(descriptors.values()), work, debug=debug)
 
 
 def _live(
-    channel: Channel | Mailbox, actor: str, keep: int, own: list[int], work: Callable[[Context], None]
+    channel: Channel | Mailbox,
+    actor: str,
+    keep: int,
+    own: list[int],
+    work: Callable[[Context], None],
+    *,
+    debug: bool,
 ) -> NoReturn:
     """Do an actor's work, with no descriptors but 0, 1 and 2, ``keep`` more and its ``own``."""
     status = 1
     try:
         context = Context(actor, lambda text: channel.send((WARNING, text)))
+        if debug:
+            _trace(context, channel)
         try:
             # Before any namespace is joined: nobody inside may look into this process (CVE-2016-9962).
             process.set_dumpable(False)
@@ -122,6 +141,25 @@ def _live(
         os._exit(status)
 
 
+def _trace(context: Context, channel: Channel | Mailbox) -> None:
+    """Tell whoever waits (the runtime, or past the gate the starter) of every operation."""
+    from ..linux.channel import Channel
+    from ..operations.tracing import Trace
+
+    def tell(text: str) -> None:
+        listener: Channel | Mailbox = channel
+        try:
+            if "starter" in context.descriptors:
+                listener = Channel.from_descriptor(os.dup(context.descriptors["starter"]))
+            listener.send((DEBUG, context.actor, text))
+        except (ChannelClosed, OSError):
+            pass  # Nobody listens any more, and it is no reason to fail.
+        if listener is not channel:
+            listener.close()
+
+    context.trace = Trace(tell)
+
+
 def _close_descriptors(keep: int, own: list[int]) -> None:
     """Close all but the first three, ``keep`` more and ``own``.
 
@@ -136,9 +174,10 @@ def _close_descriptors(keep: int, own: list[int]) -> None:
     process.close_range(first)
 
 
-def _receive_phases(channel: Channel) -> Phases:
-    frozen, _ = channel.receive()
-    return [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
+def _receive_phases(channel: Channel) -> tuple[bool, Phases]:
+    """Return whether every operation is to be told of, and the phases."""
+    (debug, frozen), _ = channel.receive()
+    return debug, [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
 
 
 def _serve(channel: Channel, phases: Phases, context: Context) -> None:
@@ -167,6 +206,8 @@ def _report(error: Exception, context: Context, channel: Channel | Mailbox) -> N
     """Tell whoever waits (the runtime, or past the gate the starter) what went wrong."""
     if isinstance(error, OSError):
         error = NajaError.from_os_error("prepare the container's process", error, why=trace(error))
+    elif isinstance(error, MemoryError):
+        error = NajaError("prepare the container's process", why="out of memory")
     elif not isinstance(error, NajaError):
         error = NajaError(f"internal error: {type(error).__name__}: {error}", why=trace(error))
     if "starter" in context.descriptors:

@@ -2,80 +2,197 @@
 
 Saves 6 / 37 / 36 ms against pip's script (``make bench-start``).
 
-The script that pip makes cannot pass options to Python, and so loads ``site`` (2.4 ms of 10). This
-one has ``#!/path/of/python3 -IS`` as its first line and names the directories of naja and of its
-dependencies itself. It calls the interpreter by its real path: through a virtual environment's
-link, Python would look for that environment first.
+The script that pip makes has Python load ``site`` (2.4 ms of 10). This command leaves it out and names the
+directories of naja and of its dependencies itself. It calls the interpreter by its real path: through a
+virtual environment's link, Python would look for that environment first.
 
 Where there is a C compiler, the command is a small program (native/launcher.c) that seals Python
-before it starts; then one interpreter does what takes two without it.
+before it starts; then one interpreter does what takes two without it. Else it is a shell's script.
 """
 
 from __future__ import annotations
 
 import compileall
 import glob
+import marshal
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from typing import TYPE_CHECKING
 
 from ..linux import libc
-from . import precompile, precompiled
+from . import dump, precompile, precompiled
+
+if TYPE_CHECKING:
+    from .precompiled import Modules
 
 __all__ = ["main", "script", "write"]
 
-#: Linux cuts longer first lines off (BINPRM_BUF_SIZE).
-_LONGEST_LINE = 255
+#: What tests ask for: "launcher" is a command as without Python's headers, "script" as without a C compiler.
+_TIER = os.environ.get("NAJA_TIER", "")
 
 _NATIVE = os.path.join(precompiled.PACKAGE, "startup", "native")
 
+#: The compiled native/interpreter.c, and the program of its dump (dump.py).
+_EARLY = precompiled.FILE.replace("/precompiled.", "/early.")
+_WARM = precompiled.FILE.replace("/precompiled.", "/warm.")
+
+#: The name of containerd's shim (cli/main.py).
+_SHIM = "containerd-shim-naja-v2"
+
 #: Options for a program without a C library, whose start takes 0.3 ms.
 _BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+
+#: Libraries of Python's modules, and their archives.
+_STATIC = {"-lz": "-l:libz.a", "-lexpat": "-l:libexpat.a"}
 
 #: Options for a library; the stack that it has for a child need not be probed.
 _SHARED = ["-shared", "-fPIC", "-fno-stack-protector", "-fno-stack-clash-protection"]
 
 _MAIN = """\
 import sys
+del sys.argv[0]
 sys.path.append({packages!r})
 from naja.cli.main import main
 main()
 """
 
 
+#: Python does not start with a directory as a standard stream, and a container would find its way through it:
+#: the null device takes its place, as in native/launcher.c.
+_SCRIPT = """\
+#!/bin/sh
+[ -d /proc/self/fd/0 ] && exec 0<> /dev/null
+[ -d /proc/self/fd/1 ] && exec 1<> /dev/null
+[ -d /proc/self/fd/2 ] && exec 2<> /dev/null
+exec {python} -IS -c {body} "$0" "$@"
+"""
+
+
 def _body(packages: str) -> str:
+    """Return what Python runs; its arguments after -c are the command line, with the name first."""
     return precompiled.boot() + _MAIN.format(packages=packages)
 
 
 def script(python: str, packages: str) -> str:
-    """Return the script that runs naja with ``python``; dependencies are in ``packages``.
+    """Return the script that runs naja with ``python``; dependencies are in ``packages``."""
+    return _SCRIPT.format(python=shlex.quote(python), body=shlex.quote(_body(packages)))
 
-    Raises ValueError where Linux could not start an interpreter with this path.
+
+def program(python: str, packages: str, modules: Modules | None = None) -> bytes | None:
+    """Return the compiled native/launcher.c, that does the same; None where it cannot be compiled.
+
+    ``modules`` are those that are in the dump, where there is one.
     """
-    if len(python) > _LONGEST_LINE - 6 or any(character.isspace() for character in python):
-        raise ValueError(f"the path of Python cannot be the interpreter of a script: {python!r}")
-    return f"#!{python} -IS\n" + _body(packages)
-
-
-def program(python: str, packages: str) -> bytes | None:
-    """Return the compiled native/launcher.c, that does the same; None where it cannot be compiled."""
     if ":" in python or "\\" in python:
         return None
-    # What follows -c in Python's arguments is naja's own command line, its name first.
-    body = "import sys\ndel sys.argv[0]\n" + _body(packages)
     directory, name = os.path.split(python)
+    status = os.stat(python)
     definitions = {
         "PYTHON": python,
         "DIRECTORY": directory,
         "NAME": name,
+        "OWN": os.path.dirname(_EARLY),
+        "EARLY": os.path.basename(_EARLY),
+        "WARM": os.path.basename(_WARM),
+        "PACKAGE": precompiled.PACKAGE,
         "LOWER": _NATIVE,
-        "BODY": body,
+        "BODY": _body(packages),
     }
     values = [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]
+    values += [f"-DSIZE={status.st_size}", f"-DCHANGED={int(status.st_mtime)}"]
+    sources = [
+        f"{{{_quoted(path)},{size},{changed // 10**9},{changed % 10**9}}},"
+        for path, size, changed, _, _ in (modules or {}).values()
+    ]
+    values.append(f"-DSOURCES={''.join(sources)}")
     return _compiled("launcher.c", [[*values, *options] for options in (_BARE, ["-static"], [])])
+
+
+def interpreter(python: str, packages: str, *, dumps: bool = False) -> bytes | None:
+    """Return the compiled native/interpreter.c; None where it cannot be compiled, or does not work.
+
+    With ``dumps``, the program of its dump with all of naja loaded. It takes Python's headers and its static
+    archive (python3-dev), and a Python that starts in two steps.
+    """
+    get = sysconfig.get_config_var
+    archive = f"{get('LIBPL')}/{get('LIBRARY')}"
+    if _TIER == "launcher" or not os.path.exists(archive) or ":" in _EARLY or "\\" in _EARLY:
+        return None
+    paths = sysconfig.get_paths()
+    definitions = {
+        "PYTHON": python,
+        "HOME": sys.base_prefix,
+        "STDLIB": paths["stdlib"],
+        "EXTENSIONS": get("DESTSHARED"),
+    }
+    body = _body(packages)
+    code = marshal.dumps(compile(_MAIN_AWAKE if dumps else body, "<start>", "exec"))
+    options = [f"-D{key}=L{_quoted(value)}" for key, value in definitions.items()]
+    options += [f"-DBODY={_quoted(body)}", f"-DCODE={_quoted(code)}"]
+    options += [f"{_NATIVE}/kernel.c", f"{_NATIVE}/json.c"]
+    options += ["-no-pie", "-s", f"-I{paths['include']}", f"-I{paths['platinclude']}"]
+    if dumps:
+        options += ["-DDUMP", f"{_NATIVE}/dump.c", _WRAPPED]
+    names = ("LINKFORSHARED", "MODLIBS", "LIBS", "SYSLIBS", "LIBM")
+    libraries = [archive, *" ".join(get(name) or "" for name in names).split()]
+    # What is linked in need not be loaded.
+    fixed = [_STATIC.get(library, library) for library in libraries]
+    program = _compiled("interpreter.c", [[*options, *each] for each in (fixed, libraries)])
+    if program and dumps:
+        program = dump.dumped(program, _ASLEEP.format(boot=precompiled.boot(), packages=packages))
+    return program if program and _works(program) else None
+
+
+#: What an interpreter does before it is dumped, and when it goes on.
+_ASLEEP = """\
+import sys
+{boot}
+sys.path.append({packages!r})
+from naja.startup.dumped import load, tell
+load()
+from naja.cli.practice import practise
+practise(sys.argv[2])
+tell()
+"""
+_MAIN_AWAKE = """\
+import sys
+del sys.argv[0]
+from naja.cli.main import main
+main()
+"""
+
+#: What native/dump.c has a word in.
+_WRAPPED = "-Wl," + ",".join(f"--wrap={name}" for name in ("malloc", "calloc", "realloc", "free"))
+
+#: What has to be there, early and late.
+_TRIAL = """\
+import _early, _io, _kernel, _signal, posix, sys
+assert sys.argv == ["-c", "\\udce4", "\\u00e4"] and "encodings" not in sys.modules
+assert posix.environ == {b"GIVEN": b"1"}
+assert _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+posix.stat("/").st_ino
+_early.complete()
+import subprocess, _json
+with open("/dev/null", encoding="utf-8") as file:
+    sys.stdout.write("complete")
+sys.stdout.flush()
+"""
+
+
+def _works(program: bytes) -> bool:
+    """Tell whether an interpreter does what is asked of it."""
+    words = ("-IS", "-c", _TRIAL, os.fsdecode(b"\xe4"), "\u00e4")
+    if dump.ran(program, *words, environment={"GIVEN": "1"}) != (0, b"complete", b""):
+        return False
+    # Python 3.13 has no place for codecs before the second step, and falls where it looks for one.
+    codec = "b'\\xff'.decode(errors='backslashreplace')"
+    status, _, _ = dump.ran(program, "-IS", "-c", codec, environment={})
+    return status >= 0
 
 
 def library() -> bytes | None:
@@ -89,19 +206,20 @@ def library() -> bytes | None:
 def _compiled(source: str, attempts: list[list[str]]) -> bytes | None:
     """Return what the C compiler makes of a file of native/ by the first options that work, or None."""
     compiler = shutil.which("cc")
-    if compiler is None:
+    if compiler is None or _TIER == "script":
         return None
     with tempfile.TemporaryDirectory() as scratch:
         output = os.path.join(scratch, "output")
         command = [compiler, "-O2", "-Wall", "-o", output, os.path.join(_NATIVE, source)]
         for options in attempts:
-            if subprocess.run([*command, *options], check=False, capture_output=True).returncode == 0:
+            done = subprocess.run([*command, *options], check=False, capture_output=True)
+            if done.returncode == 0:
                 with open(output, "rb") as file:
                     return file.read()
     return None
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str | bytes) -> str:
     """Return a C string literal."""
     return '"' + "".join(f"\\{byte:03o}" for byte in os.fsencode(text)) + '"'
 
@@ -110,16 +228,32 @@ def write(path: str, *, native: bool = True) -> None:
     """Write the command; as a script where ``native`` is false, or no C compiler is there.
 
     naja is compiled as well, which a user without privileges could not do later. Raises OSError, or
-    ValueError as ``script`` does.
+    ValueError as ``precompiled.pack`` does.
     """
     where = (os.path.realpath(sys.executable), sysconfig.get_path("purelib"))
-    content = (program(*where) if native else None) or os.fsencode(script(*where))
     compileall.compile_dir(precompiled.PACKAGE, quiet=1)
-    precompile.build()
-    if door := library():
-        precompile.replace(libc.FILE, door, 0o755)
+    modules = precompile.build()
+    files = {libc.FILE: library()}
+    if native:
+        files[_EARLY] = interpreter(*where)
+        files[_WARM] = files[_EARLY] and interpreter(*where, dumps=True)
+    content = (program(*where, modules) if native else None) or os.fsencode(script(*where))
+    for file, made in files.items():
+        if made:
+            precompile.replace(file, made, 0o755)
+        elif os.path.lexists(file):
+            os.unlink(file)  # Of another Python, or another compiler's.
     precompile.replace(path, content, 0o755)
-    _own([precompiled.FILE, libc.FILE])
+    _link_shim(path)
+    _own([precompiled.FILE, *files])
+
+
+def _link_shim(command: str) -> None:
+    """Put containerd's shim beside the command, which by that name is it."""
+    path = os.path.join(os.path.dirname(command), _SHIM)
+    if os.path.lexists(path):
+        os.unlink(path)
+    os.symlink(os.path.basename(command), path)
 
 
 def _own(files: list[str]) -> None:

@@ -10,17 +10,20 @@ import ast
 import marshal
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import precompiled
 from .strip import compiled, stripped
+
+if TYPE_CHECKING:
+    from .precompiled import Modules
 
 __all__ = ["build", "replace"]
 
 #: What is loaded at once: by every command, and beside that by the verbs that engines call.
 #: Roots are also what a function imports on the ordinary way, as the manager of the cgroups.
 _CGROUPS = "naja.cgroups.base"
-_LIMITS = ("naja.cgroups.resources", "naja.operations.cgroup_limits")
+_LIMITS = ("naja.cgroups.resources", "naja.cgroups.devices", "naja.operations.cgroup_limits")
 _CONTROL = ("naja.cli.verbs.lifecycle", "naja.container.lifecycle", _CGROUPS)
 _PROCESS = ("naja.process.launch", "naja.process.stage")
 _CONFIG = ("naja.config.rules", "naja.config.rules_linux", "naja.config.verdict")
@@ -28,22 +31,31 @@ _CREATE = (*_CONTROL, *_CONFIG, "naja.container.creation", *_LIMITS, *_PROCESS)
 _CHANNEL = "naja.linux.channel"
 _GROUPS = {
     "command": ("naja.cli.main",),
+    "containerd-shim": ("naja.shim.program", "naja.shim.starting", "naja.shim.cleaning"),
+    "shim": ("naja.resident.warmth", "naja.shim.serving"),
     "create": (*_CREATE, "naja.operations.gate", _CHANNEL),
-    "run": (*_CREATE, "naja.process.attached"),
+    "run": (*_CREATE, "naja.container.running"),
     "exec": ("naja.cli.verbs.execute", _CGROUPS, *_PROCESS, "naja.process.attached", _CHANNEL),
     **dict.fromkeys(("state", "delete"), _CONTROL),
     "kill": (*_CONTROL, "naja.cli.values"),
     "start": (*_CONTROL, "naja.operations.gate", "naja.process.dialogue", _CHANNEL),
+    "resident": ("naja.cli.verbs.resident", "naja.resident.warmth"),
 }
 
+
+#: What loads all others.
+_FIRST = ("naja.startup.precompiled", "naja.startup.early")
 
 #: Modules whose codes are unpacked at once: what they have in common is shared, and the memory that it
 #: takes to read them is used again for the next ones.
 _PART = 12
 
 
-def build() -> None:
-    """Write the file that ``precompiled`` reads, for the running Python. Raises OSError, SyntaxError."""
+def build() -> Modules:
+    """Write the file that ``precompiled`` reads, for the running Python; return what it says of the modules.
+
+    Raises OSError, SyntaxError.
+    """
     home = precompiled.PACKAGE
     sources = {_module(path): path for path in sorted(_sources(home))}
     trees = {name: stripped(f"{home}/{path}", _package(name, path)) for name, path in sources.items()}
@@ -55,20 +67,20 @@ def build() -> None:
         body.extend(packed)
         return place, len(packed)
 
-    modules = {}
+    modules: Modules = {}
     for name, path in sources.items():
         status = os.stat(f"{home}/{path}")
         modules[name] = (path, status.st_size, status.st_mtime_ns, *add(codes[name]))
     groups = {}
-    # precompiled.py's code is at the head of the file, and every command has loaded the first group.
-    loaded = {"naja.startup.precompiled"}
+    # Their codes are at the head of the file, and every command has loaded the first group.
+    loaded = {*_FIRST}
     for group, roots in _GROUPS.items():
         names = [name for name in _in_order(roots, trees) if name not in loaded]
         if group == "command":
             loaded.update(names)
         parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
         groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
-    head = precompiled.pack(codes["naja.startup.precompiled"], modules, groups)
+    head = precompiled.pack([codes[name] for name in _FIRST], modules, groups)
     directory = os.path.dirname(precompiled.FILE)
     os.makedirs(directory, exist_ok=True)
     permissions = os.stat(directory).st_mode & 0o7777
@@ -76,6 +88,7 @@ def build() -> None:
         # Who may write there could exchange the file at any time.
         os.chmod(directory, permissions & ~0o022)
     replace(precompiled.FILE, head + body, 0o644)
+    return modules
 
 
 def replace(path: str, content: bytes, mode: int) -> None:

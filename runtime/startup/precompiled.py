@@ -8,8 +8,8 @@ the modules without those into one file (``python -m naja.startup.launcher`` has
 puts in front of the import system. A module whose source has changed since is imported the ordinary
 way, and without the file all are: nothing but time depends on it.
 
-The file holds Python's magic number, the code of this module, the index, and the code of every module;
-and once more, together, the code of those that a verb loads (``preload``).
+The file holds Python's magic number, the code of this module and of ``early``, the index, and the code of
+every module; and once more, together, the code of those that a verb loads (``preload``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import marshal
 import posix
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import MAGIC_NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,18 +34,20 @@ if TYPE_CHECKING:
 PACKAGE = __file__.rpartition("/startup/")[0]
 FILE = f"{PACKAGE}/__pycache__/precompiled.{sys.implementation.cache_tag}"
 
-#: Bytes that hold the length of what follows, and at most all before the first module's code.
-_LENGTH, _HEAD = 8, 1 << 16
+#: Bytes of Python's magic number, those that hold the length of what follows, and at most all before the
+#: first module's code.
+_MAGIC, _LENGTH, _HEAD = 4, 8, 1 << 16
 
 
 class Finder:
     """A meta path finder and loader (importlib) for the modules in the file."""
 
     def __init__(self, descriptor: int, modules: Modules, groups: Groups, start: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._modules = modules
         self._groups = groups
         self._start = start
+        self._codes: dict[str, CodeType] = {}
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: object = None
@@ -65,6 +66,8 @@ class Finder:
         return spec
 
     def _is_current(self, name: str) -> bool:
+        if self._codes:
+            return True  # native/launcher.c has looked at all of them.
         path, size, changed, _, _ = self._modules[name]
         try:
             status = posix.stat(f"{PACKAGE}/{path}")
@@ -79,10 +82,10 @@ class Finder:
         """Run a module's code. Raises what that raises."""
         path, _, _, offset, length = self._modules[module.__name__]
         module.__file__ = f"{PACKAGE}/{path}"
-        exec(self._read(offset, length), module.__dict__)
+        exec(self._codes.get(module.__name__) or self._read(offset, length), module.__dict__)
 
     def _read(self, offset: int, length: int) -> Any:
-        return marshal.loads(posix.pread(self._descriptor, length, self._start + offset))
+        return marshal.loads(posix.pread(self.descriptor, length, self._start + offset))
 
     def preload(self, group: str) -> None:
         """Load the modules of a group, where there is one and all are as they were; else each when needed.
@@ -94,35 +97,53 @@ class Finder:
             return
         names, places = self._groups[group]
         waiting = [name for name in names if name not in sys.modules]
-        if not all(self._is_current(name) for name in waiting):
+        if not waiting or not all(self._is_current(name) for name in waiting):
             return
         codes = {}
         for offset, length in places:
             codes.update(self._read(offset, length))
+        self._run(waiting, codes)
+
+    def _run(self, names: list[str], codes: dict[str, CodeType]) -> None:
         # All are there before the first is run: a package is imported before its modules.
-        for name in waiting:
+        for name in names:
             sys.modules[name] = self._new_module(name)
-        for name in waiting:
+        for name in names:
             module = sys.modules[name]
             exec(codes[name], module.__dict__)
             package, _, own = name.rpartition(".")
             if package:
                 setattr(sys.modules[package], own, module)
 
+    def load_all(self, run: Sequence[str]) -> None:
+        """Load the groups of modules in ``run``, and the code of all others; the file is not read again."""
+        groups = [self._groups[group][0] for group in run]
+        for names in (*groups, self._modules):
+            for name in names:
+                if name not in self._codes:
+                    self._codes[name] = self._read(*self._modules[name][3:])
+        for names in groups:
+            self._run([name for name in names if name not in sys.modules], self._codes)
+        self._groups = {}
+        posix.close(self.descriptor)
+        self.descriptor = -1
+
     def _new_module(self, name: str) -> ModuleType:
         module = type(sys)(name)
-        spec = module.__spec__ = self._spec(name)
-        module.__package__ = spec.parent
-        module.__file__ = spec.origin
-        if spec.submodule_search_locations:
-            module.__path__ = spec.submodule_search_locations
+        path = module.__file__ = f"{PACKAGE}/{self._modules[name][0]}"
+        module.__package__ = name.rpartition(".")[0]
+        if path.endswith("/__init__.py"):
+            # To import from a package takes a specification; modules do without.
+            spec = module.__spec__ = self._spec(name)
+            module.__package__ = name
+            module.__path__ = spec.submodule_search_locations or []
         return module
 
 
 def use(descriptor: int, head: bytes) -> None:
     """Import naja's modules from the open file from now on; ``head`` is what it begins with."""
-    end = len(MAGIC_NUMBER)
-    for _ in range(2):  # This module's code, and the index.
+    end = _MAGIC
+    for _ in range(2):  # The codes of those that load the others, and the index.
         start = end + _LENGTH
         end = start + int.from_bytes(head[end:start], "little")
     sys.excepthook = _say
@@ -133,7 +154,17 @@ def use(descriptor: int, head: bytes) -> None:
 
 def _say(kind: type[BaseException], error: BaseException, _traceback: object) -> None:
     """Report in one line what kept naja from getting as far as to report it itself (cli/main.py)."""
-    sys.stderr.write(f"naja: cannot start: {kind.__name__}: {error}\n")
+    text = f"{kind.__name__}: {error}"
+    if kind is MemoryError:
+        text = "out of memory: raise the limit (ulimit -v)"
+    elif isinstance(error, OSError):
+        try:
+            from ..errors import NajaError
+
+            text = str(NajaError.from_os_error(f"open {error.filename}", error))
+        except BaseException:
+            pass  # That is the very thing that cannot be loaded.
+    sys.stderr.write(f"naja: cannot start: {text}\n")
 
 
 def preload(group: str) -> None:
@@ -143,10 +174,28 @@ def preload(group: str) -> None:
         finder.preload(group)
 
 
-def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
-    """Return the beginning of the file. Raises ValueError where it would be too long."""
+def descriptor() -> tuple[int, ...]:
+    """Return the descriptor of the file that modules are loaded from, where it is used."""
+    finder = sys.meta_path[0] if sys.meta_path else None
+    return (finder.descriptor,) if isinstance(finder, Finder) and finder.descriptor >= 0 else ()
+
+
+def move(descriptor: int) -> None:
+    """Have that be this one: a copy of it."""
+    finder = sys.meta_path[0]
+    if isinstance(finder, Finder):
+        finder.descriptor = descriptor
+
+
+def pack(first: list[CodeType], modules: Modules, groups: Groups) -> bytes:
+    """Return the beginning of the file; ``first`` are this module and ``early``.
+
+    Raises ValueError where it would be too long.
+    """
+    from _frozen_importlib_external import MAGIC_NUMBER
+
     start = compile(_START.format(own=__file__, home=_HOME), "<start>", "exec")
-    parts = (marshal.dumps((start, code)), marshal.dumps((modules, groups)))
+    parts = (marshal.dumps((start, *first)), marshal.dumps((modules, groups)))
     head = MAGIC_NUMBER + b"".join(len(part).to_bytes(_LENGTH, "little") + part for part in parts)
     if len(head) > _HEAD:
         raise ValueError(f"the index takes {len(head)} bytes, more than {_HEAD}")
@@ -155,33 +204,43 @@ def pack(code: CodeType, modules: Modules, groups: Groups) -> bytes:
 
 def boot() -> str:
     """Return the statements by which a bare Python (-I -S) begins: afterwards ``import naja`` works."""
+    from _frozen_importlib_external import MAGIC_NUMBER
+
     ordinary = _ORDINARY.format(home=_HOME)
-    code = len(MAGIC_NUMBER) + _LENGTH
-    return _BOOT.format(file=FILE, package=PACKAGE, head=_HEAD, code=code, ordinary=ordinary)
+    places = {"file": FILE, "package": PACKAGE, "head": _HEAD, "code": _MAGIC + _LENGTH}
+    return _BOOT.format(**places, magic=MAGIC_NUMBER, ordinary=ordinary)
 
 
 _HOME = PACKAGE.rpartition("/")[0]
 
 # Compiled at every start, which takes 10 us a line: all else is in the file. No descriptor of naja's
 # may pass for a standard stream that the caller closed. The file is used where it is an ordinary one, of the
-# package's owner (status[4]), and nobody else may write to it.
+# package's owner (status[4]), and nobody else may write to it. native/interpreter.c, without sys.path, is
+# of the Python that has written this; there the module with the magic number would take a millisecond.
 _BOOT = """\
-import posix
-from _frozen_importlib_external import MAGIC_NUMBER
+import posix, sys
 from marshal import loads
+magic = {magic!r}
+if hasattr(sys, "path"):
+    from _frozen_importlib_external import MAGIC_NUMBER as magic
 try:
     file = posix.open({file!r}, posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
     head, status, owner = posix.pread(file, {head}, 0), posix.fstat(file), posix.stat({package!r})[4]
     known = file > 2 and status[0] & 0o170022 == 0o100000 and status[4] == owner
 except OSError:
     file, head, known = -1, b"", False
-codes = loads(head[{code}:]) if known and head.startswith(MAGIC_NUMBER) else [{ordinary!r}]
+codes = loads(head[{code}:]) if known and head.startswith(magic) else [{ordinary!r}]
 exec(codes[0])
 """
 
+# In native/interpreter.c sys.path is missing, and there is what stands for that.
 _START = """\
 import gc, sys
 gc.disable()
+if not hasattr(sys, "path"):
+    early = sys.modules["naja.startup.early"] = type(sys)("naja.startup.early")
+    exec(codes[2], early.__dict__)
+    early.begin()
 module = sys.modules["naja.startup.precompiled"] = type(sys)("naja.startup.precompiled")
 module.__file__ = {own!r}
 exec(codes[1], module.__dict__)
@@ -194,6 +253,11 @@ sys.path.append({home!r})
 _ORDINARY = """\
 import gc, sys
 gc.disable()
+if not hasattr(sys, "path"):
+    import _early
+    words = sys.argv
+    _early.complete()
+    sys.argv = words
 if file >= 0:
     posix.close(file)
 sys.path.insert(0, {home!r})

@@ -42,12 +42,25 @@ def shortened(tree: ast.Module) -> ast.Module:
 
 
 def compiled(tree: ast.Module, path: str) -> CodeType:
-    """Return the code of a module, with its line numbers but not the columns, which take a tenth of it."""
+    """Return the code of a module, with its line numbers but not the columns, which take a tenth of it.
+
+    Those of calls of ``os`` stay: errors.py tells by them which system call there is not.
+    """
+    asking = {part for node in ast.walk(tree) for part in _call_of_os(node)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.stmt | ast.expr | ast.excepthandler | ast.arg | ast.keyword | ast.alias):
+        if node not in asking and isinstance(
+            node, ast.stmt | ast.expr | ast.excepthandler | ast.arg | ast.keyword | ast.alias
+        ):
             node.end_lineno, node.col_offset, node.end_col_offset = node.lineno, -1, -1
     code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=2)
     return _named_shortly(code)
+
+
+def _call_of_os(node: ast.AST) -> tuple[ast.AST, ...]:
+    match node:
+        case ast.Call(ast.Attribute(ast.Name("os") as module) as function):
+            return node, function, module
+    return ()
 
 
 def _named_shortly(code: CodeType) -> CodeType:

@@ -14,6 +14,8 @@ import _thread
 import os
 import time
 
+from ..linux import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cgroups.hierarchies import Hierarchies
@@ -27,17 +29,28 @@ def warm_up(hierarchies: Hierarchies) -> None:
 
     Where the caller may not write to its own cgroup nothing is done: this is but a saving of time.
     """
+    descriptor = open_own(hierarchies)
+    if descriptor >= 0:
+        _thread.start_new_thread(write_repeatedly, (descriptor,))
+
+
+def open_own(hierarchies: Hierarchies) -> int:
+    """Open the cgroup.procs of a cgroup that the caller is in; return -1 where it may write to none."""
     for name, mount in hierarchies.mounts.items():
         path = f"{mount}{hierarchies.own[name].rstrip('/')}/cgroup.procs"
         try:
             descriptor = os.open(os.fsencode(path), os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             continue
-        _thread.start_new_thread(_write_repeatedly, (descriptor,))
-        return
+        # Where another file system covers the tree, a file of this name is anybody's.
+        if files.filesystem_magic(descriptor) in (files.CGROUP_SUPER_MAGIC, files.CGROUP2_SUPER_MAGIC):
+            return descriptor
+        os.close(descriptor)
+    return -1
 
 
-def _write_repeatedly(descriptor: int) -> None:
+def write_repeatedly(descriptor: int) -> None:
+    """Move where the caller is already, for a while, and close the file. Raises nothing."""
     try:
         for _ in range(_TIMES):
             os.write(descriptor, b"0")

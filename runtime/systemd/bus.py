@@ -19,6 +19,7 @@ try:
         MatchRule,
         MessageType,
         new_method_call,
+        new_method_return,
     )
     from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
     from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
     #: A unit's property: name, D-Bus type, value.
     Property = tuple[str, str, Any]
 
-#: How long a job of systemd may take, in seconds; runc waits as long.
+#: How long a job of systemd may take, in seconds, once it is known; runc waits as long.
 _PATIENCE = 30.0
+#: How long an answer may take: a bus may be slow for a minute, and runc waits for ever.
+_LONGEST_ANSWER = 300.0
+
+#: Where root reaches the system's systemd without a bus between them.
+_PRIVATE = "unix:path=/run/systemd/private"
 
 _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
@@ -53,20 +59,41 @@ class BusError(NajaError):
         self.name = name
 
 
+class _Private(DBusConnection):  # type: ignore[misc]
+    """A connection to systemd itself: there is no bus to say hello to, as jeepney would."""
+
+    def send_and_get_reply(self, message: Any, *, timeout: float | None = None) -> Any:
+        if message.header.fields[HeaderFields.member] == "Hello":
+            return new_method_return(message, "s", ("",))
+        return super().send_and_get_reply(message, timeout=timeout)
+
+
 class Systemd:
     """A connection to systemd: the system's, or the calling user's own."""
 
     def __init__(self, *, user: bool) -> None:
-        """Connect. Raises NajaError where there is no bus."""
+        """Connect. Raises NajaError where there is no bus, and for root no systemd either."""
+        #: Whether systemd tells us of its jobs.
         self._subscribed = False
         address = _user_bus() if user else _system_bus()
         try:
             self._connection = DBusConnection(_connect(address))
         except (OSError, RuntimeError) as error:
+            if not user and self._connect_privately():
+                return
             where = "user" if user else "system"
             raise NajaError(
                 f"reach systemd over the {where} bus {address}", why=f"{error}; is it running?"
             ) from None
+
+    def _connect_privately(self) -> bool:
+        """Connect to systemd without a bus; False where it is not there, or not for us."""
+        try:
+            self._connection = _Private(_connect(_PRIVATE))
+        except (OSError, RuntimeError):
+            return False
+        self._subscribed = True  # Whoever is connected like this is told of everything.
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -80,9 +107,10 @@ class Systemd:
 
     def _call(self, what: str, message: Any) -> tuple[Any, ...]:
         try:
-            answer = self._connection.send_and_get_reply(message, timeout=_PATIENCE)
+            answer = self._connection.send_and_get_reply(message, timeout=_LONGEST_ANSWER)
         except TimeoutError:
-            raise NajaError(what, why=f"systemd did not answer within {_PATIENCE:g} seconds") from None
+            why = f"systemd did not answer within {_LONGEST_ANSWER:g} seconds"
+            raise NajaError(what, why=why) from None
         except OSError as error:
             raise NajaError.from_os_error(what, error) from None
         body: tuple[Any, ...] = answer.body
@@ -160,9 +188,9 @@ class Systemd:
             self._call(what, message_bus.AddMatch(rule))
             self.call(what, "Subscribe", "")
             self._subscribed = True
-        end = time.monotonic() + _PATIENCE
         with self._connection.filter(rule, bufsize=1000) as signals:
             (job,) = self._call(what, message)
+            end = time.monotonic() + _PATIENCE
             while True:
                 try:
                     signal = self._connection.recv_until_filtered(signals, timeout=end - time.monotonic())
@@ -204,7 +232,7 @@ def attach(unit: str, pid: int) -> None:
 def _connect(address: str) -> socket.socket:
     """Connect to a bus and say who we are: the kernel tells it, so that it is right in a user namespace."""
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(_PATIENCE)
+    connection.settimeout(_LONGEST_ANSWER)
     try:
         connection.connect(next(iter(get_connectable_addresses(address))))
         connection.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")

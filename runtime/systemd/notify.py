@@ -53,7 +53,9 @@ def expose(config: dict[str, Any], directory: str) -> dict[str, Any]:
         "source": directory,
         "options": ["bind", "ro", "nosuid", "noexec", "nodev"],
     }
-    process = config["process"]
+    process = config.get("process")
+    if not process:
+        return config  # Nobody will ever say anything.
     kept = [entry for entry in process.get("env") or () if not entry.startswith("NOTIFY_SOCKET=")]
     return {
         **config,
@@ -72,7 +74,7 @@ def listen(host: str, subdirectory: Subdirectory, warn: Callable[[str], None]) -
     address = "\0" + host[1:] if host.startswith("@") else host
     manager = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:
-        manager.connect(address)
+        manager.connect(os.fsencode(address))
     except OSError as error:
         manager.close()
         warn(f"NOTIFY_SOCKET={host} leads nowhere, nobody is told what the container says: {_why(error)}")
@@ -112,16 +114,17 @@ class Notifications:
         """Return the descriptor to wait on."""
         return self._socket.fileno()
 
-    def forward(self, pid: int) -> bool:
+    def forward(self, pid: int = 0) -> bool:
         """Pass on what of one message is the container's to say; tell whether there is no more to wait for.
 
-        That is so when the container has said that it is ready; to that is added which process the service's
-        main one is. And when the manager takes nothing any more, of which is warned.
+        That is so when the container has said that it is ready; to that is added that ``pid`` is the
+        service's main process, where naja itself does not stay. And when the manager takes nothing any
+        more, of which is warned.
         """
         lines = self._socket.recv(_LONGEST_MESSAGE).split(b"\n")
         lines = [line for line in lines if line.partition(b"=")[0] in _PASSED_ON]
         ready = b"READY=1" in lines
-        if ready:
+        if ready and pid:
             lines.insert(0, b"MAINPID=%d" % pid)
         if lines and self._manager:
             try:
@@ -144,7 +147,7 @@ class Notifications:
                 if self.forward(pid):
                     return
 
-    def drain(self, pid: int) -> None:
+    def drain(self, pid: int = 0) -> None:
         """Pass on what a process said before it ended; not for ever, if others go on talking."""
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)

@@ -13,11 +13,12 @@ from tests.engines.containerd import CNI_PLUGINS, Containerd, Cri, Ctr
 from tests.engines.cri_scenarios import CRI
 from tests.engines.crictl import BUILT, CRICTL, Crictl
 from tests.engines.ctr_scenarios import CTR
-from tests.engines.docker import Docker, remapped
-from tests.engines.docker_scenarios import DOCKER, PODMAN, REMAPPED, ROOTLESS
+from tests.engines.docker import Docker, knows_shims, remapped
+from tests.engines.docker_scenarios import DOCKER, PODMAN, RANGELESS, REMAPPED, ROOTLESS
 from tests.engines.image import write_images
-from tests.engines.podman import Podman, RootlessPodman
+from tests.engines.podman import Podman, RangelessPodman, RootlessPodman
 from tests.engines.sandbox import PATH, Sandbox
+from tests.engines.shims import type_of
 from tests.engines.swarm import SWARM, Swarm
 from tests.engines.traces import Traces
 from tests.support.bundle import make_rootfs
@@ -36,11 +37,17 @@ class Entry:
     programs: tuple[str, ...]
     make: Callable[[Engines], Any]
     scenarios: Mapping[str, Callable[[Any], None]]
+    #: Whether containerd stands behind it.
+    takes_shims: bool = True
 
-    def missing(self) -> list[str]:
-        """Return what is needed and not there."""
+    def missing(self, runtime: str = "") -> list[str]:
+        """Return what is needed and not there, for a runtime where one is named."""
+        if type_of(runtime) and not self.takes_shims:
+            return ["a runtime that is no shim"]
         path = f"{PATH}:{CNI_PLUGINS}"
         missing = [program for program in self.programs if not shutil.which(program, path=path)]
+        if type_of(runtime) and not missing and "dockerd" in self.programs and not knows_shims():
+            missing = ["Docker 23, which knows shims"]
         return ["crictl (make crictl)" if program == BUILT else program for program in missing]
 
 
@@ -59,7 +66,8 @@ class Engines:
         make_rootfs(rootfs)
         self.images = os.path.join(self.directory, "images.tar")
         write_images(self.images, rootfs)
-        self.sandbox = Sandbox(self.directory)
+        # A shim is found by its name.
+        self.sandbox = Sandbox(self.directory, os.path.dirname(runtime) if type_of(runtime) else "")
 
     def engine(self, name: str) -> Any:
         """Return the engine with this name in CATALOGUE, started."""
@@ -140,18 +148,28 @@ CATALOGUE = {
             ("podman", "conmon", "bridge", "host-local", "iptables"),
             lambda engines: Podman(engines.sandbox, engines.runtime, engines.images),
             PODMAN,
+            takes_shims=False,
         ),
         Entry(
             "Podman, rootless",
             ("podman", "conmon", "newuidmap", "setpriv"),
             lambda engines: RootlessPodman(engines.sandbox, engines.runtime, engines.images),
             ROOTLESS,
+            takes_shims=False,
+        ),
+        Entry(
+            "Podman, rootless, one ID",
+            ("podman", "conmon", "setpriv"),
+            lambda engines: RangelessPodman(engines.sandbox, engines.runtime, engines.images),
+            RANGELESS,
+            takes_shims=False,
         ),
         Entry(
             "buildah",
             ("buildah",),
             lambda engines: Buildah(engines.sandbox, engines.runtime, engines.images),
             BUILDAH,
+            takes_shims=False,
         ),
     )
 }

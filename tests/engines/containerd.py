@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.engines.cri import HANDLER, RuntimeService
 from tests.engines.image import BUSYBOX, PAUSE
+from tests.engines.shims import type_of
 from tests.engines.streaming import Streams
 from tests.support.wait import wait_until
 
@@ -36,11 +37,18 @@ class Containerd:
             file.write(config_toml(self.directory, self.address, runtime))
         with open(os.path.join(self.directory, "cni/10-bridge.conflist"), "w") as file:
             json.dump(cni_network(self.directory), file)
-        command = ["containerd", "--config", configuration]
-        sandbox.daemon(command, os.path.join(self.directory, "log"), self.address)
-        wait_until(lambda: self.ctr("version", check=False).returncode == 0, timeout=30, what="containerd")
+        self._command = ["containerd", "--config", configuration]
+        self.start()
         for namespace in ("default", "k8s.io"):
             self.ctr("--namespace", namespace, "images", "import", images)
+
+    def start(self) -> None:
+        """Start the daemon, at first, or after it was killed."""
+        self.sandbox.daemon(self._command, os.path.join(self.directory, "log"), self.address)
+        wait_until(self._answers, timeout=30 * self.sandbox.patience, what="containerd")
+
+    def _answers(self) -> bool:
+        return self.ctr("version", check=False).returncode == 0
 
     def ctr(
         self, *words: str, check: bool = True, timeout: float = 60, input: str | None = None
@@ -62,7 +70,10 @@ class Ctr:
         self.call = containerd.ctr
 
     def run_words(self, name: str, words: tuple[str, ...], flags: tuple[str, ...]) -> list[str]:
-        return ["run", "--runc-binary", self.containerd.runtime, *flags, BUSYBOX, name, *words]
+        runtime = self.containerd.runtime
+        kind = type_of(runtime)
+        chosen = ("--runtime", kind) if kind else ("--runc-binary", runtime)
+        return ["run", *chosen, *flags, BUSYBOX, name, *words]
 
     def run(
         self, *words: str, flags: tuple[str, ...] = (), check: bool = True, input: str | None = None
@@ -132,6 +143,11 @@ class Cri:
 
 def config_toml(directory: str, address: str, runtime: str) -> str:
     """Return containerd's configuration (version 2) with the runtime for CRI."""
+    plugin = f'plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}'
+    lines = [f"[{plugin}]", f'runtime_type = "{type_of(runtime) or "io.containerd.runc.v2"}"']
+    if not type_of(runtime):
+        lines += [f"[{plugin}.options]", f'BinaryName = "{runtime}"']
+    chosen = "\n".join(lines)
     return f"""
 version = 2
 root = "{directory}/root"
@@ -153,10 +169,7 @@ state = "/run/containerd"
     conf_dir = "{directory}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     default_runtime_name = "{HANDLER}"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}.options]
-        BinaryName = "{runtime}"
+{chosen}
 """
 
 

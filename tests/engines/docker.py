@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 from tests.engines.image import BUSYBOX
+from tests.engines.sandbox import PATH
+from tests.engines.shims import type_of
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.engines.sandbox import Sandbox
     from tests.support.terminal import OnTerminal
 
@@ -101,7 +102,8 @@ class Docker(Docklike):
         with open(os.path.join(directory, "daemon.json"), "w") as file:
             json.dump(daemon_json(directory, runtime) | (settings or {}), file)
         sandbox.daemon(daemon, os.path.join(directory, "log"), socket)
-        wait_until(lambda: self("version", check=False).returncode == 0, timeout=60, what="dockerd")
+        patience = 60 * sandbox.patience
+        wait_until(lambda: self("version", check=False).returncode == 0, timeout=patience, what="dockerd")
         self("load", "--input", images)
 
 
@@ -112,12 +114,20 @@ def remapped(sandbox: Sandbox, runtime: str, images: str) -> Docker:
     return Docker(sandbox, runtime, images, "docker-remap", {"userns-remap": "daemon"})
 
 
+def knows_shims() -> bool:
+    """Tell whether this Docker takes a shim as a runtime: it does since 23.0."""
+    command, environment = ["dockerd", "--version"], {**os.environ, "PATH": PATH}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return int(done.stdout.split()[2].partition(".")[0]) >= 23
+
+
 def daemon_json(directory: str, runtime: str) -> dict[str, object]:
     """Return the content of dockerd's configuration file."""
+    chosen = {"runtimeType": type_of(runtime)} if type_of(runtime) else {"path": runtime}
     return {
         "data-root": os.path.join(directory, "data"),
         "exec-root": os.path.join(directory, "exec"),
-        "runtimes": {"under-test": {"path": runtime}},
+        "runtimes": {"under-test": chosen},
         "default-runtime": "under-test",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "bridge": "none",

@@ -208,6 +208,37 @@ def tmpfs(engine: Docklike) -> None:
         assert word in done.stdout, done.stdout
 
 
+def tmpfs_of_a_user(engine: Docklike) -> None:
+    """Who is not root can write to it, also where the image has no such directory, at each start."""
+    flags = (
+        "--user",
+        "1000",
+        "--tmpfs",
+        "/made:mode=1777",
+        "--tmpfs",
+        "/made/deep:mode=1777",
+        "--tmpfs",
+        "/tmp",
+    )
+    script = "for place in /made /made/deep /tmp; do echo x > $place/file && cat $place/file; done"
+    engine("create", "--name", "box", *flags, BUSYBOX, "sh", "-c", script)
+    for _ in ("first", "second"):
+        assert engine("start", "--attach", "box").stdout == "x\nx\nx\n"
+
+
+def file_on_directory(engine: Docklike) -> None:
+    """Docker tells by the runtime's words what is wrong with a volume."""
+    source = os.path.join(engine.sandbox.directory, "a-file")
+    with open(source, "w") as file:
+        file.write("content")
+    for volume in (f"{source}:/etc", f"{engine.sandbox.directory}:/bin/busybox"):
+        done = engine.run("true", flags=("--volume", volume), check=False)
+        assert done.returncode in (125, 126, 127), done
+        assert "not a directory" in done.stderr.lower(), done
+        if engine.name == "Docker":
+            assert "Are you trying to mount a directory onto a file (or vice-versa)?" in done.stderr, done
+
+
 def volumes(engine: Docklike) -> None:
     shared = tempfile.mkdtemp(dir=engine.sandbox.directory)
     os.chmod(shared, 0o777)
@@ -258,6 +289,14 @@ def seccomp(engine: Docklike) -> None:
     assert done.returncode == (1 if engine.name == "Docker" else 0), done
     unconfined = ("--security-opt", "seccomp=unconfined")
     assert engine.run("grep", "Seccomp:", "/proc/self/status", flags=unconfined).stdout.split()[1] == "0"
+
+
+def device_rules(engine: Docklike) -> None:
+    """Of both kinds with numbers: the kernel would take it for a rule about all devices."""
+    engine.start("box", *SERVER, flags=("--device-cgroup-rule", "a 7:1 rmw"))
+    rules = engine.cgroup_file("box", "devices", "devices.list").splitlines()
+    assert {"c 7:1 rwm", "b 7:1 rwm"} <= set(rules), rules
+    assert not any(rule.startswith("a ") for rule in rules), rules
 
 
 def devices(engine: Docklike) -> None:
@@ -353,7 +392,9 @@ def refused_program(engine: Docklike) -> None:
             file.write(content)
         os.chmod(script, 0o755)
         volume = ("--volume", f"{shared}:/scripts")
-        assert engine.run(f"/scripts/{name}", flags=volume, check=False).returncode
+        done = engine.run(f"/scripts/{name}", flags=volume, check=False)
+        assert done.returncode, done
+        assert name == "lost" or "exec format error" in done.stderr.lower(), done
         engine("create", "--name", name, *volume, BUSYBOX, f"/scripts/{name}")
         assert engine("start", name, check=False).returncode
         # Podman takes a container that could not be started for one that was not.
@@ -388,6 +429,13 @@ def podman_user_namespace(engine: Docklike) -> None:
     flags = ("--uidmap", "0:100000:5000", "--gidmap", "0:200000:5000")
     done = engine.run("sh", "-c", "id -u; cat /proc/self/uid_map", flags=flags)
     assert done.stdout.split() == ["0", "0", "100000", "5000"]
+    streams(engine, *flags)
+
+
+def streams(engine: Docklike, *flags: str) -> None:
+    """The user of a namespace opens its standard streams again by name, as many images' programs do."""
+    done = engine.run("sh", "-c", "echo out > /dev/stdout; echo err > /dev/stderr", flags=flags)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n"), done
 
 
 def rootless_user_namespace(engine: Docklike) -> None:
@@ -401,6 +449,31 @@ def rootless_user_namespace(engine: Docklike) -> None:
     assert numbers() == ["0", "0", "0", "1000", "1"]
     assert numbers("--userns", "keep-id")[:2] == ["1000", "1000"]
     assert numbers("--uidmap", "0:1:5000") == ["0", "65534", "0", "1", "5000"]
+
+
+def members_of_group_0(engine: Docklike) -> None:
+    """As in Alpine's images: root is in groups by /etc/group, and engines ask for all of them."""
+    lines = "root:x:0:root\nbin:x:1:root,bin\nuser:x:1000:"
+    engine("run", "--name", "box", BUSYBOX, "sh", "-c", f"printf '{lines}\n' > /etc/group")
+    try:
+        engine("commit", "--quiet", "box", "localhost/grouped")
+        done = engine("run", "--rm", "localhost/grouped", "id", "-u")
+        assert done.stdout == "0\n", done
+        engine("run", "--detach", "--name", "grouped", "localhost/grouped", *SERVER)
+        assert engine.output("exec", "grouped", "id", "-u") == "0"
+        engine("rm", "--force", "--time", "0", "grouped")
+    finally:
+        engine("rm", "--force", "box")
+        engine("rmi", "--force", "localhost/grouped", check=False)
+
+
+def systemd_mode(engine: Docklike) -> None:
+    """What Podman mounts for a systemd inside; no more of it than /run can be told without one."""
+    script = "test -d /run/lock && touch /run/mine /tmp/mine && echo $container"
+    assert engine.run("sh", "-c", script, flags=("--systemd=always",)).stdout == "podman\n"
+    engine.start("box", *SERVER, flags=("--systemd=always",))
+    assert engine.output("exec", "box", "sh", "-c", script) == "podman"
+    engine("kill", "box")
 
 
 def pods(engine: Docklike) -> None:
@@ -417,6 +490,7 @@ def docker_user_namespace(engine: Docklike) -> None:
     """For a daemon with userns-remap."""
     done = engine.run("sh", "-c", "id -u; cat /proc/self/uid_map")
     assert done.stdout.split() == ["0", "0", "100000", "65536"], done
+    streams(engine)
     engine.start("box", *SERVER)
     assert engine.output("exec", "box", "id", "-u") == "0"
     assert engine.run("id", "-u", flags=("--userns", "host")).stdout == "0\n"
@@ -443,13 +517,16 @@ COMMON: dict[str, Scenario] = {
     "healthcheck": healthcheck,
     "read-only root": read_only_root,
     "tmpfs": tmpfs,
+    "tmpfs of a user": tmpfs_of_a_user,
     "volumes": volumes,
+    "file on a directory": file_on_directory,
     "users": users,
     "capabilities": capabilities,
     "privileged": privileged,
     "no new privileges": no_new_privileges,
     "seccomp, default profile": seccomp,
     "devices": devices,
+    "device rules": device_rules,
     "sysctl, hostname": sysctl_and_hostname,
     "init process": init_process,
     "network": network,
@@ -468,7 +545,12 @@ COMMON: dict[str, Scenario] = {
 DOCKER: dict[str, Scenario] = COMMON | {
     "working directory is made": working_directory,
 }
-PODMAN: dict[str, Scenario] = COMMON | {"user namespace": podman_user_namespace, "pod": pods}
+PODMAN: dict[str, Scenario] = COMMON | {
+    "user namespace": podman_user_namespace,
+    "pod": pods,
+    "groups of the image's root": members_of_group_0,
+    "--systemd=always": systemd_mode,
+}
 #: For a Docker daemon with ``userns-remap``.
 REMAPPED: dict[str, Scenario] = {"user namespace": docker_user_namespace}
 #: Without the scenarios of cgroups, which a user gets on v2 only, of the host's devices, and of networks
@@ -479,6 +561,13 @@ ROOTLESS: dict[str, Scenario] = {
     if name
     not in {
         *("pause, unpause", "limits", "update of limits", "6 MiB of memory", "out of memory", "stats"),
-        *("devices", "network"),
+        *("devices", "device rules", "network"),
     }
 } | {"user namespace": rootless_user_namespace}
+#: What can go wrong with one ID alone: the change of user and groups.
+RANGELESS: dict[str, Scenario] = {
+    "run": run,
+    "exec: 126, 127": execute_failures,
+    "groups of the image's root": members_of_group_0,
+    "--systemd=always": systemd_mode,
+}

@@ -52,9 +52,16 @@ class CommandFailed(AssertionError):
 class Sandbox:
     """The namespaces, held by a first process, until ``close``."""
 
-    def __init__(self, directory: str) -> None:
-        """Set up; ``directory`` (on a disk: overlays are made there) is for files. Raises OSError."""
+    #: How many times as long as here everything may take.
+    patience = 1
+
+    def __init__(self, directory: str, programs: str = "") -> None:
+        """Set up; ``directory`` (on a disk: overlays are made there) is for files. Raises OSError.
+
+        ``programs`` is one more directory that programs are looked for in, after all others.
+        """
         self.directory = directory
+        self._path = f"{PATH}:{programs}" if programs else PATH
         for name in ("etc", "work"):
             os.makedirs(os.path.join(directory, name))
         found = hierarchies()
@@ -82,7 +89,7 @@ class Sandbox:
     def command(self, argv: list[str]) -> list[str]:
         """Return the command line that runs ``argv`` inside."""
         enter = ["nsenter", "--target", str(self.first), *NAMESPACES, "--wdns=/", "--"]
-        environment = ["env", "-i", f"PATH={PATH}", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"]
+        environment = ["env", "-i", f"PATH={self._path}", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"]
         return [*enter, "sh", "-c", ENTER, "sh", *environment, *argv]
 
     def run(
@@ -96,7 +103,7 @@ class Sandbox:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=timeout,
+            timeout=timeout * self.patience,
             check=False,
         )
         if check and done.returncode:
@@ -122,7 +129,7 @@ class Sandbox:
                     raise AssertionError(f"{argv[0]} ended:\n{file.read()[-2000:]}")
             return os.path.exists(socket)
 
-        wait_until(listening, timeout=timeout, what=socket)
+        wait_until(listening, timeout=timeout * self.patience, what=socket)
 
     def mounts(self) -> list[str]:
         """Return the mount points inside."""

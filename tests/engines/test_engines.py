@@ -17,7 +17,7 @@ SCENARIOS = [(entry.name, scenario) for entry in CATALOGUE.values() for scenario
 @pytest.mark.engine
 @pytest.mark.parametrize(("engine", "scenario"), SCENARIOS)
 def test_scenario(engines: Engines, engine: str, scenario: str) -> None:
-    missing = CATALOGUE[engine].missing()
+    missing = CATALOGUE[engine].missing(engines.runtime)
     if missing:
         pytest.skip(f"{engine} needs {', '.join(missing)}")
     left = engines.play(engine, scenario)

@@ -1,4 +1,4 @@
-"""Many containers at once, and many processes in one (issue 5, check 3): nothing fails, nothing is left."""
+"""Many containers at once, and many processes in one: nothing fails, nothing is left."""
 
 from __future__ import annotations
 
@@ -37,9 +37,19 @@ def test_many_containers(engines: Engines) -> None:
     engine.run("true")
     traces = Traces(engines.sandbox)
 
+    logs = os.path.join(engines.sandbox.directory, "load")
+    os.mkdir(logs)
+
     def one(number: int) -> str:
-        words = engine.run_words(f"load{number}", ("echo", str(number)), ("--rm",))
-        return str(engine.call(*words, timeout=120).stdout)
+        # Into a file by the shim: `ctr run` itself loses the output of a container that ends before the
+        # thread that opens the fifo is back from it, with any runtime (Delete cancels what still opens).
+        log = os.path.join(logs, str(number))
+        words = engine.run_words(
+            f"load{number}", ("echo", str(number)), ("--rm", "--log-uri", f"file://{log}")
+        )
+        engine.call(*words, timeout=120)
+        with open(log) as file:
+            return file.read()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outputs = list(pool.map(one, range(CONTAINERS)))

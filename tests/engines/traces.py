@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 #: Where runtimes keep state below the sandbox's root (`--root`, or their default), one entry a container.
 STATE = (
     "/run/containerd/runc/*/*",
+    "/run/containerd/naja/*/*",
+    "/run/containerd/s/*",
     *(f"{place}/{runtime}/*" for place in ("/run", "/run/user/*") for runtime in ("naja", "runc", "crun")),
 )
 #: The same below the sandbox's directory: dockerd's exec-root.

@@ -30,7 +30,7 @@ MUTATIONS: dict[str, list[Any]] = {
     "/process/terminal": ["yes", 1],
     "/process/user": ["root", []],
     "/process/user/uid": [-1, "0", 4294967296, 1.5],
-    "/process/user/gid": [-1, None],
+    "/process/user/gid": [-1, "0"],
     "/process/user/umask": [-1, "022"],
     "/process/user/additionalGids": [[-1], ["wheel"], 5],
     "/process/consoleSize": [{"height": 1}, {"height": -1, "width": 1}],

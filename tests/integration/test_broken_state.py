@@ -101,6 +101,8 @@ RECORDS: dict[str, Spoil] = {
     "NUL in the bundle": _member("/\0", "bundle"),
     "half a pair": _member("\ud800", "created"),
     "number as annotation": _member({"a": 1}, "annotations"),
+    "number as trait": _member([1], "traits"),
+    "text as traits": _member("no process", "traits"),
     "no object of cgroups": _member([], "cgroup"),
     "no places": _member(..., "cgroup", "places"),
     "other places": _member({"freezer": 7}, "cgroup", "places"),
@@ -234,7 +236,7 @@ def test_a_config_that_tells_nothing(naja: Runtime, victim: tuple[Bundle, int], 
     path = os.path.join(naja.root, bundle.id, "config.json")
     FILES[how](path)
     assert is_told(result := call(naja, bundle, "exec"), path), result
-    for verb in ("state", "ps", "update", "kill", "events"):
+    for verb in ("state", "ps", "update", "events", "kill"):
         result = call(naja, bundle, verb)
         assert result.status == 0 or is_told(result, path), result
     naja.run("list")
@@ -358,3 +360,19 @@ def test_options_that_name_a_pipe(naja: Runtime, bundle: Bundle) -> None:
     limit = json.dumps({"pids": {"limit": 77}})
     subprocess.check_call(["bash", "-c", f"{command} --resources <(echo '{limit}') {bundle.id}"])
     subprocess.check_call(["bash", "-c", f"echo '{limit}' | {command} --resources - {bundle.id}"])
+
+
+@pytest.mark.parametrize("words", [["kill", "KILL"], ["kill", "TERM"], ["exec", "/bin/true"], ["start"]])
+def test_a_making_that_was_cut_off_at_once(naja: Runtime, tag: str, words: list[str]) -> None:
+    """Of a create that was killed there may be a directory and nothing in it."""
+    verb, *more = words
+    os.makedirs(os.path.join(naja.root, tag), 0o711)
+    try:
+        refused = naja.run(verb, tag, *more, check=False)
+        assert refused.status
+        known = ("container not running", "stopped container", "cannot start")
+        assert any(word in refused.stderr for word in known), refused
+        assert "read the config" not in refused.stderr
+    finally:
+        naja.run("delete", "--force", tag)
+    assert naja.ids() == []

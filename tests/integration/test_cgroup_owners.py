@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,6 @@ from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
@@ -180,6 +180,47 @@ def test_the_cgroup_above_one_in_the_making(
     assert refused.status != 0
     assert "another container is being made in " in refused.stderr
     assert first.finish() == 0, first.error.read_text()
+    naja.delete(inner, "--force")
+
+
+def test_the_cgroup_below_one_in_the_making(
+    naja: Runtime, sharing: Callable[[], Bundle], halted: Callable[[Bundle], Halted], path: str
+) -> None:
+    """It could fail, and be undone with all below it; till then nobody comes there."""
+    first, inner = halted(sharing()), sharing()
+    inner.linux["cgroupsPath"] = f"{path}/inner"
+    refused = naja.create(inner.save(), check=False)
+    assert refused.status != 0
+    assert "another container is being made or deleted in " in refused.stderr
+    assert naja.ids() == [first.bundle.id]
+    with open(inner.path + "/waits", "wb") as error:
+        waiting = subprocess.Popen(
+            naja.command("create", "--bundle", inner.path, inner.id),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=error,
+        )
+    wait_until(lambda: places(f"{path}/inner"))
+    os.kill(first.hook, signal.SIGKILL)  # Now it fails, and is undone.
+    assert first.process.wait(timeout=20) != 0
+    assert waiting.wait(timeout=20) == 0, Path(inner.path, "waits").read_text()
+    assert naja.status(inner) == "created"
+    naja.start(inner)
+    naja.delete(inner, "--force")
+
+
+def test_the_cgroup_below_a_running_containers(
+    naja: Runtime, sharing: Callable[[], Bundle], path: str
+) -> None:
+    """As in a container in which containers are made: it ends with that."""
+    if HIERARCHIES.kind == "v2":
+        pytest.skip("needs v1: a cgroup of v2 with processes has no controllers for those below")
+    outer, inner = sharing(), sharing()
+    inner.linux["cgroupsPath"] = f"{path}/inner"
+    naja.run_detached(outer)
+    naja.run_detached(inner.save())
+    assert naja.status(inner) == naja.status(outer) == "running"
+    naja.delete(outer, "--force")
     naja.delete(inner, "--force")
 
 

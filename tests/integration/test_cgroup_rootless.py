@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,16 @@ from naja.errors import NajaError
 from naja.operations.base import RUNTIME, Context
 from naja.plan import cgroup as plan
 from naja.plan.request import Request
-from tests.support.bundle import Bundle
 from tests.support.child import ChildFailed, in_child
-from tests.support.command import Result, Runtime
+from tests.support.rootless import AS_NOBODY, NOBODY, nobodys_bundle, nobodys_runtime
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.support.command import Result, Runtime
+
 HIERARCHIES = cgroups.detect()
-NOBODY = 65534
 
 pytestmark = pytest.mark.skipif(not HIERARCHIES.mounts, reason="needs cgroups")
 
@@ -78,29 +77,14 @@ def test_a_path_that_was_asked_for_must_be_made() -> None:
 def users(naja: Runtime, busybox_rootfs: str, tag: str) -> Iterator[Callable[..., Result]]:
     """Call naja as nobody, who has a container without cgroups: ``users(verb, *words)``."""
     with tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o755)
-        bundle = Bundle(f"{directory}/bundle", tag, busybox_rootfs)
-        linux = bundle.linux
-        linux["namespaces"] += [{"type": "user"}]
-        for name in ("uidMappings", "gidMappings"):
-            linux[name] = [{"containerID": 0, "hostID": NOBODY, "size": 1}]
-        del linux["cgroupsPath"], linux["resources"]
-        devpts, cgroup = "/dev/pts", "/sys/fs/cgroup"
-        bundle.config["mounts"] = [
-            m for m in bundle.config["mounts"] if m["destination"] not in (devpts, cgroup)
-        ]
+        bundle = nobodys_bundle(directory, tag, busybox_rootfs)
         bundle.shell("sleep 1000 & trap 'exit 7' TERM; wait")
-        runtime = Runtime(f"{directory}/root", naja.argv)
-        os.mkdir(runtime.root)
-        for path in (bundle.path, runtime.root):
-            os.chown(path, NOBODY, NOBODY)
-        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", bundle.rootfs], check=True)
-        nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
+        runtime = nobodys_runtime(naja, directory)
 
         def call(verb: str, *words: str) -> Result:
-            return runtime.run(verb, *words, tag, check=False, **nobody)
+            return runtime.run(verb, *words, tag, check=False, **AS_NOBODY)
 
-        made = runtime.detached("run", "--detach", "--bundle", bundle.path, tag, check=False, **nobody)
+        made = runtime.detached("run", "--detach", "--bundle", bundle.path, tag, check=False, **AS_NOBODY)
         if made.status:
             pytest.skip(f"nobody can have no container here: {made.stderr}")
         yield call

@@ -5,6 +5,7 @@ Each test is run with the host's own hierarchies, and with a v2 tree alone in a 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -55,6 +56,12 @@ class Host:
         )
         with open(f"{self.cgroup(name)}/{file}", "w") as opened:
             opened.write(value[frozen])
+
+    def is_frozen(self, name: str) -> bool:
+        """Tell whether a cgroup is frozen by itself, or about to be."""
+        file, thawed = ("cgroup.freeze", "0") if self.kind == "v2" else ("freezer.state", "THAWED")
+        with open(f"{self.cgroup(name)}/{file}") as opened:
+            return opened.read().strip() != thawed
 
 
 @pytest.fixture(params=["host", "v2 alone"])
@@ -113,6 +120,24 @@ def test_a_deep_tree_of_a_container_that_has_ended(host: Host, bundle: Bundle) -
     host.naja.wait_for(bundle, "stopped")
     host.naja.delete(bundle)
     assert host.naja.ids() == []
+
+
+def test_a_deep_tree_that_was_there_before(host: Host, bundle: Bundle) -> None:
+    """It is looked through for others, taken, and left as it was."""
+    os.mkdir(host.cgroup(bundle.id))
+    bottom = dig(host.cgroup(bundle.id), DEPTH, NAME)
+    host.naja.run_detached(bundle)
+    host.naja.delete(bundle, "--force")
+    assert os.fstat(bottom).st_nlink == 2
+    sleeper = subprocess.Popen(["sleep", "1000"])
+    try:
+        put(bottom, "cgroup.procs", str(sleeper.pid))
+        refused = host.naja.run_detached(bundle, check=False)
+        assert "it exists and has processes in it" in refused.stderr
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+        os.close(bottom)
 
 
 def test_a_deep_tree_that_the_container_makes(host: Host, bundle: Bundle) -> None:
@@ -249,10 +274,48 @@ def frozen_above(host: Host, bundle: Bundle) -> Iterator[None]:
     host.freeze(bundle.id, False)
 
 
-def run_that_waits(host: Host, bundle: Bundle) -> subprocess.Popen[str]:
+@pytest.fixture
+def signalling(host: Host, bundle: Bundle) -> Iterator[None]:
+    """All processes of a container are being signalled: it is frozen for a moment, here for a long one."""
+    host.naja.run_detached(bundle)
+    slow = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=pidfd_send_signal:delay_enter=1000000"]
+    own = len(host.naja.argv) - len(runtime_command())
+    argv = host.naja.command("kill", "--all", bundle.id, "WINCH")
+    with subprocess.Popen([*argv[:own], *slow, *argv[own:]]) as killing:
+        wait_until(lambda: host.is_frozen(bundle.id))
+        yield
+        assert killing.wait(timeout=20) == 0
+    assert not host.is_frozen(bundle.id) or host.naja.status(bundle) == "paused"
+    host.naja.delete(bundle, "--force")
+
+
+@pytest.mark.usefixtures("signalling")
+@pytest.mark.parametrize("verb", ["state", "list", "exec", "pause", "resume"])
+def test_who_signals_all_is_not_seen_to_pause(host: Host, bundle: Bundle, verb: str) -> None:
+    """Nobody else has paused the container, and what others do to it meanwhile is done."""
+    if verb == "state":
+        assert host.naja.status(bundle) == "running"
+    elif verb == "list":
+        assert [entry["status"] for entry in json.loads(host.naja.run("list", "-f", "json").stdout)] == [
+            "running"
+        ]
+    elif verb == "exec":
+        host.naja.exec(bundle, "/bin/true")
+    elif verb == "pause":
+        host.naja.run("pause", bundle.id)
+        time.sleep(1.2)  # Till then it was thawed.
+        assert host.naja.status(bundle) == "paused"
+    else:
+        refused = host.naja.run("resume", bundle.id, check=False)
+        assert "container not paused" in refused.stderr
+
+
+def run_that_waits(host: Host, bundle: Bundle, *words: str) -> subprocess.Popen[str]:
     """Begin to run the container, until it waits."""
     running = subprocess.Popen(
-        host.naja.command("run", "--bundle", bundle.path, bundle.id), stderr=subprocess.PIPE, text=True
+        host.naja.command("run", *words, "--bundle", bundle.path, bundle.id),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     wait_until(lambda: os.path.isdir(host.cgroup(f"{bundle.id}/inner")))
     time.sleep(0.3)
@@ -280,6 +343,81 @@ def test_a_run_that_waits_for_a_thaw_is_ended_by_a_signal(
     assert errors.startswith("naja: wait for the thaw of cgroup ")
     assert f"ended by signal {number}" in errors
     assert errors.count("\n") == 1
+    assert host.naja.ids() == []
+    assert not os.path.exists(host.cgroup(f"{bundle.id}/inner"))
+
+
+@pytest.mark.usefixtures("frozen_above")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_so_is_one_that_is_to_run_detached(host: Host, bundle: Bundle, number: signal.Signals) -> None:
+    """Nobody is attached whom the signal could be passed on to; what was made is taken back all the same."""
+    running = run_that_waits(host, bundle, "--detach")
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=10)
+    assert (running.returncode, errors) == (128 + number, "")
+    assert host.naja.ids() == []
+    assert not os.path.exists(host.cgroup(f"{bundle.id}/inner"))
+
+
+@pytest.mark.parametrize("words", [[], ["--detach"]], ids=["attached", "detached"])
+def test_a_run_whose_cgroup_is_frozen_after_it_was_looked_at(
+    host: Host, bundle: Bundle, words: list[str]
+) -> None:
+    """The init stands still, on its way to its program: a hook of the container's own freezes them both."""
+    freeze = "echo 1 > /above/cgroup.freeze"
+    source = f"/sys/fs/cgroup/{bundle.id}" if len(host.naja.argv) > 1 else host.cgroup(bundle.id)
+    if host.kind == "v1":
+        freeze = "echo FROZEN > /above/freezer.state"
+    os.mkdir(host.cgroup(bundle.id))
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/inner"
+    bundle.config["mounts"].append(
+        {"destination": "/above", "type": "bind", "source": source, "options": ["bind"]}
+    )
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", freeze]}]}
+    bundle.save()
+    argv = host.naja.command("run", *words, "--bundle", bundle.path, bundle.id)
+    running = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: host.is_frozen(bundle.id))
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=20)
+    assert running.returncode == (143 if words else 1)
+    assert ("ended by signal 15" in errors) != bool(words)
+    assert errors.count("\n") <= 1
+    assert host.naja.ids() == []
+    assert not os.path.exists(host.cgroup(f"{bundle.id}/inner"))
+
+
+@pytest.mark.parametrize("end", ["signal", "thaw"])
+@pytest.mark.parametrize("words", [[], ["--detach"]], ids=["attached", "detached"])
+def test_a_run_whose_cgroup_is_frozen_before_the_birth(
+    host: Host, bundle: Bundle, words: list[str], end: str
+) -> None:
+    """The runtime has looked, and stands still once the init is born; so that looks again."""
+    os.mkdir(host.cgroup(bundle.id))
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/inner"
+    bundle.args("/bin/true")
+    own = len(host.naja.argv) - len(runtime_command())
+    argv = host.naja.command("run", *words, "--bundle", bundle.path, bundle.id)
+    late = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "inject=clone,clone3:delay_enter=1500000"]
+    running = subprocess.Popen(
+        [*argv[:own], *late, *argv[own:]], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    # Written right before the birth.
+    wait_until(lambda: os.path.exists(f"{host.naja.root}/{bundle.id}/state.json.new"))
+    host.freeze(bundle.id)
+    time.sleep(2)
+    assert running.poll() is None
+    if end == "thaw":
+        host.freeze(bundle.id, False)
+        assert running.wait(timeout=20) == 0
+    else:
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=20) == (143 if words else 1)
+    assert running.stderr
+    told = running.stderr.read()
+    assert ("ended by signal 15" in told) == (end == "signal" and not words), told
+    if end == "thaw" and words:
+        host.naja.delete(bundle, "--force")
     assert host.naja.ids() == []
     assert not os.path.exists(host.cgroup(f"{bundle.id}/inner"))
 

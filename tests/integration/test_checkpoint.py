@@ -12,7 +12,7 @@ import pytest
 from naja import cgroups
 from naja.container.lifecycle import Container
 from naja.criu import mounts
-from naja.errors import NajaError
+from naja.errors import NajaError, Unsupported
 from naja.plan import Request
 from tests.support.criu import need_criu
 from tests.support.terminal import ConsoleSocket, Screen
@@ -336,6 +336,21 @@ def saved(naja: Runtime, bundle: Bundle) -> Callable[[], list[str]]:
         return mounts.saved(container.pid, request)
 
     return run
+
+
+@pytest.mark.parametrize("kind", ["root", "in turn"])
+def test_mounts_that_depend_on_others_are_refused(
+    bundle: Bundle, volume: Path, saved: Callable[[], list[str]], kind: str
+) -> None:
+    """Only who mounts one by one could make them."""
+    mounted = bundle.config["mounts"]
+    if kind == "root":
+        mounted.insert(0, {"destination": "/", "type": "bind", "source": bundle.rootfs, "options": ["bind"]})
+    else:
+        bundle.mount("/again", "bind", f"{bundle.rootfs}/etc", "idmap=uids=0-1-1;gids=0-1-1")
+    with pytest.raises(Unsupported, match="checkpoint the mount on") as caught:
+        saved()
+    assert caught.value.origin == f"/mounts/{0 if kind == 'root' else len(mounted) - 1}"
 
 
 def test_mounts_are_found_where_the_kernel_has_them(

@@ -223,3 +223,41 @@ def test_an_interrupt_is_no_traceback(naja: Runtime) -> None:
         state.send_signal(signal.SIGINT)
         _, text = state.communicate(timeout=10)
         assert b"Traceback" not in text, f"after {moment * 0.2:.1f} ms: {text.decode()}"
+
+
+def test_validate_as_json_holds_the_warnings_too(naja: Runtime, bundle: Bundle) -> None:
+    bundle.config["hostnam"] = "x"
+    bundle.config["annotations"] = None
+    bundle.process["cwd"] = "relative"
+    bundle.process["terminal"] = "no"
+    done = naja.run("validate", "--json", bundle.save().path, check=False)
+    found = [(entry["level"], entry["origin"]) for entry in json.loads(done.stdout)]
+    assert (done.status, done.stderr) == (1, "")
+    assert found == [
+        *(("error", "/process/terminal"), ("error", "/process/cwd")),
+        *(("warning", "/hostnam"), ("warning", "/annotations")),
+    ]
+
+
+def test_a_life_with_nulls(naja: Runtime, bundle: Bundle) -> None:
+    """As generators write them for what is not set: from create to delete nobody stumbles over one."""
+    for name in ("hooks", "annotations", "domainname", "vm"):
+        bundle.config[name] = None
+    for name in ("rlimits", "capabilities", "oomScoreAdj", "selinuxLabel", "consoleSize", "user"):
+        bundle.process[name] = None
+    for name in ("seccomp", "sysctl", "uidMappings", "devices", "maskedPaths", "rootfsPropagation"):
+        bundle.linux[name] = None
+    bundle.linux["resources"].update(memory={"limit": None}, cpu=None, pids={"limit": None}, unified=None)
+    bundle.config["mounts"][0]["options"] = None
+    naja.create(bundle.args("/bin/sleep", "1000"))
+    naja.start(bundle)
+    assert naja.state(bundle)["status"] == "running"
+    process = json.dumps(
+        {"cwd": "/", "args": ["echo", "hi"], "env": ["PATH=/bin"], "user": None, "rlimits": None}
+    )
+    file = os.path.join(bundle.path, "process.json")
+    with open(file, "w") as stream:
+        stream.write(process)
+    assert naja.run("exec", "--process", file, bundle.id).stdout == "hi\n"
+    naja.run("update", "--resources", "-", bundle.id, input='{"memory": null, "pids": {"limit": null}}')
+    naja.delete(bundle, "--force")

@@ -128,12 +128,32 @@ def test_sockets_of_another_process(
     assert result.stdout.splitlines() == ["[ ]", "content 3" if preserved else "closed", "closed"]
 
 
-@pytest.mark.parametrize("number", ["1", "99999999999999"])
+@pytest.mark.parametrize("number", ["1", "99999999999999", "many", "-1", "\u00b2"])
 def test_sockets_that_are_not_there(naja: Runtime, bundle: Bundle, number: str) -> None:
     """Without a LISTEN_PID the variable may be a left-over of somebody else's."""
     argv = naja.command("run", "--bundle", bundle.shell(_TOLD).path, bundle.id)
     result = activated(naja, argv, [], None, LISTEN_FDS=number)
     assert (result.status, result.stdout) == (0, "[ ]\n")
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_directories_that_are_no_sockets(
+    naja: Runtime, bundle: Bundle, tmp_path: Path, verb: str, number: str
+) -> None:
+    """A left-over of the variable makes no directory of the host's the container's."""
+    bundle.shell(f"{{ {_TOLD}; cat /proc/self/fd/*/etc/hostname; {_LIST}; }} > /out")
+    argv = naja.command(verb, "--bundle", bundle.path, bundle.id)
+    root, other = os.open("/", os.O_RDONLY), os.open(tmp_path / "file", os.O_RDONLY | os.O_CREAT)
+    script = ["/bin/sh", "-c", 'exec "$@" > /dev/null 2>&1', "sh", *argv]
+    assert activated(naja, script, [other, root][int(number) % 2 :], None, LISTEN_FDS=number).status == 0
+    os.close(root)
+    os.close(other)
+    if verb == "create":
+        naja.start(bundle)
+        naja.wait_for(bundle, "stopped")
+    with open(os.path.join(bundle.rootfs, "out")) as file:
+        assert file.read().splitlines()[0] == "[ ]"
 
 
 def test_sockets_of_our_own_that_are_not_there(naja: Runtime, bundle: Bundle) -> None:
@@ -159,10 +179,9 @@ def test_an_added_process_has_no_sockets(
 
 
 @pytest.mark.parametrize("number", ["many", "-1", "1.5", "\u00b2"])
-@pytest.mark.parametrize("pid", ["$$", None])
-def test_listen_fds_that_is_no_number(naja: Runtime, bundle: Bundle, number: str, pid: str | None) -> None:
+def test_listen_fds_that_is_no_number(naja: Runtime, bundle: Bundle, number: str) -> None:
     argv = naja.command("run", "--bundle", bundle.args("/bin/true").path, bundle.id)
-    result = activated(naja, argv, [], pid, LISTEN_FDS=number)
+    result = activated(naja, argv, [], "$$", LISTEN_FDS=number)
     assert (result.status, result.stderr) == (
         1,
         f"naja: LISTEN_FDS={number} in naja's environment is not a number\n",

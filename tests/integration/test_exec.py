@@ -58,6 +58,21 @@ def test_a_file_that_names_no_capabilities_has_the_containers(from_file: Any) ->
     assert some["CapBnd"] == mask("CAP_KILL")
 
 
+def test_added_capabilities_are_ambient_where_they_are_inheritable(naja: Runtime, bundle: Bundle) -> None:
+    """Else a user other than root would not have them after execve(2)."""
+    sets = bundle.process["capabilities"]
+    sets["bounding"] = [*CAPABILITIES, "CAP_CHOWN", "CAP_FOWNER"]
+    sets["inheritable"] = ["CAP_CHOWN", "CAP_KILL"]
+    sets["permitted"] = [*CAPABILITIES, "CAP_CHOWN"]
+    naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    words = ("exec", "--user", "1000:1000", "--cap", "CAP_CHOWN", "--cap", "CAP_FOWNER")
+    result = naja.run(*words, bundle.id, *_STATUS)
+    sets = status_of(result)
+    assert sets["CapAmb"] == sets["CapEff"] == mask("CAP_CHOWN")
+    assert sets["CapInh"] == mask("CAP_CHOWN", "CAP_KILL")
+    assert result.stderr == ""
+
+
 def test_a_file_that_names_no_label_has_the_containers(naja: Runtime, bundle: Bundle, from_file: Any) -> None:
     """A process without its profile or label would be freer than the rest of the container."""
     # What the container itself could not have here is written into the config that naja keeps of it.

@@ -11,6 +11,8 @@ import pytest
 from tests.support.bundle import Bundle
 from tests.support.command import Runtime
 
+_FULL = "File too large (EFBIG): raise the limit of a file's size (ulimit -f)"
+
 
 def no_files() -> None:
     """Let no file grow."""
@@ -21,7 +23,7 @@ def no_files() -> None:
 def test_the_state_of_a_container(naja: Runtime, bundle: Bundle, verb: str) -> None:
     words = (verb, "--bundle", bundle.path, bundle.id)
     result = naja.run(*words, check=False, preexec_fn=no_files)
-    what = f"write the state of container {bundle.id}: File too large (EFBIG)"
+    what = f"write the state of container {bundle.id}: {_FULL}"
     assert (result.status, result.stderr) == (1, f"{naja.name}: {what}\n")
     assert naja.ids() == []
 
@@ -33,7 +35,7 @@ def test_the_log_file(naja: Runtime, tmp_path: Path) -> None:
     assert result.status == 1
     assert result.stderr.splitlines() == [
         f"{naja.name}: container does not exist: none",
-        f"{naja.name}: write the log file {log}: File too large (EFBIG)",
+        f"{naja.name}: write the log file {log}: {_FULL}",
     ]
 
 
@@ -51,4 +53,7 @@ def test_the_output(naja: Runtime, bundle: Bundle, tmp_path: Path, verb: str) ->
             check=False,
             preexec_fn=no_files,
         )
-    assert (done.returncode, done.stderr) == (1, f"{naja.name}: write to stdout: File too large (EFBIG)\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{naja.name}: write to stdout: {_FULL}\n",
+    )

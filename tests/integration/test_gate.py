@@ -28,9 +28,14 @@ def gate(naja: Runtime, bundle: Bundle) -> str:
 
 
 def connect(path: str) -> socket.socket:
+    """Connect to a socket, whose path may be too long for an address."""
     peer = socket.socket(socket.AF_UNIX)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 5, 0))
-    peer.connect(path)
+    directory = os.open(os.path.dirname(path), os.O_PATH)
+    try:
+        peer.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+    finally:
+        os.close(directory)
     return peer
 
 

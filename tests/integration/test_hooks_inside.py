@@ -143,8 +143,9 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     started.close()
 
 
+@pytest.mark.parametrize("gate", [False, True])
 def test_the_agent_supervises_start_hooks_too(
-    naja: Runtime, bundle: Bundle, agent: Agent, tmp_path: Path
+    naja: Runtime, bundle: Bundle, agent: Agent, tmp_path: Path, gate: bool
 ) -> None:
     """By the one filter that the program will have: the agent gets one listener."""
     bundle.linux["seccomp"] = {
@@ -153,9 +154,16 @@ def test_the_agent_supervises_start_hooks_too(
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
     }
     add(bundle, "startContainer", "mkdir /made 2> LOG; true")
-    done = naja.run_attached(bundle.shell("mkdir /made-too"), check=False)
+    bundle.shell("mkdir /made-too 2> /said")
+    if gate:
+        naja.create(bundle)
+        naja.start(bundle)
+        naja.wait_for(bundle, "stopped")
+    else:
+        naja.run_attached(bundle, check=False)
     assert "Too many links" in log(bundle)
-    assert "Too many links" in done.stderr
+    with open(os.path.join(bundle.rootfs, "said")) as said:
+        assert "Too many links" in said.read()
     agent.close()
     assert len(set(agent.pids)) == 2
     assert not os.path.exists(os.path.join(bundle.rootfs, "made"))
@@ -183,6 +191,39 @@ def test_environment_of_a_hook_inside(
     assert text.count("OWN=1") == 1
     assert text.count("PATH=") == 1
     assert (text.count("HOME=/root"), kind) in [(1, "startContainer"), (0, "createContainer")]
+
+
+#: By these a program loads, reads or runs what they name.
+_LEADING = [
+    *("LD_PRELOAD=/proc/self/cwd/rootfs/evil.so", "LD_LIBRARY_PATH=rootfs", "LD_AUDIT=x", "GCONV_PATH=x"),
+    *("GLIBC_TUNABLES=x", "BASH_ENV=x", "ENV=x", "BASH_FUNC_ls%%=() { evil; }", "PS4=$(evil)", "IFS=/"),
+    *("PYTHONPATH=x", "PYTHONHOME=x", "PERL5OPT=-Mx", "RUBYOPT=-rx", "NODE_OPTIONS=-rx", "HOME=rootfs"),
+    *("JAVA_TOOL_OPTIONS=x", "XTABLES_LIBDIR=rootfs", "OPENSSL_CONF=x", "XDG_CONFIG_HOME=x", "TZ=:/x"),
+]
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_a_hook_of_the_hosts_is_not_led_by_the_image(naja: Runtime, bundle: Bundle, verb: str) -> None:
+    """No variable of an image's makes a program of the host's load or run anything of the image's."""
+    bundle.write("/bin/helper", f"#!/bin/sh\ntouch {bundle.path}/run\n")
+    bundle.process["env"] = [*_LEADING, "PATH=/proc/self/cwd/rootfs/bin", "FROM_CONFIG=yes"]
+    add(
+        bundle,
+        "createContainer",
+        "helper; tr '\\0' '\\n' < /proc/self/environ > LOG; cat /proc/self/maps >> LOG",
+    )
+    bundle.args("/bin/true")
+    if verb == "run":
+        naja.run_attached(bundle)
+    else:
+        naja.create(bundle)
+        naja.delete(bundle, "--force")
+    assert not os.path.exists(f"{bundle.path}/run")
+    environment = log(bundle)
+    assert "FROM_CONFIG=yes\n" in environment
+    assert "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n" in environment
+    for variable in _LEADING:
+        assert variable.partition("=")[0] + "=" not in environment
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)

@@ -1,4 +1,4 @@
-"""What a hostile image gets of the host: nothing (issue 2, check 8).
+"""What a hostile image gets of the host: nothing.
 
 The process that sets a container up is the host's Python. A container must not get hold of that
 program (CVE-2019-5736), of a directory of the host (CVE-2024-21626), nor have its own files run in
@@ -8,8 +8,10 @@ its place while it still holds the host's privileges.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -158,19 +160,18 @@ def hostile_directories() -> list[str]:
 
 def plant_hostile_modules(bundle: Bundle) -> None:
     """Put a module that leaves a mark under every name of the standard library, wherever Python looks."""
-    trap = "open('/pwned', 'a').write(__name__ + '\\n')\n"
+    # One file under all these names, for that is quickly done.
+    trap = bundle.write("/trap", "open('/pwned', 'a').write(__name__ + '\\n')\n")
     for directory in hostile_directories():
         host = bundle.rootfs + directory
         os.makedirs(host, exist_ok=True)
         for name in (*sys.stdlib_module_names, "sitecustomize", "usercustomize"):
             if name not in ("encodings", "runtime"):
-                with open(f"{host}/{name}.py", "w") as file:
-                    file.write(trap)
+                os.link(trap, f"{host}/{name}.py")
         for package in ("encodings", "runtime", "runtime/linux", "runtime/operations"):
             os.makedirs(f"{host}/{package}", exist_ok=True)
             for name in ("__init__", "aliases", "utf_8", "ascii", "latin_1", "idna", "errors", "base"):
-                with open(f"{host}/{package}/{name}.py", "w") as file:
-                    file.write(trap)
+                os.link(trap, f"{host}/{package}/{name}.py")
 
 
 #: Ways through naja that end well or badly, and so touch much of it inside the container.
@@ -247,6 +248,27 @@ def test_a_passwd_without_an_end(naja: Runtime, bundle: Bundle) -> None:
     bundle.process["env"] = ["PATH=/bin"]
     bundle.process["user"] = {"uid": 77, "gid": 0}
     assert naja.run_attached(bundle.shell("echo $HOME"), timeout=20).stdout == "/\n"
+
+
+@pytest.mark.parametrize("way", ["run", "exec"])
+def test_a_passwd_that_somebody_inside_has_a_lease_on(naja: Runtime, bundle: Bundle, way: str) -> None:
+    """Whoever opens it would wait for him, up to /proc/sys/fs/lease-break-time."""
+    bundle.process["env"] = ["PATH=/bin"]
+    script = "echo $HOME"
+    if way == "exec":
+        naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    with open(os.path.join(bundle.rootfs, "etc/passwd"), "r+b") as file:
+        handler = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        try:
+            if way == "exec":
+                result = naja.exec(bundle, "/bin/sh", "-c", script)
+            else:
+                result = naja.run_attached(bundle.shell(script))
+        finally:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            signal.signal(signal.SIGIO, handler)
+    assert result.stdout == "/\n"
 
 
 @pytest.mark.parametrize("file", ["environ", "status", "mem", "kmsg"])

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from naja.operations.base import Operation
+    from tests.support.bundle import Bundle
+    from tests.support.command import Runtime
 
 PATH = "PATH=/usr/local/bin:/bin"
 
@@ -160,14 +162,23 @@ def test_nothing_of_naja_is_inherited(busybox_rootfs: str) -> None:
     assert run(busybox_rootfs, {"args": ["ls", "/proc/self/fd"]}).split() == ["0", "1", "2", "3"]
 
 
-def test_an_ambient_capability_that_is_not_inheritable_is_warned_of(busybox_rootfs: str) -> None:
-    def work() -> list[str]:
-        kill = ["CAP_KILL"]
-        operation = SetCapabilities(kill, kill, [], kill, keep_admin=False, origin="/process/capabilities")
-        return apply([operation])[1]
+@pytest.mark.parametrize("permitted", [True, False])
+def test_ambient_capabilities_that_are_not_inheritable(permitted: bool) -> None:
+    """Every default config of before 2022 has them, so they are warned of for other reasons only."""
 
-    (warning,) = in_child(work)
-    assert warning.startswith("ambient") and "CAP_KILL" in warning
+    def work() -> tuple[list[str], int]:
+        kill = ["CAP_KILL"]
+        held = kill if permitted else []
+        operation = SetCapabilities(held, held, [], kill, keep_admin=False, origin="/process/capabilities")
+        _, warnings = apply([operation])
+        return warnings, process.prctl(47, 1, capabilities.NUMBERS["CAP_KILL"])  # PR_CAP_AMBIENT_IS_SET
+
+    warnings, ambient = in_child(work)
+    assert ambient == 0
+    expected = (
+        [] if permitted else ["ambient capabilities that cannot be granted here are left out: CAP_KILL"]
+    )
+    assert warnings == expected
 
 
 @pytest.mark.parametrize("number", [0, 20, 40])
@@ -227,24 +238,32 @@ def test_a_user_that_the_namespace_does_not_map() -> None:
         in_child(work)
 
 
-@pytest.mark.parametrize("groups", [[], [5]])
-def test_groups_in_a_namespace_that_denies_setgroups(groups: list[int]) -> None:
-    def work() -> int:
+@pytest.mark.parametrize(
+    ("groups", "missing"), [([], ""), ([0], ""), ([5, 0, 5], "5"), ([7, 65534, 5], "5, 7")]
+)
+def test_groups_in_a_namespace_that_denies_setgroups(groups: list[int], missing: str) -> None:
+    """Those that the process has anyway are there; of the others it is told."""
+
+    def work() -> tuple[int, list[str]]:
+        os.setgroups([20])  # Seen from inside, one that has no name there: 65534.
         namespaces.unshare(namespaces.CLONE_NEWUSER)
         for name, content in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(content)
         # It may not mount a procfs without a pid namespace of its own.
-        context = Context(INIT, print)
+        warnings: list[str] = []
+        context = Context(INIT, warnings.append)
         context.descriptors["proc"] = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
         apply_all([ChangeUser(0, 0, groups, keep_groups=False, origin="/process/user")], context)
-        return os.getuid()
+        return os.getuid(), warnings
 
-    if groups:
-        with pytest.raises(NajaError, match=r"additionalGids.*denies setgroups"):
-            in_child(work)
+    uid, warnings = in_child(work)
+    assert uid == 0
+    if missing:
+        (warning,) = warnings
+        assert f"left out: {missing}, asked for by config.json /process/user/additionalGids" in warning
     else:
-        assert in_child(work) == 0
+        assert warnings == []
 
 
 def test_the_process_stays_opaque_when_the_user_changes() -> None:
@@ -269,6 +288,43 @@ def test_stdio_is_given_to_the_user_but_dev_null_is_not(tmp_path: Path) -> None:
         return os.fstat(0).st_uid, os.fstat(1).st_uid
 
     assert in_child(work) == (os.stat("/dev/null").st_uid, 1234)
+
+
+@pytest.mark.parametrize(
+    ("flags", "owner"), [(os.O_RDONLY, 0), (os.O_WRONLY, 1234), (os.O_RDWR, 1234), (os.O_APPEND | 1, 1234)]
+)
+def test_stdio_is_given_to_the_user_but_no_file_that_is_read(tmp_path: Path, flags: int, owner: int) -> None:
+    """Its owner could open it again to write: it is the host's, and was only to be read."""
+    (tmp_path / "file").touch()
+
+    def work() -> tuple[int, int]:
+        os.dup2(os.open(tmp_path / "file", flags), 0)
+        reader, _writer = os.pipe()
+        os.dup2(reader, 1)
+        apply([GiveStdio(1234, origin="")])
+        return os.fstat(0).st_uid, os.fstat(1).st_uid
+
+    assert in_child(work) == (owner, 1234)
+
+
+@pytest.mark.parametrize("way", ["run", "exec"])
+def test_a_file_as_standard_input_is_not_changed(
+    naja: Runtime, bundle: Bundle, tmp_path: Path, way: str
+) -> None:
+    (tmp_path / "input").write_text("of the host\n")
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    script = "cat; echo changed > /proc/self/fd/0"
+    if way == "exec":
+        naja.run_detached(bundle.args("/bin/sleep", "1000"))
+    with open(tmp_path / "input") as file:
+        if way == "exec":
+            done = naja.exec(bundle, "/bin/sh", "-c", script, check=False, stdin=file)
+        else:
+            done = naja.run_attached(bundle.shell(script), check=False, stdin=file)
+    assert done.stdout == "of the host\n"
+    assert "Permission denied" in done.stderr
+    assert (tmp_path / "input").read_text() == "of the host\n"
+    assert (tmp_path / "input").stat().st_uid == 0
 
 
 @pytest.mark.parametrize("number", [(1, 5), (1, 7), (5, 0)])

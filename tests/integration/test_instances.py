@@ -31,6 +31,13 @@ NOBODY = 65534
 #: A hierarchy of the host, and where a container has it.
 TREE = "/sys/fs/cgroup/pids" if os.path.isdir("/sys/fs/cgroup/pids") else "/sys/fs/cgroup"
 
+#: The trees of version 2, alone or beside those of version 1.
+TREES = [
+    place
+    for place in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+    if os.path.exists(f"{place}/cgroup.controllers")
+]
+
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 60}
 
 #: Lists what a container sees of pids, interfaces and message queues.
@@ -304,13 +311,108 @@ def test_sysfs_of_a_shared_network_namespace(caller: Caller, flags: list[str], n
     assert result.stderr.count("Read-only file system") == 2
 
 
-@pytest.mark.skipif(TREE == "/sys/fs/cgroup", reason="a tree of version 2 is bound as a whole")
-def test_a_cgroup_mount_over_the_hosts(caller: Caller) -> None:
-    """No cgroup could be made, so the mount shows none, and it hides those of the host."""
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", ["network", "pid"])
+def test_what_covers_the_hosts_mounts_cannot_be_taken_away(caller: Caller, kind: str, nested: bool) -> None:
+    """Root of a user namespace may mount and unmount, but comes by no way below what covers the host's."""
+    namespaces(caller.bundle, **{kind: None})
+    only(caller.bundle, "/proc", "/sys")
+    place, where = {"network": ("/sys", "/sys/kernel"), "pid": ("/proc", "/proc/fs")}[kind]
+    for linux in ("maskedPaths", "readonlyPaths"):
+        caller.bundle.linux[linux] = []
+    capabilities = caller.bundle.process["capabilities"]
+    for name in capabilities:
+        capabilities[name] = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_SYS_CHROOT"]
+    caller.bundle.shell(
+        f"""mkdir /tmp/a
+        umount {where}; umount -l {where}; mount -o remount,bind,rw {where}
+        mount --move {where} /tmp/a; mount --bind {place} /tmp/a; mount -t tmpfs none /tmp/a && echo may mount
+        mount --rbind {place} /tmp/a; umount -l /tmp/a{where.removeprefix(place)}
+        umount -l {place}; find {place} /tmp/a -name 'naja-secret' 2> /dev/null; true"""
+    )
+    secret = f"mount -t tmpfs none {where}; touch {where}/naja-secret"
+    result = caller.run(before=secret, nested=nested)
+    assert (result.status, result.stdout) == (0, "may mount\n"), str(result)
+
+
+def test_covers_that_cannot_be_locked(caller: Caller) -> None:
+    """It takes one user namespace more, the third in here."""
     namespaces(caller.bundle, network=None)
-    caller.bundle.shell("find /sys/fs/cgroup -type f")
-    result = caller.run()
-    assert (result.status, result.stdout) == (0, ""), str(result)
+    only(caller.bundle, "/proc", "/sys")
+    caller.bundle.shell("ls /sys/fs/cgroup")
+    limit = 'echo 2 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    within = ["unshare", "--user", "--map-root-user", "sh", "-ec", limit, "sh"]
+    result = caller.run(within=within, nested=True)
+    assert (result.status, result.stdout) == (1, ""), str(result)
+    (line,) = result.stderr.splitlines()
+    assert "lock the covers" in line
+    assert "(ENOSPC), asked for by config.json /mounts/1" in line
+
+
+@requires_path(TREE, "cgroups")
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("network", [None, ""])
+@pytest.mark.parametrize("kind", ["cgroup", "cgroup2"])
+def test_a_cgroup_mount_over_the_hosts(
+    caller: Caller, kind: str, network: str | None, new: bool, nested: bool
+) -> None:
+    """No cgroup could be made, so the mount shows none, and it hides those of the host.
+
+    A new namespace would begin at the cgroup that the runtime is in: here with all of the host's.
+    """
+    if kind == "cgroup2" and not TREES:
+        pytest.skip("needs a tree of version 2")
+    namespaces(caller.bundle, network=network, cgroup="" if new else None)
+    caller.bundle.config["mounts"][-1]["type"] = kind
+    caller.bundle.shell("find /sys/fs/cgroup -type f; ls -d /sys/fs/cgroup; touch /sys/fs/cgroup/x || true")
+    result = caller.run(nested=nested)
+    assert (result.status, result.stdout) == (0, "/sys/fs/cgroup\n"), str(result)
+    assert "Read-only file system" in result.stderr
+
+
+@pytest.mark.skipif(TREES != ["/sys/fs/cgroup/unified"], reason="needs a tree of version 2 beside version 1")
+@pytest.mark.parametrize("path", [None, "", "/proc/self/ns/cgroup"])
+def test_of_the_tree_beside_a_container_sees_its_own_part(
+    naja: Runtime, bundle: Bundle, path: str | None
+) -> None:
+    """As of the hierarchies of version 1, and nobody mounts the host's anew."""
+    namespaces(bundle, cgroup=path)
+    bundle.config["mounts"][-1].update(type="cgroup2", options=["rw"])
+    inside = "/sys/fs/cgroup"
+    found = naja.run_attached(bundle.shell(f"find {inside} -type d; cat {inside}/cgroup.procs")).stdout
+    # The shell, and another process for each command.
+    assert found.split()[:2] == [inside, "1"]
+
+
+@pytest.fixture
+def delegated(tag: str) -> Iterator[str]:
+    """A cgroup of nobody's with two more in it: "caller" and "other"."""
+    name = f"{tag}delegated"
+    places = [f"{TREE}/{name}{below}" for below in ("", "/caller", "/other")]
+    for place in places:
+        os.mkdir(place)
+        os.chown(place, NOBODY, NOBODY)
+        os.chown(f"{place}/cgroup.procs", NOBODY, NOBODY)
+    yield name
+    for place in reversed(places):
+        os.rmdir(place)
+
+
+@pytest.mark.skipif(TREE != "/sys/fs/cgroup", reason="needs a tree of version 2 alone")
+@pytest.mark.parametrize("options", [["rw"], ["ro"]])
+def test_of_a_users_cgroups_a_container_may_change_its_own(
+    caller: Caller, delegated: str, options: list[str]
+) -> None:
+    """It shares the user's cgroup namespace, so it sees all that belongs to him (CVE-2023-25809)."""
+    caller.bundle.linux["cgroupsPath"] = f"/{delegated}/own"
+    for entry in caller.bundle.config["mounts"]:
+        if entry["type"] == "cgroup":
+            entry["options"] = options
+    caller.bundle.shell(f"cd /sys/fs/cgroup/{delegated}; mkdir other/x; mkdir own/x && echo made")
+    result = caller.run(before=f"echo $$ > {TREE}/{delegated}/caller/cgroup.procs")
+    assert result.stdout == ("made\n" if options == ["rw"] else ""), str(result)
+    assert "'other/x': Read-only file system" in result.stderr, str(result)
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -351,6 +453,43 @@ def test_new_namespaces_under_a_mask(
     assert f"unmask {destination} outside, or share the {shared} namespace" in line
 
 
+#: A /dev with a place for mqueue, which not every host has; what is bound is bound from the host's.
+DEV = """
+    mount -t tmpfs dev /mnt
+    for name in null zero full random urandom tty; do
+        touch /mnt/$name; mount --bind /dev/$name /mnt/$name
+    done
+    mkdir /mnt/mqueue; mount --rbind /mnt /dev; mount -t mqueue mqueue /dev/mqueue; touch /dev/mqueue/theirs
+"""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "destination", "shown"),
+    [("network", "/sys", "/sys/class/net"), ("ipc", "/dev/mqueue", "/dev/mqueue")],
+)
+def test_an_instance_of_a_namespace_that_the_runtime_has_left(
+    caller: Caller, kind: str, destination: str, shown: str, left: bool, nested: bool
+) -> None:
+    """It stays mounted, but is not that of the runtime's namespace, which the container shares."""
+    namespaces(caller.bundle, **{kind: None})
+    only(caller.bundle, "/proc", destination)
+    caller.bundle.shell(f"ls {shown}")
+    flag = {"network": "--net", "ipc": "--ipc"}[kind]
+    # The queue is in a namespace that ends with the test.
+    before = f"exec unshare --ipc sh -ec '{DEV if kind == 'ipc' else ''}\n"
+    before += f"""exec {f"unshare {flag}" if left else "env"} "$@"' sh "$@\""""
+    result = caller.run(before=before, nested=nested)
+    if left:
+        assert (result.status, result.stdout) == (1, ""), str(result)
+        (line,) = result.stderr.splitlines()
+        assert "of the runtime's own namespace there" in line and "/mounts/1" in line
+    else:
+        expected = sorted(os.listdir("/sys/class/net")) if kind == "network" else ["theirs"]
+        assert (result.status, result.stdout.split()) == (0, expected), str(result)
+
+
 def test_a_procfs_of_another_pid_namespace_is_not_the_runtimes_own(caller: Caller) -> None:
     """What lies at /proc may show more than the runtime's namespace, which the container shares."""
     namespaces(caller.bundle, pid=None, user=None)
@@ -360,4 +499,4 @@ def test_a_procfs_of_another_pid_namespace_is_not_the_runtimes_own(caller: Calle
     result = caller.run(before="mount --bind /dev/null /proc/keys", within=within)
     assert (result.status, result.stdout) == (1, ""), str(result)
     (line,) = result.stderr.splitlines()
-    assert "/mounts/0" in line
+    assert "/proc belongs to another pid namespace" in line

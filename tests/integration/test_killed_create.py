@@ -1,4 +1,4 @@
-"""`kill -9` of create at random moments: `delete --force` removes whatever was left (issue 2, check 4)."""
+"""`kill -9` of create at random moments: `delete --force` removes whatever was left."""
 
 from __future__ import annotations
 

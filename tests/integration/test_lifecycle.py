@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from naja.linux.process import start_time
+from tests.support.namespaces import Holder, namespaces
 from tests.support.terminal import OnTerminal
 from tests.support.wait import wait_until
 
@@ -127,6 +129,27 @@ def test_kill_of_a_stopped_container_says_so(naja: Runtime, bundle: Bundle) -> N
     assert refused.status == 1
     assert "container not running" in refused.stderr  # containerd and CRI-O look for this
     naja.delete(bundle)
+
+
+@pytest.mark.parametrize("pids", [None, "joined"])
+def test_kill_reaches_those_who_outlive_the_first_process(
+    naja: Runtime, bundle: Bundle, pids: str | None
+) -> None:
+    """Of a container without a pid namespace of its own; then there is nobody left."""
+    holder = Holder() if pids else None
+    try:
+        namespaces(bundle, pid=holder.path("pid") if holder else None)
+        naja.run_detached(bundle.shell("sleep 1000 & echo $! > /tmp/other"))
+        naja.wait_for(bundle, "stopped")
+        (other,) = json.loads(naja.run("ps", "--format", "json", bundle.id).stdout)
+        assert naja.kill(bundle, "TERM", check=False).status == 1
+        assert naja.kill(bundle, "KILL").stderr == ""
+        wait_until(lambda: not start_time(other), what="the end of the other process")
+        refused = naja.kill(bundle, "KILL", check=False)
+        assert "container not running" in refused.stderr
+    finally:
+        if holder:
+            holder.end()
 
 
 def test_created_container_can_be_killed(naja: Runtime, bundle: Bundle) -> None:
@@ -426,4 +449,7 @@ def test_kill_waits_for_a_container_that_is_being_made(naja: Runtime, bundle: Bu
         kill.wait(timeout=0.3)
     os.kill(half_made, signal.SIGCONT)
     assert kill.wait(timeout=10) == 0
-    naja.wait_for(bundle, "stopped")
+    # Killed before it has come to its gate, it is one whose making failed: nothing is left of it.
+    wait_until(
+        lambda: (state := naja.run("state", bundle.id, check=False)).status or "stopped" in state.stdout
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -102,7 +103,11 @@ def test_calls_that_every_kernel_has(naja: Runtime, bundle: Bundle, call: str) -
     done = without(call, errno.ENOSYS, argv)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert "the kernel lacks a system call, or a seccomp filter denies it, in " in done.stderr, done.stderr
+    if hasattr(os, call):
+        assert says_which(done, call)
+    else:
+        where = "the kernel lacks a system call, or a seccomp filter denies it, in "
+        assert where in done.stderr, done.stderr
     assert bundle.id not in naja.ids()
 
 
@@ -118,3 +123,25 @@ def test_what_naja_asks_for_itself(
     assert done.stderr.count("\n") <= 1, done.stderr
     assert "internal error" not in done.stderr
     assert " > " not in done.stderr.partition(": ")[2].partition(": ")[0], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "second"),
+    [
+        ({"type": "c", "major": 1, "minor": 77}, "No such file or directory"),
+        ({"type": "p"}, ""),
+    ],
+)
+def test_a_device_that_cannot_be_made(
+    naja: Runtime, bundle: Bundle, device: dict[str, object], second: str
+) -> None:
+    """Why it cannot is told first, and why the host's does not do either; a FIFO of the host's never does."""
+    bundle.linux["devices"] = [{"path": "/dev/none-such", **device}]
+    argv = naja.command("run", "--bundle", bundle.args("/bin/true").path, bundle.id)
+    done = without("mknodat", errno.EPERM, argv)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    first, _, rest = done.stderr.partition(": Operation not permitted (EPERM), asked for by ")
+    assert "make the device /dev/none-such" in first
+    assert ("nor does the host's do: " in rest) == bool(second)
+    assert second in rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 
 from naja.errors import NajaError
 from tests.support.child import in_child
-from tests.support.rooting import Root, mounts_inside, private_host
+from tests.support.rooting import OUTSIDE, Root, mounts_inside, private_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,10 +87,22 @@ def test_mount_points_are_made(root: Root, tmp_path: Path) -> None:
     assert stat.S_ISREG((root.path / "deep/down/here/file").stat().st_mode)
 
 
-def test_file_on_directory_is_explained(root: Root, tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", [False, True])
+def test_a_file_on_a_directory_and_the_reverse_are_explained(root: Root, tmp_path: Path, user: bool) -> None:
     (tmp_path / "file").write_text("hello")
-    with pytest.raises(NajaError, match="the destination is a directory"):
-        root.mount("/data", "bind", source=str(tmp_path / "file")).set_up(table)
+    (root.path / "etc/file").write_text("hello")
+    root.give_away()
+    # Docker knows either by these words.
+    with pytest.raises(NajaError, match="the source is not a directory, and /data is one"):
+        root.mount("/data", "bind", source=str(tmp_path / "file")).set_up(table, user=user)
+    for kind, source in (("bind", str(tmp_path)), ("tmpfs", "tmpfs")):
+        root.config["mounts"] = []
+        explained = "open the mount point /etc/file: Not a directory .* it is not a directory, and what is"
+        with pytest.raises(NajaError, match=explained):
+            root.mount("/etc/file", kind, source=source).set_up(table)
+        root.config["mounts"] = []
+        with pytest.raises(NajaError, match="something on the way is not a directory"):
+            root.mount("/etc/file/below", kind, source=source).set_up(table)
 
 
 def test_a_relative_destination_starts_at_the_root(root: Root) -> None:
@@ -99,7 +112,7 @@ def test_a_relative_destination_starts_at_the_root(root: Root) -> None:
 def nested_source(tmp_path: Path) -> str:
     """Make a directory with a tmpfs mounted below it, in the mount namespace of the caller."""
     from naja.linux import mounts as kernel
-    from naja.operations.mounts import new_mount
+    from naja.operations.filesystem import new_mount
 
     private_host()
     below = tmp_path / "source" / "below"
@@ -135,12 +148,38 @@ def test_attributes_of_binds(
         assert ("rdev" in options) != ("nodev" in options_of(found, "/data/below"))
 
 
-def test_a_bind_keeps_what_is_not_named(root: Root, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [("rprivate",), ("ro",), ("ro", "nodev")])
+def test_a_bind_keeps_its_sources_flags_where_none_is_named(
+    root: Root, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    def work() -> Any:
+        source = nested_source(tmp_path) + "/below"
+        return root.usual_mounts().mount("/data", "bind", *options, source=source).set_up(table)
+
+    assert ("nodev" in options_of(in_child(work), "/data")) == (options != ("ro",))
+
+
+def test_a_bind_on_a_kernel_that_does_not_know_all_flags(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux 5.12 cannot change nosymfollow in this way."""
+    from naja.linux import mounts as kernel
+
+    change = kernel.mount_setattr
+
+    def older(mount: int, *, clear: int = 0, **others: Any) -> None:
+        if clear & kernel.MOUNT_ATTR_NOSYMFOLLOW:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        change(mount, clear=clear, **others)
+
     def work() -> Any:
         source = nested_source(tmp_path) + "/below"
         return root.usual_mounts().mount("/data", "bind", "ro", source=source).set_up(table)
 
-    assert {"ro", "nodev"} <= options_of(in_child(work), "/data")
+    monkeypatch.setattr(kernel, "mount_setattr", older)
+    found = options_of(in_child(work), "/data")
+    assert "ro" in found
+    assert "nodev" not in found
 
 
 @pytest.mark.parametrize("propagation", ["shared", "rshared", "slave", "private", "unbindable"])
@@ -174,7 +213,8 @@ def test_a_tmpfs_keeps_the_mode_of_what_it_covers(root: Root) -> None:
         return [stat.S_IMODE(os.stat(path).st_mode) for path in ("/data", "/fresh", "/set")]
 
     root.mount("/data", "tmpfs").mount("/fresh", "tmpfs").mount("/set", "tmpfs", "mode=0700")
-    assert root.set_up(probe) == [0o2750, 0o1777, 0o700]
+    for _ in ("at the first start", "at the second"):
+        assert root.set_up(probe) == [0o2750, 0o1777, 0o700]
 
 
 def test_options_in_one_word(root: Root) -> None:
@@ -214,6 +254,49 @@ def test_tmpcopyup_fills_the_tmpfs(root: Root) -> None:
 
     found = root.mount("/data", "tmpfs", "tmpcopyup", "ro").set_up(probe)
     assert found == ("content", (12, 34, 0o4711, 7.0), "/etc/nowhere", True, 0o711, True)
+
+
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), (0o711, 12, 34)),
+        (("mode=1777",), (0o1777, 12, 34)),
+        (("uid=5",), (0o711, 5, 34)),
+        (("gid=6", "mode=700"), (0o700, 12, 6)),
+        (("mode=2750,uid=5,gid=6",), (0o2750, 5, 6)),
+    ],
+)
+def test_tmpcopyup_with_an_owner_and_a_mode(
+    root: Root, options: tuple[str, ...], expected: tuple[int, int, int], user: bool
+) -> None:
+    """What the options do not say is as the image has it."""
+    data = root.path / "data"
+    (data / "file").write_text("content")
+    root.give_away()
+    base = OUTSIDE if user else 0
+    os.chown(data, base + 12, base + 34)
+    data.chmod(0o711)
+
+    def probe(_: Context) -> tuple[int, int, int]:
+        status = os.stat("/data")
+        assert os.path.exists("/data/file")
+        return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+    root.mount("/data", "tmpfs", "tmpcopyup", *options)
+    assert root.set_up(probe, user=user) == expected
+
+
+@pytest.mark.parametrize("options", [("tmpcopyup",), ()])
+def test_a_tmpfs_that_the_image_has_no_directory_for(root: Root, options: tuple[str, ...]) -> None:
+    """It is everybody's, at the second start as well; the directories that lead there are not."""
+
+    def probe(_: Context) -> list[int]:
+        return [stat.S_IMODE(os.stat(path).st_mode) for path in ("/made", "/made/here", "/made/other")]
+
+    root.mount("/made/here", "tmpfs", *options).mount("/made/other", "tmpfs", "mode=750", *options)
+    for _ in ("at the first start", "at the second"):
+        assert root.set_up(probe) == [0o755, 0o1777, 0o750]
 
 
 def test_overlay_with_options_that_fsconfig_finds_too_long(root: Root, tmp_path: Path) -> None:
@@ -452,7 +535,7 @@ def test_root_propagation(root: Root) -> None:
 def test_shared_propagation_reaches_the_host_by_volumes_only(root: Root, tmp_path: Path) -> None:
     """With a shared root a volume propagates both ways, what is mounted elsewhere stays inside."""
     from naja.linux import mounts as kernel
-    from naja.operations.mounts import new_mount
+    from naja.operations.filesystem import new_mount
 
     volume = tmp_path / "volume"
     volume.mkdir()
@@ -489,6 +572,15 @@ def test_a_cgroup_mount_of_version_1(root: Root) -> None:
     below = {point: value for point, value in found.items() if point.startswith("/sys/fs/cgroup")}
     assert sorted(below) == ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"]
     assert all("ro" in words for _, words in below.values())
+
+
+def test_mounts_below_a_read_only_cgroup_mount_of_version_1(root: Root) -> None:
+    """It is read-only when all is mounted, for the mount points are made on it."""
+    root.usual_mounts().mount("/sys", "sysfs").mount("/sys/fs/cgroup", "cgroup", "ro")
+    root.mount("/sys/fs/cgroup/extra/deep", "tmpfs")
+    found = root.set_up(table, cgroup_mounts={"": "/sys/fs/cgroup"})
+    assert "/sys/fs/cgroup/extra/deep" in found
+    assert "ro" in options_of(found, "/sys/fs/cgroup")
 
 
 def test_a_cgroup_that_could_not_be_made_is_not_shown(root: Root) -> None:

@@ -16,7 +16,7 @@ import pytest
 from naja.errors import NajaError
 from naja.linux import files, namespaces
 from naja.linux import mounts as kernel
-from naja.operations.mounts import new_mount
+from naja.operations.filesystem import new_mount
 from tests.support.child import in_child
 from tests.support.rooting import Root, mounts_inside, private_host
 
@@ -326,7 +326,7 @@ def test_a_read_only_bind_is_read_only_from_the_start(root: Root, host: Path) ->
 
 
 def test_locked_flags_stay(root: Root, host: Path) -> None:
-    """What a user namespace inherited read-only cannot be made writable, and to ask for it is an error."""
+    """What a user namespace inherited read-only cannot be made writable, nor other flags be cleared."""
 
     def readonly_source() -> None:
         private_host()
@@ -339,15 +339,17 @@ def test_locked_flags_stay(root: Root, host: Path) -> None:
             readonly_source()
             root.config["mounts"] = []
             root.usual_mounts().mount("/data", "bind", *options, source=str(host))
-            return root.set_up(lambda _: sorted(mounts_inside()["/data"][1]), user=True, rootless=True)
+            request: dict[str, Any] = {"rootless": True, "may_mount": False}
+            return root.set_up(lambda _: sorted(mounts_inside()["/data"][1]), user=True, **request)
 
         return in_child(work)
 
     root.give_away()
     host.chmod(0o755)
     assert {"ro", "nodev", "nosuid"} <= set(bind("nosuid"))
+    assert {"ro", "nodev"} <= set(bind("rw"))
     with pytest.raises(NajaError, match="locked"):
-        bind("rw")
+        bind("dev")
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.namespaces import map_ids, namespaces
+from tests.support.rootless import let_through
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -46,8 +49,7 @@ def test_everything_at_once(
 
 
 def test_sources_travel_into_a_user_namespace(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    for directory in [tmp_path, *list(tmp_path.parents)[:2]]:
-        directory.chmod(directory.stat().st_mode | 0o011)
+    let_through(str(tmp_path))
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     for number in range(20):
@@ -70,3 +72,31 @@ def test_an_option_at_fault_is_named_in_one_line(naja: Runtime, bundle: Bundle) 
     (line,) = result.stderr.splitlines()
     assert "sizee=1" in line
     assert f"/mounts/{len(bundle.config['mounts']) - 1}/options/1" in line
+
+
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("/made/here", ["tmpcopyup", "mode=1777"]),
+        ("/made/here", ["tmpcopyup"]),
+        ("/made/here", []),
+        ("/etc", ["tmpcopyup", "mode=1777"]),
+        ("/etc", ["tmpcopyup", "uid=1000", "mode=700"]),
+        ("/etc", ["tmpcopyup", "gid=1000,mode=770"]),
+        ("/tmp", ["tmpcopyup"]),
+    ],
+)
+def test_a_user_writes_to_a_tmpfs(
+    naja: Runtime, bundle: Bundle, path: str, options: list[str], user: bool
+) -> None:
+    """At the first start, and when the mount points are there."""
+    if user:
+        namespaces(bundle, user="")
+        map_ids(bundle)
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.mount(path, "tmpfs", "tmpfs", "rprivate", "nosuid", "nodev", *options)
+    bundle.shell(f"echo x > {path}/file && cat {path}/file")
+    for _ in ("first", "second"):
+        assert naja.run_attached(bundle).stdout == "x\n"
+    assert not os.path.exists(f"{bundle.rootfs}{path}/file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -16,6 +17,7 @@ import pytest
 
 from naja.linux.namespaces import FLAGS, file_name
 from tests.support.needs import need_command
+from tests.support.rootless import let_through
 from tests.support.seen import refused, shown
 from tests.support.wait import wait_until
 
@@ -43,10 +45,7 @@ def user_namespace(bundle: Bundle) -> None:
     namespace(bundle, "user")
     bundle.linux.update(uidMappings=RANGES, gidMappings=RANGES)
     subprocess.run(["chown", "-R", "-h", "200000:200000", bundle.rootfs], check=True)
-    path = bundle.path
-    while not os.stat(path).st_mode & 0o001 or path == bundle.path:
-        os.chmod(path, 0o755)
-        path = os.path.dirname(path)
+    let_through(bundle.path)
 
 
 def test_hostname(naja: Runtime, bundle: Bundle) -> None:
@@ -174,7 +173,10 @@ def test_devices_are_bound_in_a_user_namespace(naja: Runtime, bundle: Bundle) ->
     )
 
 
-def test_linux_time_offsets(naja: Runtime, bundle: Bundle) -> None:
+@pytest.mark.parametrize("user", [False, True])
+def test_linux_time_offsets(naja: Runtime, bundle: Bundle, user: bool) -> None:
+    if user:
+        user_namespace(bundle)
     namespace(bundle, "time")
     bundle.linux["timeOffsets"] = {
         "boottime": {"secs": 86400 * 365, "nanosecs": 5},
@@ -348,6 +350,16 @@ def test_linux_seccomp_flags(naja: Runtime, bundle: Bundle) -> None:
     assert "/linux/seccomp/flags/0" in refused(naja, bundle)
 
 
+def answer(listener: int, number: int) -> None:
+    """Have the next call that a filter asks about fail with an errno, and go."""
+    # struct seccomp_notif has 80 bytes, struct seccomp_notif_resp 24 (seccomp_unotify(2)).
+    notification = bytearray(80)
+    fcntl.ioctl(listener, 0xC0502100, notification)
+    (identifier,) = struct.unpack_from("=Q", notification)
+    fcntl.ioctl(listener, 0xC0182101, struct.pack("=QqiI", identifier, 0, -number, 0))
+    os.close(listener)
+
+
 def test_linux_seccomp_listener(naja: Runtime, bundle: Bundle, tmp_path: os.PathLike[str]) -> None:
     """One state on one connection, which is closed then (config-linux.md, Container process state)."""
     path = os.path.join(tmp_path, "agent")
@@ -368,15 +380,72 @@ def test_linux_seccomp_listener(naja: Runtime, bundle: Bundle, tmp_path: os.Path
     assert (state["state"]["id"], state["state"]["bundle"]) == (bundle.id, bundle.path)
     assert state["state"]["annotations"] == {"com.example.key": "value"}
     assert state["pid"] == state["state"]["pid"] == naja.state(bundle)["pid"]
-    # struct seccomp_notif has 80 bytes, struct seccomp_notif_resp 24 (seccomp_unotify(2)).
-    notification = bytearray(80)
-    fcntl.ioctl(listener, 0xC0502100, notification)
-    (identifier,) = struct.unpack_from("=Q", notification)
-    fcntl.ioctl(listener, 0xC0182101, struct.pack("=QqiI", identifier, 0, -errno.EMLINK, 0))
-    os.close(listener)
+    answer(listener, errno.EMLINK)
     naja.wait_for(bundle, "stopped")
     with open(os.path.join(bundle.rootfs, "said")) as file:
         assert "Too many links" in file.read()
+
+
+@contextlib.contextmanager
+def listening(bundle: Bundle, *rules: dict[str, Any], **profile: Any) -> Iterator[socket.socket]:
+    """Be the seccomp agent of a bundle; accept and recv_fds wait for nobody."""
+    path = os.path.join(bundle.path, "agent")
+    notify = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}
+    bundle.linux["seccomp"] = filtered(syscalls=[notify, *rules], listenerPath=path, **profile)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+        agent.bind(path)
+        agent.listen()
+        agent.setblocking(False)
+        yield agent
+
+
+def heard(connection: socket.socket) -> tuple[dict[str, Any], int]:
+    """Return the state that has come, and the listener; raises BlockingIOError where there is none."""
+    connection.setblocking(False)
+    content, (listener,), _, _ = socket.recv_fds(connection, 65536, 8)
+    return json.loads(content), listener
+
+
+def test_linux_seccomp_listener_during_create(naja: Runtime, bundle: Bundle) -> None:
+    """The agent has it when create returns, and supervises from the first call of the program on."""
+    with listening(bundle) as agent:
+        naja.create(bundle.shell("mkdir /made 2> /said"))
+        state, listener = heard(agent.accept()[0])
+    assert state["state"]["status"] == "creating"
+    assert state["pid"] == state["state"]["pid"] == naja.state(bundle)["pid"]
+    assert naja.status(bundle) == "created"
+    naja.start(bundle)
+    answer(listener, errno.EMLINK)
+    naja.wait_for(bundle, "stopped")
+    with open(os.path.join(bundle.rootfs, "said")) as file:
+        assert "Too many links" in file.read()
+
+
+def test_linux_seccomp_listener_where_the_gate_is_denied(naja: Runtime, bundle: Bundle) -> None:
+    """A filter under which nobody could wait for the start is loaded then."""
+    with listening(bundle, rule("accept4", "SCMP_ACT_ERRNO"), rule("poll", "SCMP_ACT_ERRNO")) as agent:
+        naja.create(bundle.shell("mkdir /made 2> /said"))
+        connection, _ = agent.accept()
+        with pytest.raises(BlockingIOError):
+            heard(connection)
+        naja.start(bundle)
+        state, listener = heard(connection)
+    assert state["state"]["status"] == "creating"
+    answer(listener, errno.EMLINK)
+    naja.wait_for(bundle, "stopped")
+
+
+def test_linux_seccomp_listener_of_exec(naja: Runtime, bundle: Bundle) -> None:
+    """A process that is added has a listener of its own; its container is running."""
+    with listening(bundle) as agent:
+        naja.run_detached(bundle.args("sleep", "1000"))
+        first, listener = heard(agent.accept()[0])
+        os.close(listener)
+        naja.exec(bundle, "true")
+        added, listener = heard(agent.accept()[0])
+        os.close(listener)
+    assert (first["state"]["status"], added["state"]["status"]) == ("creating", "running")
+    assert added["state"]["pid"] == first["pid"] != added["pid"]
 
 
 def test_linux_seccomp_listener_that_nobody_hears(naja: Runtime, bundle: Bundle) -> None:

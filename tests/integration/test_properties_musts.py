@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.namespaces import map_ids, namespaces
 from tests.support.seen import refused, shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
 
@@ -102,6 +105,51 @@ def test_wrong_values_are_refused(
 def test_sections_that_a_container_cannot_be_without(naja: Runtime, bundle: Bundle, name: str) -> None:
     del bundle.config[name]
     assert name in refused(naja, bundle)
+
+
+@pytest.mark.parametrize("kind", ["plain", "user namespace", "hooks", "notify socket"])
+def test_a_container_without_a_process(
+    naja: Runtime, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It can be created; start needs one (config.md, Process; runtime.md, Start)."""
+    seen = tmp_path / "seen"
+    if kind == "user namespace":
+        namespaces(bundle, user="")
+        map_ids(bundle)
+    elif kind == "hooks":
+        hook = [{"path": "/bin/sh", "args": ["sh", "-c", f"echo >> {seen}"]}]
+        bundle.config["hooks"] = dict.fromkeys(("prestart", "createRuntime"), hook)
+    elif kind == "notify socket":
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody-listens"))
+    del bundle.config["process"]
+    naja.create(bundle.save())
+    assert naja.status(bundle) == "created"
+    assert kind != "hooks" or seen.read_text() == "\n\n"
+    refused = naja.run("start", bundle.id, check=False)
+    assert refused.status == 1
+    assert refused.stderr == (
+        "naja: cannot start a container without a process: its config.json names none\n"
+    )
+    assert naja.status(bundle) == "created"
+    assert naja.exec(bundle, "/bin/echo", "added").stdout == "added\n"
+    process = tmp_path / "process.json"
+    process.write_text(json.dumps({"args": ["/bin/pwd"], "cwd": "/tmp", "env": ["PATH=/bin"]}))
+    assert naja.run("exec", "--process", str(process), bundle.id).stdout == "/tmp\n"
+    with open(f"/proc/{naja.state(bundle)['pid']}/status") as file:
+        assert "CapEff:\t0000000000000000\n" in file.read()
+    naja.kill(bundle)
+    naja.wait_for(bundle, "stopped")
+    naja.delete(bundle)
+
+
+def test_run_needs_a_process(naja: Runtime, bundle: Bundle) -> None:
+    """Before anything is made, as ``plan --run`` tells, too."""
+    del bundle.config["process"]
+    assert "cannot run a container without a process" in refused(naja, bundle)
+    assert naja.ids() == []
+    naja.run("validate", bundle.path)
+    naja.run("plan", bundle.path)
+    assert naja.run("plan", "--run", bundle.path, check=False).status == 1
 
 
 def test_console_size_without_a_terminal(naja: Runtime, bundle: Bundle) -> None:

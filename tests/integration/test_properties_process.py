@@ -13,6 +13,8 @@ from tests.support.needs import need_command
 from tests.support.seen import refused, shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.bundle import Bundle
     from tests.support.command import Runtime
 
@@ -119,6 +121,30 @@ def test_capability_that_nobody_knows(naja: Runtime, bundle: Bundle) -> None:
     assert int(done.stdout.split()[1], 16) == capabilities.mask(["CAP_KILL"])
     assert "warning" in done.stderr
     assert "CAP_FLY" in done.stderr
+
+
+def test_ambient_capabilities_without_inheritable_ones(naja: Runtime, bundle: Bundle) -> None:
+    """As most configs have them: they are not granted, and nobody is told of it."""
+    bundle.process["capabilities"]["ambient"] = bundle.process["capabilities"]["permitted"]
+    done = naja.run_attached(bundle.shell("grep CapAmb /proc/self/status"))
+    assert (int(done.stdout.split()[1], 16), done.stderr) == (0, "")
+    added = naja.detached("run", "-d", "-b", bundle.args("sleep", "1000").path, bundle.id)
+    assert added.stderr + naja.exec(bundle, "true").stderr == ""
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("program", ["/bin/true", "/no/such/program"])
+def test_warnings_with_a_log(
+    naja: Runtime, bundle: Bundle, tmp_path: Path, format: str, program: str
+) -> None:
+    """They are in the log, and not in what the container says; also of a command that fails."""
+    bundle.process["capabilities"]["bounding"] = ["CAP_KILL", "CAP_FLY"]
+    log = tmp_path / "log"
+    command = ("--log", str(log), "--log-format", format, "run", "-b", bundle.args(program).path, bundle.id)
+    done = naja.run(*command, check=False)
+    assert "CAP_FLY" in log.read_text()
+    assert "CAP_FLY" not in done.stderr
+    assert done.stderr.count("\n") == done.status == int(program != "/bin/true")
 
 
 @pytest.mark.parametrize(

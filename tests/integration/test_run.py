@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import termios
@@ -148,7 +150,9 @@ def test_arguments_and_environment_are_bytes(naja: Runtime, bundle: Bundle) -> N
     assert result.stdout == "ä b||grüß 🐍 a=b|"
 
 
-@pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "USR1", "USR2", "QUIT"])
+@pytest.mark.parametrize(
+    "name", ["HUP", "INT", "TERM", "USR1", "USR2", "QUIT", "PIPE", "ABRT", "SEGV", "SYS", "URG", "CONT"]
+)
 def test_signals_are_forwarded(naja: Runtime, bundle: Bundle, tmp_path: Path, name: str) -> None:
     number = getattr(signal, f"SIG{name}")
     bundle.shell(f"trap 'echo got {name}; exit 30' {name}; echo ready; while :; do sleep 0.05; done")
@@ -159,6 +163,19 @@ def test_signals_are_forwarded(naja: Runtime, bundle: Bundle, tmp_path: Path, na
     process.send_signal(number)
     assert process.wait(timeout=20) == 30
     assert output.read_text() == f"ready\ngot {name}\n"
+
+
+def test_a_broken_pipe_of_najas_own_is_not_forwarded(naja: Runtime, bundle: Bundle) -> None:
+    """A hook that does not read its state, and a stderr that nobody reads."""
+    bundle.config["hooks"] = {"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", "exec <&-; sleep 0.1"]}]}
+    bundle.config["annotations"] = {"big": "x" * (1 << 17)}
+    bundle.process["capabilities"]["bounding"] = ["CAP_FLY"]
+    bundle.shell("trap 'exit 30' PIPE; i=0; while [ $i -lt 10 ]; do sleep 0.05; i=$((i+1)); done; exit 31")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = naja.command("run", "-b", bundle.path, bundle.id)
+    assert subprocess.run(command, stderr=writer, timeout=30, check=False).returncode == 31
+    os.close(writer)
 
 
 def test_detached(naja: Runtime, bundle: Bundle, tmp_path: Path) -> None:
@@ -242,10 +259,95 @@ def test_all_output_is_shown_before_the_end(naja: Runtime, terminal_bundle: Bund
         assert process.wait() == 0
 
 
-def test_terminal_with_pipes_around_it(naja: Runtime, terminal_bundle: Bundle) -> None:
-    """The container has a terminal, the caller has none: its output comes all the same."""
-    result = naja.run_attached(terminal_bundle.shell("test -t 1 && echo terminal"), input="")
-    assert "terminal" in result.stdout
+@pytest.mark.parametrize("stdin", ["null", "closed", "pipe", "file"])
+def test_a_terminal_for_a_caller_without_one(
+    naja: Runtime, terminal_bundle: Bundle, tmp_path: Path, stdin: str
+) -> None:
+    """A prompt would wait for ever: it is refused, before there is anything of the container."""
+    (tmp_path / "typed").write_text("exit 3\n")
+    redirection = {"null": "< /dev/null", "closed": "<&-", "pipe": "", "file": f"< {tmp_path}/typed"}[stdin]
+    terminal_bundle.args("/bin/sh")
+    command = naja.command("run", "-b", terminal_bundle.path, terminal_bundle.id)
+    terminal_bundle.process["terminal"] = False
+    reader, writer = os.pipe()  # Nobody writes to it, and nobody closes it.
+    for added in (False, True):
+        if added:
+            naja.run_detached(terminal_bundle.args("sleep", "1000"))
+            command = naja.command("exec", "--tty", terminal_bundle.id, "/bin/sh")
+        refused = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *command],
+            stdin=reader,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert refused.returncode == (255 if added else 1)
+        assert "standard input is not a terminal" in refused.stderr
+        assert f"asked for by {'--tty' if added else 'config.json /process/terminal'}" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+        assert naja.ids() == ([terminal_bundle.id] if added else [])
+    os.close(reader)
+    os.close(writer)
+
+
+def test_output_of_a_terminal_in_a_variable(naja: Runtime, terminal_bundle: Bundle) -> None:
+    """x=$(naja exec -t …): lines end as the program has it, and on the caller's terminal as that has it."""
+    run = shlex.join(naja.command("run", "-b", terminal_bundle.path, terminal_bundle.id))
+    terminal_bundle.shell("test -t 1 && echo hi")
+    with OnTerminal(["sh", "-c", f'x=$({run}); test "$x" = hi && echo the same; {run}']) as process:
+        assert process.screen.rest() == "the same\r\nhi\r\n"
+        assert process.wait() == 0
+    terminal_bundle.process["terminal"] = False
+    naja.run_detached(terminal_bundle.args("sleep", "1000"))
+    add = shlex.join(naja.command("exec", "--tty", terminal_bundle.id, "echo", "hi"))
+    with OnTerminal(["sh", "-c", f'x=$({add}); test "$x" = hi && echo the same; {add}']) as process:
+        assert process.screen.rest() == "the same\r\nhi\r\n"
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("size", [None, (17, 71)])
+def test_the_size_is_there_before_the_program(
+    naja: Runtime, terminal_bundle: Bundle, tmp_path: Path, size: tuple[int, int] | None
+) -> None:
+    """The config's, else the caller's; also for a program that ends before naja looks at it again."""
+    rows, columns = size or (33, 111)
+    if size:
+        terminal_bundle.process["consoleSize"] = {"height": rows, "width": columns}
+    terminal_bundle.shell("stty size; sleep 0.2; stty size")
+    with OnTerminal(
+        naja.command("run", "-b", terminal_bundle.path, terminal_bundle.id), rows=33, columns=111
+    ) as process:
+        assert process.screen.rest().split("\r\n") == [f"{rows} {columns}"] * 2 + [""]
+    process_file = tmp_path / "process.json"
+    process_file.write_text(json.dumps({**terminal_bundle.process, "args": ["stty", "size"]}))
+    terminal_bundle.process["terminal"] = False
+    naja.run_detached(terminal_bundle.args("sleep", "1000"))
+    words = naja.command("exec", "--process", str(process_file), terminal_bundle.id)
+    with OnTerminal(words, rows=33, columns=111) as process:
+        assert process.screen.rest() == f"{rows} {columns}\r\n"
+
+
+def test_output_that_nobody_reads_any_more(naja: Runtime, terminal_bundle: Bundle) -> None:
+    """The container's terminal is hung up then, and what is left of it is removed as ever."""
+    command = shlex.join(naja.command("run", "-b", terminal_bundle.args("yes").path, terminal_bundle.id))
+    with OnTerminal(["bash", "-c", f"{command} 2> /dev/tty | head -n 1"]) as process:
+        assert process.screen.rest() == "y\r\n"
+    assert naja.ids() == []
+
+
+def test_a_callers_terminal_that_is_hung_up(naja: Runtime, terminal_bundle: Bundle, tmp_path: Path) -> None:
+    """The container is told by SIGHUP, or by the end of its input, and naja does not break off."""
+    status = tmp_path / "status"
+    terminal_bundle.shell("trap 'exit 9' HUP; echo ready; read line; exit 9")
+    command = shlex.join(naja.command("run", "-b", terminal_bundle.path, terminal_bundle.id))
+    script = f"trap '' HUP; {command} 2> {tmp_path}/said; echo $? > {status}"
+    with OnTerminal(["sh", "-c", script]) as process:
+        process.screen.expect("ready")
+        process.screen.close()
+        wait_until(lambda: status.exists() and status.read_text(), what="the end")
+        process.screen.fd = os.open("/dev/null", os.O_RDWR)
+    assert (status.read_text(), (tmp_path / "said").read_text()) == ("9\n", "")
 
 
 def test_console_socket(naja: Runtime, terminal_bundle: Bundle, tmp_path: Path) -> None:

@@ -46,13 +46,6 @@ def redirected(
     )
 
 
-@pytest.fixture(autouse=True)
-def _sealed(naja: Runtime) -> None:
-    with open(naja.argv[0], "rb") as file:
-        if file.read(2) == b"#!":
-            pytest.skip("Python itself refuses a directory: needs the launcher, so a C compiler")
-
-
 @pytest.fixture
 def running(naja: Runtime, bundle: Bundle) -> Iterator[Bundle]:
     naja.run_detached(bundle.args("/bin/sleep", "1000"))

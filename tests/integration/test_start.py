@@ -15,13 +15,18 @@ from tests.support.bundle import Bundle
 from tests.support.command import Runtime
 
 
-@pytest.fixture(params=[True, False], ids=["program", "script"])
-def started(request: pytest.FixtureRequest, naja: Runtime, tmp_path: Path) -> Runtime:
+@pytest.fixture(scope="module", params=[True, False], ids=["program", "script"])
+def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param and shutil.which("cc") is None:
         pytest.skip("there is no C compiler")
-    command = tmp_path / "naja"
-    launcher.write(str(command), native=request.param)
-    naja.argv = [str(command)]
+    path = str(tmp_path_factory.mktemp("bin") / "naja")
+    launcher.write(path, native=request.param)
+    return path
+
+
+@pytest.fixture
+def started(command: str, naja: Runtime) -> Runtime:
+    naja.argv = [command]
     return naja
 
 

@@ -13,31 +13,32 @@ import pytest
 from tests.support.command import REPOSITORY, Runtime
 from tests.support.namespaces import Holder, map_ids, namespaces
 from tests.support.needs import requires_command
+from tests.support.resident import Resident
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.bundle import Bundle
 
-_PYTHON = os.path.realpath(sys.executable)
-
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("home")
     home.chmod(0o755)
-    for name in ("runtime", "schemas"):
+    # By its name the package is found here, and not where the tests' own was installed with a compiler.
+    for name, copy in (("runtime", "naja"), ("schemas", "schemas")):
         shutil.copytree(
-            os.path.join(REPOSITORY, name), home / name, ignore=shutil.ignore_patterns("__pycache__")
+            os.path.join(REPOSITORY, name), home / copy, ignore=shutil.ignore_patterns("__pycache__")
         )
-    path = str(home / "naja")
+    path = str(home / "command")
     environment = {**os.environ, "PATH": "/nowhere"}
     subprocess.run(
         [sys.executable, "-m", "naja.startup.launcher", path], cwd=home, env=environment, check=True
     )
-    assert not list((home / "runtime" / "__pycache__").glob("*.so"))
+    assert list((home / "naja" / "__pycache__").glob("precompiled.*"))
+    assert not list((home / "naja" / "__pycache__").glob("*.so"))
     with open(path, "rb") as file:
-        assert file.readline() == f"#!{_PYTHON} -IS\n".encode()
+        assert file.readline() == b"#!/bin/sh\n"
     return path
 
 
@@ -56,6 +57,28 @@ def test_a_life(plain: Runtime, bundle: Bundle) -> None:
     assert plain.ids() == []
 
 
+def test_a_process_that_stays(plain: Runtime, bundle: Bundle) -> None:
+    """Its workers start a sealed interpreter each; the kernel's door is there before all is loaded."""
+    resident = Resident(plain)
+    resident.create(bundle.args("/bin/sleep", "1000"))
+    resident.of(bundle, "start")
+    program = {"args": ["/bin/sh", "-c", "exit 3"], "cwd": "/"}
+    added = resident.of(bundle, "exec", program=program)
+    assert resident.code(bundle, process=added["process"]) == 3
+    resident.of(bundle, "delete", force=True)
+    resident.leave()
+    assert resident.process.returncode == 0
+
+
+def test_every_operation_is_told(plain: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Also by a stage that has begun before anybody could tell it so (--debug)."""
+    log = tmp_path / "log"
+    bundle.args("/bin/true")
+    plain.run("--debug", "--log", str(log), "run", "--bundle", bundle.path, bundle.id)
+    told = log.read_text()
+    assert "init[" in told and ": mount proc on /proc" in told and ": execute /bin/true" in told
+
+
 @requires_command("unshare")
 def test_a_joined_pid_namespace_under_a_user_namespace(plain: Runtime, bundle: Bundle) -> None:
     """Its procfs is mounted by a child of the stage."""
@@ -70,6 +93,24 @@ def test_a_joined_pid_namespace_under_a_user_namespace(plain: Runtime, bundle: B
     assert (pids.split()[0], len(pids.split()), interfaces) == ("1", 2, ["lo"])
 
 
+@requires_command("unshare")
+def test_what_only_the_runtime_may_do_for_a_user_namespace(plain: Runtime, bundle: Bundle) -> None:
+    """Devices are made, a source is opened in its turn, the clocks are set; no id is 0."""
+    map_ids(bundle)
+    host = bundle.linux["uidMappings"][0]["hostID"]
+    for name in ("uidMappings", "gidMappings"):
+        bundle.linux[name] = [{"containerID": 3, "hostID": host, "size": 100}]
+    namespaces(bundle, user="", time="")
+    bundle.process["user"] = {"uid": 3, "gid": 3}
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 86400 * 365}}
+    bundle.linux["devices"] = [{"path": "/dev/foo", "type": "c", "major": 1, "minor": 3, "uid": 4}]
+    bundle.mount("/mnt", "bind", bundle.rootfs, "bind")
+    bundle.mount("/final", "bind", f"{bundle.rootfs}/mnt/etc", "bind", "ro")
+    script = "stat -c %u /dev/foo; ls -d /final/passwd; tail -n 1 /proc/self/timens_offsets"
+    result = plain.run_attached(bundle.shell(script))
+    assert result.stdout.split() == ["4", "/final/passwd", "boottime", "31536000", "0"]
+
+
 def test_run(plain: Runtime, bundle: Bundle) -> None:
     assert plain.run_attached(bundle.shell("id -u; exit 7"), check=False).status == 7
     assert plain.ids() == []
@@ -80,3 +121,21 @@ def test_an_error(plain: Runtime, bundle: Bundle) -> None:
     assert refused.status == 1
     assert "no such file or directory" in refused.stderr
     assert plain.ids() == []
+
+
+@pytest.mark.parametrize("stream", [0, 1, 2])
+def test_a_directory_as_a_standard_stream(plain: Runtime, bundle: Bundle, stream: int) -> None:
+    """Python would not start with it; the container has the null device in its place."""
+    bundle.shell(f"test -c /proc/self/fd/{stream}")
+    done = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            f'exec "$@" {stream}< /',
+            "sh",
+            *plain.command("run", "-b", bundle.path, bundle.id),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -8,6 +8,7 @@ import time
 
 from naja import cgroups
 from naja.cgroups import tree
+from naja.linux.cgroup_walk import walk
 
 #: A mount namespace in which nothing but a v2 tree is mounted, as a prefix of a command.
 ONLY_V2 = [
@@ -50,7 +51,7 @@ def clear(top: str) -> None:
     """End all that is in a cgroup and below it, and remove it: whatever a test has left there."""
     end = time.monotonic() + 10
     while os.path.isdir(top) and time.monotonic() < end:
-        for directory, name in tree.walk(top):
+        for directory, name in walk(top):
             for file, value in ((b"freezer.state", "THAWED"), (b"cgroup.freeze", "0")):
                 if os.path.exists(f"/proc/self/fd/{directory}/{os.fsdecode(name + b'/' + file)}"):
                     put(directory, os.fsdecode(name + b"/" + file), value)

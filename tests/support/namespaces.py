@@ -6,6 +6,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+from tests.support.rootless import let_through
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -83,8 +85,5 @@ def map_ids(bundle: Bundle, host: int = OUTSIDE, size: int = 65536) -> None:
     for name in ("uidMappings", "gidMappings"):
         bundle.linux[name] = [{"containerID": 0, "hostID": host, "size": size}]
     subprocess.run(["chown", "-R", f"{host}:{host}", bundle.rootfs], check=True)
-    directory = os.path.dirname(bundle.path)
-    for _ in range(3):
-        os.chmod(directory, os.stat(directory).st_mode | 0o011)
-        directory = os.path.dirname(directory)
+    let_through(os.path.dirname(bundle.path))
     bundle.process.pop("rlimits", None)

@@ -12,6 +12,7 @@ from naja.operations.sources import make_user_namespace
 from naja.plan import mounts
 from naja.plan.request import Request
 from tests.support.child import in_child
+from tests.support.rootless import let_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +54,7 @@ class Root:
         """Let root of the tests' user namespace own the root file system, and reach it."""
         for path in [self.path, *self.path.rglob("*")]:
             os.chown(path, OUTSIDE, OUTSIDE)
-        # pytest's directories, which only their owner may enter.
-        for directory in list(self.bundle.parents)[:3]:
-            directory.chmod(directory.stat().st_mode | 0o011)
+        let_through(str(self.bundle.parent))
 
     def set_up(
         self,

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import socket
+import threading
 from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jeepney import HeaderFields, new_error, new_method_return  # type: ignore[import-untyped]
+from jeepney import (  # type: ignore[import-untyped]
+    DBusAddress,
+    HeaderFields,
+    Parser,
+    new_error,
+    new_method_return,
+    new_signal,
+)
 
 from naja import cgroups
 from naja.container.record import strange_cgroup
@@ -20,6 +30,7 @@ from naja.systemd.bus import BusError, Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 UNIT = "naja-x.scope"
 ERROR = "org.freedesktop.systemd1."
@@ -301,3 +312,84 @@ def test_two_jobs_of_one_connection(systemd: FakeSystemd) -> None:
         for name in ("a.scope", "b.scope"):
             arguments: tuple[Any, ...] = (name, "replace", [], [])
             assert connection.run_job("x", "StartTransientUnit", "ssa(sv)a(sa(sv))", *arguments) == "done"
+
+
+def test_a_slow_bus_is_waited_for(systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may take more than a minute, and only then the job's time begins."""
+    clock, waits = [0.0], []
+    monkeypatch.setattr("naja.systemd.bus.time.monotonic", lambda: clock[0])
+    systemd.before_start = lambda: clock.__setitem__(0, clock[0] + 90)
+    answer, wait = systemd.send_and_get_reply, systemd.recv_until_filtered
+
+    def answered(message: Any, *, timeout: float) -> Any:
+        assert timeout > 90
+        return answer(message, timeout=timeout)
+
+    def waited(signals: deque[Any], *, timeout: float) -> Any:
+        waits.append(timeout)
+        return wait(signals, timeout=timeout)
+
+    monkeypatch.setattr(systemd, "send_and_get_reply", answered)
+    monkeypatch.setattr(systemd, "recv_until_filtered", waited)
+    Creation().start()
+    assert waits[0] == 30
+
+
+class PrivateSystemd(threading.Thread):
+    """Systemd's own socket: D-Bus without a bus, so there is nobody to say hello to."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(daemon=True)
+        self.said: list[tuple[str, str]] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        self.start()
+
+    def run(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            lines = b""
+            while not lines.endswith(b"BEGIN\r\n"):
+                lines += connection.recv(1024)
+            connection.sendall(b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n")
+            parser = Parser()
+            for serial in itertools.count(1):
+                while (message := parser.get_next_message()) is None:
+                    if not (data := connection.recv(4096)):
+                        return
+                    parser.add_data(data)
+                for answer in self._answers(message):
+                    connection.sendall(answer.serialise(serial=serial))
+
+    def _answers(self, message: Any) -> Iterator[Any]:
+        fields = message.header.fields
+        self.said.append((fields[HeaderFields.destination], fields[HeaderFields.member]))
+        if fields[HeaderFields.member] == "Get":
+            yield new_method_return(message, "v", (("s", "/x"),))
+        else:
+            yield new_method_return(message, "o", ("/job/1",))
+            manager = DBusAddress("/org/freedesktop/systemd1", interface="org.freedesktop.systemd1.Manager")
+            yield new_signal(manager, "JobRemoved", "uoss", (1, "/job/1", UNIT, "done"))
+
+
+@pytest.fixture
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrivateSystemd:
+    monkeypatch.setattr(bus, "_PRIVATE", f"unix:path={tmp_path}/private")
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path}/none")
+    return PrivateSystemd(f"{tmp_path}/private")
+
+
+def test_without_a_bus_root_speaks_to_systemd_itself(private: PrivateSystemd) -> None:
+    with Systemd(user=False) as systemd:
+        assert systemd.property("ControlGroup") == "/x"
+        assert systemd.run_job("start", "StartTransientUnit", "s", UNIT) == "done"
+    name = "org.freedesktop.systemd1"
+    assert private.said == [(name, "Get"), (name, "StartTransientUnit")]
+
+
+def test_a_user_has_no_such_way(private: PrivateSystemd) -> None:
+    with pytest.raises(NajaError, match="reach systemd over the user bus"):
+        Systemd(user=True)
+    assert not private.said

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DENY_ALL = {"allow": False, "access": "rwm"}
 ALLOW_ALL = {"allow": True, "access": "rwm"}
+PROMISED, NODES = DEFAULTS[:-2], DEFAULTS[-2:]
 
 
 def rule(allow: bool, kind: str, major: int | None, minor: int | None, access: str) -> dict[str, Any]:
@@ -88,6 +89,24 @@ def test_a_rule_without_access() -> None:
     assert rules([{"allow": True, "type": "c", "major": 1, "minor": 11}]) == (False, DEFAULTS)
 
 
+@pytest.mark.parametrize("kind", ["a", "", None])
+def test_a_rule_for_both_kinds_with_numbers(kind: str | None) -> None:
+    """The kernel's v1 files take it for a rule about all devices."""
+    allow_all, kept = rules(
+        [DENY_ALL, {"allow": True, "type": kind, "major": 7, "minor": 1, "access": "rwm"}]
+    )
+    assert not allow_all
+    assert [entry for entry in kept if entry not in DEFAULTS] == [
+        (True, "c", 7, 1, "rwm"),
+        (True, "b", 7, 1, "rwm"),
+    ]
+
+
+def test_a_denial_for_both_kinds_with_numbers() -> None:
+    allow_all, kept = rules([ALLOW_ALL, rule(False, "a", 7, None, "rwm")])
+    assert exceptions(allow_all, kept) == ["c 7:* rwm", "b 7:* rwm"]
+
+
 def test_negative_numbers_and_none_are_any() -> None:
     assert (True, "c", 10, ANY, "rw") in rules([rule(True, "c", 10, -1, "wr")])[1]
     assert (True, "c", ANY, 3, "r") in rules([rule(True, "c", None, 3, "r")])[1]
@@ -98,7 +117,6 @@ def test_negative_numbers_and_none_are_any() -> None:
     [
         (rule(True, "x", 1, 1, "r"), "/linux/resources/devices/0/type"),
         (rule(True, "c", 1, 1, "rx"), "/linux/resources/devices/0/access"),
-        (rule(True, "a", 1, None, "r"), "/linux/resources/devices/0/major"),
         (rule(True, "c", 1, 2**32 + 1, "r"), "/linux/resources/devices/0/minor"),
     ],
 )
@@ -110,8 +128,6 @@ def test_rules_that_make_no_sense(wrong: dict[str, Any], origin: str) -> None:
 
 def test_v1_exceptions_of_the_defaults() -> None:
     assert exceptions(*rules([DENY_ALL])) == [
-        "c *:* m",
-        "b *:* m",
         "c 1:3 rwm",
         "c 1:5 rwm",
         "c 1:7 rwm",
@@ -121,7 +137,30 @@ def test_v1_exceptions_of_the_defaults() -> None:
         "c 5:2 rwm",
         "c 10:200 rwm",
         "c 136:* rwm",
+        "c *:* m",
+        "b *:* m",
     ]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ["c 10:229 rwm", "b 8:20 rw", "b 10:200 r"],
+        ["c 1:3 rwm", "c 10:229 rw"],
+        ["c *:* m", "b *:* m", "c 10:229 rwm"],
+        ["c 1:11 m", "c 10:229 rwm"],
+    ],
+)
+def test_v1_exceptions_come_in_the_order_of_the_config(listed: list[str]) -> None:
+    """config-linux.md, Allowed Device list: entries are applied in the listed order; defaults stand last."""
+    assert exceptions(*rules([DENY_ALL, *map(spelled, listed)]))[: len(listed)] == listed
+
+
+def spelled(text: str) -> dict[str, Any]:
+    """Return the rule of a config that allows what a line of devices.list says."""
+    kind, device, access = text.split()
+    major, minor = (None if number == "*" else int(number) for number in device.split(":"))
+    return rule(True, kind, major, minor, access)
 
 
 def test_v1_cannot_take_one_out_of_many() -> None:
@@ -178,7 +217,8 @@ def decide(allow_all: bool, ordered: list[Rule], kind: str, major: int, minor: i
 
 def by_definition(listed: list[Rule]) -> list[Rule]:
     """Return configured rules with the defaults in their places."""
-    last = max((at for at, entry in enumerate(listed) if (entry[1], entry[4]) == ("a", "rwm")), default=-1)
+    everything = ("a", ANY, ANY, "rwm")
+    last = max((at for at, entry in enumerate(listed) if entry[1:] == everything), default=-1)
     allow_all = last >= 0 and listed[last][0]
     said: list[Rule] = []
     for allow, kind, major, minor, access in listed[last + 1 :]:
@@ -189,16 +229,16 @@ def by_definition(listed: list[Rule]) -> list[Rule]:
         return [
             listed[last],
             *said,
-            *((True, kind, major, minor, "rw") for _, kind, major, minor, _ in DEFAULTS[2:]),
+            *((True, kind, major, minor, "rw") for _, kind, major, minor, _ in PROMISED),
         ]
-    return [*DEFAULTS[:2], *said, *DEFAULTS[2:]]
+    return [*NODES, *said, *PROMISED]
 
 
 _accesses = st.sampled_from(["r", "w", "m", "rw", "rm", "wm", "rwm"])
 _numbers = st.sampled_from([ANY, 1, 5, 8])
 _rules = st.lists(
     st.tuples(st.booleans(), st.sampled_from("cb"), _numbers, _numbers, _accesses)
-    | st.tuples(st.booleans(), st.just("a"), st.just(ANY), st.just(ANY), _accesses),
+    | st.tuples(st.booleans(), st.just("a"), _numbers, _numbers, _accesses),
     max_size=8,
 )
 

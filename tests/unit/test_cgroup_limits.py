@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from naja.cgroups import limits_v1, limits_v2
+from naja.cgroups.v2 import complete
+from naja.config import check_resources
 from naja.errors import NajaError, Unsupported
 from naja.plan.cgroup import prepare
 from naja.plan.request import Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 V1 = {
     name: f"/v1/{name}"
@@ -228,12 +233,66 @@ def test_v1_refuses(resources: dict[str, Any], origin: str) -> None:
         ({"cpu": {"cpus": "0"}}, "cpuset"),
         ({"blockIO": {"weight": 10}}, "blkio"),
         ({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}, "hugetlb"),
-        ({"network": {"classID": 0}}, "net_cls"),
+        ({"network": {"classID": 1}}, "net_cls"),
+        ({"network": {"priorities": [{"name": "lo", "priority": 0}]}}, "net_prio"),
     ],
 )
 def test_v1_names_a_controller_that_is_not_mounted(resources: dict[str, Any], controller: str) -> None:
     with pytest.raises(Unsupported, match=f"controller {controller} is not mounted"):
         limits_v1.limits(resources, {})
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"network": {"classID": 0, "priorities": []}},
+        {"network": {}},
+        {"pids": {}},
+        {"hugepageLimits": [], "rdma": {}, "unified": {}, "blockIO": {"weightDevice": []}},
+    ],
+)
+def test_nothing_is_asked_for(resources: dict[str, Any]) -> None:
+    """So no controller need be there for it."""
+    check_resources(resources)
+    assert limits_v1.limits(resources, {}) == []
+    assert limits_v2.limits(resources, "/v2") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "configured", "expected"),
+    [
+        ({"limit": 96}, {}, {"limit": 96, "swap": 128}),
+        ({"limit": 128}, {}, {"limit": 128, "swap": 128}),
+        ({"swap": 200}, {}, {"limit": 64, "swap": 200}),
+        ({"limit": -1}, {}, {"limit": -1}),
+        ({"limit": 200}, {"unified": {"memory.swap.max": "64"}}, {"limit": 200}),
+        ({"reservation": 5}, {}, {"reservation": 5}),
+    ],
+)
+def test_v2_keeps_the_total_of_memory_and_swap(
+    change: dict[str, int], configured: dict[str, Any], expected: dict[str, int], tmp_path: Path
+) -> None:
+    (tmp_path / "memory.max").write_text("64\n")
+    (tmp_path / "memory.swap.max").write_text("64\n")
+    assert complete({"memory": change}, str(tmp_path), configured)["memory"] == expected
+
+
+def test_v2_keeps_no_total_where_swap_is_limited_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("64\n")
+    (tmp_path / "memory.swap.max").write_text("0\n")
+    change = {"memory": {"limit": 96}, "unified": {"memory.swap.max": "0"}}
+    assert complete(change, str(tmp_path), {})["memory"] == {"limit": 96}
+
+
+def test_v2_has_no_total_to_keep(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("64\n")
+    for swap in (None, "max\n"):
+        if swap:
+            (tmp_path / "memory.swap.max").write_text(swap)
+        assert complete({"memory": {"limit": 96}}, str(tmp_path), {})["memory"] == {"limit": 96}
+    (tmp_path / "memory.swap.max").write_text("0\n")
+    with pytest.raises(NajaError, match=r"memory limit 96.* together are limited to 64"):
+        complete({"memory": {"limit": 96}}, str(tmp_path), {})
 
 
 HUGE = [{"pageSize": "2MB", "limit": 4096}]

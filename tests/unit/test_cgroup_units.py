@@ -23,6 +23,9 @@ INFINITY = 2**64 - 1
         ("machine.slice:libpod:abc", "libpod-abc.scope", "machine.slice"),
         (":docker:abc", "docker-abc.scope", "system.slice"),
         ("a.slice::b.slice", "b.slice", "a.slice"),
+        ("a.slice:b:", "b-.scope", "a.slice"),
+        ("a.slice::", "-.scope", "a.slice"),
+        ("a.slice::b", "-b.scope", "a.slice"),
     ],
 )
 def test_names(path: str, unit: str, slice: str) -> None:
@@ -30,7 +33,7 @@ def test_names(path: str, unit: str, slice: str) -> None:
     assert units.slice_name(path, "ID", rootless=False) == slice
 
 
-@pytest.mark.parametrize("path", ["/a/b", "a:b", "a:b:c:d", "a:b:", "a:b:c/d"])
+@pytest.mark.parametrize("path", ["/a/b", "a:b", "a:b:c:d", "a:b:c/d"])
 def test_paths_that_name_no_unit(path: str) -> None:
     with pytest.raises(NajaError, match="slice:prefix:name"):
         units.unit_name(path, "ID")
@@ -42,6 +45,30 @@ def test_paths_that_name_no_unit(path: str) -> None:
 )
 def test_slices_nest(name: str, path: str) -> None:
     assert units.expand_slice(name) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "directory"),
+    [
+        ("a.slice:p:n", "/a.slice/p-n.scope"),
+        ("-.slice:p:n", "/p-n.scope"),
+        ("a.slice:p:a-b.slice", "/a.slice/a-b.slice"),
+        ("a.slice:p:b.slice", "/b.slice"),
+        ("::b-c.slice", "/b.slice/b-c.slice"),
+    ],
+)
+def test_where_a_unit_lies(path: str, directory: str) -> None:
+    """A slice lies where its own name says, for there systemd puts it."""
+    v2 = Hierarchies("v2", {"": "/sys/fs/cgroup"}, {})
+    assert units.locate_unit(v2, path, "ID", rootless=False) == {"": directory}
+
+
+@pytest.mark.parametrize("name", ["-.slice", ".slice", "a--b.slice"])
+def test_a_unit_that_can_be_no_containers(name: str) -> None:
+    with pytest.raises(NajaError, match=r"slice"):
+        units.locate_unit(
+            Hierarchies("v2", {"": "/sys/fs/cgroup"}, {}), f"a.slice::{name}", "ID", rootless=False
+        )
 
 
 @pytest.mark.parametrize("name", ["a", "a.scope", "a--b.slice", "-a.slice", ".slice", "a/b.slice", "slice"])
@@ -147,6 +174,14 @@ def test_devices() -> None:
         ("[[1], [2, 3]]", ("aai", [[1], [2, 3]])),
         ("@as []", ("as", [])),
         ("@t 7", ("t", 7)),
+        (r"b'\x01'", ("ay", b"\x01\0")),
+        (r'b"\001\18\n\"é"', ("ay", b'\x01\x018\n"\xc3\xa9\0')),
+        ("b''", ("ay", b"\0")),
+        ("@ay [0x01, 0x03]", ("ay", b"\x01\x03")),
+        ("@ay []", ("ay", b"")),
+        ("[byte 1, byte 3]", ("ay", b"\x01\x03")),
+        ("[b'a, ]', b'b']", ("aay", [b"a, ]\0", b"b\0"])),
+        (r"'a\n\u00e9\'\\'", ("s", "a\né'\\")),
     ],
 )
 def test_variants(text: str, expected: tuple[str, Any]) -> None:
@@ -179,12 +214,23 @@ def test_annotations() -> None:
         ("Name", "[]"),
         ("Name", "[1, 'a']"),
         ("Name", "x"),
+        ("Name", "b'a"),
+        ("Name", r"b'\x1'"),
+        ("Name", r"'\u12'"),
+        ("Name", r"'a\'"),
+        ("Slice", "'other.slice'"),
+        ("PIDs", "[uint32 1]"),
+        ("DelegateSubgroup", "'x'"),
     ],
 )
 def test_annotations_that_cannot_be_read(name: str, text: str) -> None:
     with pytest.raises(NajaError) as caught:
-        annotated({f"org.systemd.property.{name}": text})
+        annotated({f"org.systemd.property.{name}": text}, "a.slice")
     assert caught.value.origin == f"/annotations/org.systemd.property.{name}"
+
+
+def test_an_annotation_that_names_the_slice_as_it_is() -> None:
+    assert annotated({"org.systemd.property.Slice": "'a.slice'"}, "a.slice") == []
 
 
 class FakeSystemd:

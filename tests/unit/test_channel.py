@@ -46,3 +46,22 @@ def test_a_large_message_with_a_descriptor() -> None:
     assert (len(message), len(descriptors)) == (4 << 20, 1)
     os.close(descriptors[0])
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_more_descriptors_than_the_kernel_takes_at_once() -> None:
+    """As for the sources of very many mounts with mapped ids."""
+    here, there = Channel.pair()
+    read, write = os.pipe()
+    descriptors: list[int] = []
+    try:
+        here.send("message", [read, write] * 300)
+        message, descriptors = there.receive()
+        assert (message, len(descriptors)) == ("message", 600)
+        kinds = [os.fstat(descriptor).st_ino for descriptor in descriptors]
+        assert kinds == [os.fstat(read).st_ino] * 600
+        assert [os.write(descriptors[-1], b"x"), os.read(descriptors[0], 1)] == [1, b"x"]
+    finally:
+        here.close()
+        there.close()
+        for descriptor in (read, write, *descriptors):
+            os.close(descriptor)

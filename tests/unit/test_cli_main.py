@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from naja.cli import main
+from naja.cli.output import Log
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -61,6 +62,38 @@ def test_json_on_stderr_where_there_is_no_file(tmp_path: Path) -> None:
     for extra in ([], ["--log", "/dev/stderr"]):
         result = naja("--log-format", "json", *extra, "--root", str(tmp_path), "state", "nosuch")
         assert json.loads(result.stderr)["msg"] == "container does not exist: nosuch"
+
+
+def logged(path: Path, format: str, error: str = "") -> None:
+    """Warn twice and end, with an error where one is given."""
+    log = Log("naja", str(path), format)
+    log.warning("first")
+    log.warning("second")
+    if error:
+        log.error(error)
+    log.close()
+
+
+def test_warnings_are_in_the_log_and_not_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Which is the container's; an error is there as well, as engines look in both places for it."""
+    logged(tmp_path / "json", "json")
+    lines = [json.loads(line) for line in (tmp_path / "json").read_text().splitlines()]
+    assert [(line["level"], line["msg"]) for line in lines] == [("warning", "first"), ("warning", "second")]
+    logged(tmp_path / "failed", "json", "broken")
+    entry = json.loads((tmp_path / "failed").read_text())
+    assert (entry["level"], entry["msg"], entry["warnings"]) == ("error", "broken", ["first", "second"])
+    logged(tmp_path / "text", "text", "broken")
+    told = [line.partition(" level=")[2] for line in (tmp_path / "text").read_text().splitlines()]
+    assert told == ['warning msg="first"', 'warning msg="second"', 'error msg="broken"']
+    assert capfd.readouterr() == ("", "naja: broken\n" * 2)
+
+
+def test_warnings_that_the_log_does_not_take(capfd: pytest.CaptureFixture[str]) -> None:
+    """They are told on stderr, after why."""
+    logged(Path("/dev/full"), "text", "broken")
+    reason, *lines = capfd.readouterr().err.splitlines()[1:]
+    assert reason == "naja: write the log file /dev/full: No space left on device (ENOSPC)"
+    assert lines == ["naja: warning: first", "naja: warning: second"]
 
 
 def test_bytes_that_are_no_text_stay_out_of_the_json_log(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment's Python that sees what this one has, but for naja."""
+    """A virtual environment's Python that sees what this one has, pip for one, but for naja."""
     home = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", home)
+    run(sys.executable, "-m", "venv", "--without-pip", home)
     python = home / "bin" / "python"
     packages = next((home / "lib").glob("python3*/site-packages"))
     hidden = [path for path in sys.path if path.endswith("site-packages")]

@@ -12,7 +12,8 @@ from naja.operations.cgroup import EnterCgroup, EnterOpenCgroups, OpenCgroups
 from naja.operations.execution import Execute
 from naja.operations.namespaces import GiveBirth, Unshare
 from naja.operations.rootfs import PivotRoot
-from naja.plan import Plan, Request, compile_plan
+from naja.plan import Plan, Request
+from naja.plan.creation import compile_plan
 from tests.support.bundle import DEFAULT_CONFIG
 
 _NOTIFY = {

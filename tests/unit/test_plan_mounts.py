@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -11,30 +12,31 @@ from hypothesis import strategies as st
 
 from naja.errors import NajaError, Unsupported
 from naja.linux import mounts as kernel
-from naja.operations.base import STAGE, Operation, Warn, thaw
+from naja.operations.base import INIT, RUNTIME, STAGE, Operation, Warn, thaw
 from naja.operations.binds import BindMount
 from naja.operations.console import OpenConsole, UseConsole
-from naja.operations.devices import BindDevice, MakeDevice, MakeSymlink, ReopenNull
+from naja.operations.devices import BindDevice, MakeDevice, MakeSymlink
+from naja.operations.joining import ChangeRoot, FindRoot, OpenProc, OpenRoot
 from naja.operations.masks import MakePathReadonly, MaskPath
 from naja.operations.mounts import MakeReadonly, MountFilesystem, Remount
+from naja.operations.nodes import MakeNodes
 from naja.operations.rootfs import (
-    ChangeRoot,
-    FindRoot,
     MakeDirectory,
     MakeRootReadonly,
     MountRoot,
     MoveRoot,
-    OpenProc,
-    OpenRoot,
     PivotRoot,
     RequireKernel,
     ReturnToMountNamespace,
     SetHostPropagation,
     SetRootPropagation,
+    TakeRoot,
     UseUmask,
 )
-from naja.operations.sources import OpenSource
-from naja.plan import compile_plan, mounts
+from naja.operations.sources import OpenSource, ShowMounts
+from naja.operations.stdio import ReopenNull
+from naja.plan import execution, mounts
+from naja.plan.creation import compile_plan
 from naja.plan.mount_options import KNOWN, MountOptions
 from naja.plan.request import Request
 
@@ -142,6 +144,7 @@ def test_bind_options() -> None:
         recursive=True,
         attributes=(RO | NODEV | kernel.MOUNT_ATTR_NOATIME, kernel.MOUNT_ATTR_ATIME),
         recursive_attributes=(NOEXEC, 0),
+        unnamed=NOSUID | kernel.MOUNT_ATTR_NOSYMFOLLOW | kernel.MOUNT_ATTR_NODIRATIME,
         propagation=kernel.MS_PRIVATE | kernel.MS_REC,
         origin="/mounts/0",
     )
@@ -167,7 +170,10 @@ def test_later_options_win() -> None:
         ("lowerdir=/a,b", [("lowerdir", "/a,b")]),
         ("mpol=bind:0,1", [("mpol", "bind:0,1")]),
         ('context="u:r:t:s0:c1,c2"', [("context", '"u:r:t:s0:c1,c2"')]),
-        ("size=1m,", [("size", "1m,")]),
+        ("size=1m,", [("size", "1m")]),
+        (",size=1m,,mode=700", [("size", "1m"), ("mode", "700")]),
+        ("", []),
+        (",", []),
     ],
 )
 def test_several_options_in_one_word(word: str, parameters: list[tuple[str, str]]) -> None:
@@ -214,7 +220,7 @@ def test_remount() -> None:
 @pytest.mark.parametrize(
     ("asked", "origin", "part"),
     [
-        (entry("/", "tmpfs"), "/mounts/0/destination", "root file system"),
+        (entry("/", "proc"), "/mounts/0/destination", "root file system"),
         (entry("/proc/self", "tmpfs"), "/mounts/0/destination", "/proc"),
         (entry("/proc", "tmpfs"), "/mounts/0/destination", "/proc"),
         (entry("/x/../proc/sys", "bind"), "/mounts/0/destination", "/proc"),
@@ -286,6 +292,35 @@ def test_in_a_user_namespace_devices_are_bound() -> None:
     assert not any(isinstance(operation, MakeDevice) for operation in operations)
 
 
+def test_devices_that_are_made_for_a_user_namespace() -> None:
+    listed = [
+        {"path": "/dev/plain/", "type": "c", "major": 1, "minor": 5},
+        {"path": "/dev/pipe", "type": "p"},
+        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2},
+        {"path": "/dev/owned", "type": "b", "major": 7, "minor": 1, "fileMode": 0o600, "uid": 9, "gid": 3},
+    ]
+    asked = request(linux={**USER_NAMESPACE, "devices": listed})
+    assert mounts.prepare(asked) == [
+        MakeNodes(
+            [
+                ("device 0", ("/dev/plain", "c", 1, 5), (0o666, 0, 0), False),
+                ("device 3", ("/dev/owned", "b", 7, 1), (0o600, 9, 3), True),
+            ],
+            uids=[(0, 1000, 10)],
+            gids=[(0, 2000, 3)],
+        )
+    ]
+    operations = mounts.before_hooks(asked)
+    bound = BindDevice("/dev/plain", "c", 1, 5, prepared="device 0", origin="/linux/devices/0")
+    assert bound in operations
+    assert MakeDevice("/dev/pipe", "p", 0, 0, origin="/linux/devices/1") in operations
+    # Whoever has not root's rights makes none.
+    rootless = request(linux={**USER_NAMESPACE, "devices": listed}, rootless=True)
+    assert mounts.prepare(rootless) == []
+    bound.prepared = ""
+    assert bound in mounts.before_hooks(rootless)
+
+
 def test_the_hosts_own_dev_is_left_alone() -> None:
     asked = request(entry("/dev", "bind", "rbind", source="/dev"))
     operations = mounts.before_hooks(asked) + mounts.after_hooks(asked)
@@ -317,7 +352,7 @@ def test_a_terminal_is_opened_last_and_used_last() -> None:
         MakeDirectory("/work", origin="/process/cwd"),
     ]
     assert mounts.after_hooks(asked)[-1] == UseConsole()
-    assert mounts.join(asked, process) == [
+    assert execution.enter_root(asked, process) == [
         OpenProc(),
         OpenRoot(),
         OpenConsole((25, 80), mount=False),
@@ -353,6 +388,45 @@ def test_with_a_user_namespace_the_runtime_opens_the_sources() -> None:
     ]
     (bind,) = [op for op in mounts.before_hooks(asked) if isinstance(op, BindMount)]
     assert bind.prepared == "mount 0"
+
+
+@pytest.mark.parametrize("linux", [USER_NAMESPACE, {}])
+def test_a_source_that_earlier_mounts_may_show_is_opened_in_turn(linux: dict[str, Any]) -> None:
+    mapped = ["idmap=uids=0-1-1;gids=0-1-1"] if not linux else []
+    inside = entry("/b", "bind", *mapped, source="rootfs/a/../x")
+    host: dict[str, Any] = {"cgroup_mounts": {"devices": "/cg"}, "cgroup_paths": {"devices": "/c"}}
+    asked = request(entry("/a", "bind", *mapped, source="/src"), inside, linux=linux, gate=False, **host)
+    assert [getattr(operation, "name", "") for operation in mounts.prepare(asked)] == ["mount 0"]
+    compiled = compile_plan(asked)
+    assert not compiled.unattended
+    turns = [
+        phase for phase in compiled.phases if "root file system" in phase.title or "sources" in phase.title
+    ]
+    assert [phase.actor for phase in turns] == [INIT, RUNTIME, INIT]
+    assert isinstance(turns[0].operations[-1], ShowMounts)
+    (source,) = turns[1].operations
+    assert isinstance(source, OpenSource)
+    assert (source.name, source.among) == ("mount 1", True)
+    assert isinstance(turns[2].operations[0], BindMount)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "inside"),
+    [
+        ("/bundle/rootfs", ["bind"], True),
+        ("/bundle/rootfs2/x", ["bind"], False),
+        ("/bundle/./x/../rootfs/../y", ["bind"], True),
+        ("/bundle", ["bind"], False),
+        ("/bundle", ["rbind"], True),
+        ("/", ["rbind"], True),
+        ("/bun", ["rbind"], False),
+    ],
+)
+def test_ways_that_lead_through_the_root(source: str, options: list[str], inside: bool) -> None:
+    asked = request(entry("/a", "bind", *options, source=source), linux=USER_NAMESPACE)
+    assert [getattr(operation, "among", None) for operation in mounts.prepare(asked)] == [False] * (
+        not inside
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,6 +492,13 @@ V1 = {
 }
 
 
+V2: dict[str, Any] = {
+    "cgroup_kind": "v2",
+    "cgroup_mounts": {"": "/sys/fs/cgroup"},
+    "cgroup_paths": {"": "/naja/c"},
+}
+
+
 def cgroup_operations(linux: dict[str, Any], **more: Any) -> list[Operation]:
     asked = request(entry("/sys/fs/cgroup", "cgroup", "ro", "nosuid"), linux=linux, **more)
     operations = mounts.before_hooks(asked)
@@ -435,8 +516,17 @@ def test_cgroup_v1_binds_the_containers_own_groups() -> None:
         f"link {top}/cpuacct to cpu,cpuacct",
         f"bind all of /cg/systemd/naja/c on {top}/systemd: rro, rnosuid",
         f"bind all of /cg/unified/naja/c on {top}/unified: rro, rnosuid",
-        f"make {top} read-only",
     ]
+
+
+def test_cgroup_v1_becomes_read_only_when_all_is_mounted() -> None:
+    top = entry("/sys/fs/cgroup", "cgroup", "ro")
+    asked = request(top, entry("/sys/fs/cgroup/extra", "tmpfs"), **V1)
+    (last,) = (operation for operation in mounts.after_hooks(asked) if isinstance(operation, MakeReadonly))
+    assert last.describe() == "make /sys/fs/cgroup read-only"
+    assert last.mount in [getattr(operation, "keep", "") for operation in mounts.before_hooks(asked)]
+    remount = request({**top, "options": ["remount", "ro"]}, **V1)
+    assert not any(isinstance(operation, MakeReadonly) for operation in mounts.after_hooks(remount))
 
 
 def test_cgroup_v1_in_a_cgroup_namespace_is_mounted_anew() -> None:
@@ -449,17 +539,85 @@ def test_cgroup_v1_in_a_cgroup_namespace_is_mounted_anew() -> None:
     ]
 
 
+@pytest.mark.parametrize("kinds", [["mount"], ["mount", "cgroup"]])
+@pytest.mark.parametrize("word", ["bogus", "x=y", "mode=755", "nsdelegate=1"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_an_option_that_is_none_of_control_groups(kinds: list[str], word: str, version: str) -> None:
+    wanted = request(
+        entry("/sys/fs/cgroup", "cgroup", "ro", word),
+        linux={"namespaces": [{"type": kind} for kind in kinds]},
+        **(V1 if version == "v1" else V2),
+    )
+    with pytest.raises(Unsupported, match=re.escape(word)) as caught:
+        mounts.before_hooks(wanted)
+    assert caught.value.origin == "/mounts/0/options/1"
+
+
+@pytest.mark.parametrize(
+    ("words", "version"), [(["nsdelegate", "memory_recursiveprot"], "v2"), (["xattr", "cpu", "sync"], "v1")]
+)
+def test_an_option_of_control_groups(words: list[str], version: str) -> None:
+    wanted = request(entry("/sys/fs/cgroup", "cgroup", "ro", *words), **(V1 if version == "v1" else V2))
+    assert mounts.before_hooks(wanted)
+
+
 def test_cgroup_v2() -> None:
-    host = {"cgroup_kind": "v2", "cgroup_mounts": {"": "/sys/fs/cgroup"}, "cgroup_paths": {"": "/naja/c"}}
-    (bind,) = cgroup_operations({}, **host)
+    (bind,) = cgroup_operations({}, **V2)
     assert bind.describe() == "bind all of /sys/fs/cgroup on /sys/fs/cgroup: rro, rnosuid"
-    (mount,) = cgroup_operations({"namespaces": [{"type": "mount"}, {"type": "cgroup"}]}, **host)
+    (mount,) = cgroup_operations({"namespaces": [{"type": "mount"}, {"type": "cgroup"}]}, **V2)
     assert mount.describe() == "mount cgroup2 on /sys/fs/cgroup: ro, nosuid"
     by_path = {"namespaces": [{"type": "mount"}, {"type": "cgroup", "path": "/x"}]}
-    (either,) = cgroup_operations(by_path, **host)
+    (either,) = cgroup_operations(by_path, **V2)
     assert either.describe() == (
         f"{mount.describe()}; if the cgroup namespace is the runtime's own, instead {bind.describe()}"
     )
+
+
+def test_a_tree_of_version_2_beside_version_1() -> None:
+    """As with the hierarchies of version 1 it is the container's part that is shown."""
+    top, new = "/sys/fs/cgroup", [{"type": "mount"}, {"type": "cgroup"}]
+
+    def described(**more: Any) -> list[str]:
+        asked = request(entry(top, "cgroup2", "ro"), **more, **V1)
+        return [one.describe() for one in mounts.before_hooks(asked) if one.origin == "/mounts/0"]
+
+    assert described() == [f"bind all of /cg/unified/naja/c on {top}: rro"]
+    assert described(linux={"namespaces": new}) == [f"mount cgroup2 on {top}: ro"]
+    empty, unless = (
+        f"mount tmpfs on {top}: ro, nosuid, nodev, noexec, mode=755",
+        "; not where /cg/unified/naja/c",
+    )
+    assert described(rootless=True, linux={"namespaces": new}) == [
+        empty,
+        f"mount cgroup2 on {top}: ro{unless} could not be made",
+    ]
+    assert described(rootless=True) == [
+        empty,
+        f"bind all of /cg/unified/naja/c, if it exists, on {top}: rro",
+    ]
+
+
+def test_cgroup_v2_without_root() -> None:
+    """What is the user's is seen, and the container's part is changed; or nothing is seen."""
+    host: dict[str, Any] = {
+        "cgroup_kind": "v2",
+        "cgroup_mounts": {"": "/sys/fs/cgroup"},
+        "cgroup_paths": {"": "/naja/c"},
+    }
+    top = "/sys/fs/cgroup"
+
+    def described(*options: str, **linux: Any) -> list[str]:
+        asked = request(entry(top, "cgroup", *options), linux=linux, rootless=True, **host)
+        return [one.describe() for one in mounts.before_hooks(asked) if one.origin == "/mounts/0"]
+
+    bind, own = f"bind all of {top} on {top}: rro", f"bind {top}/naja/c, if it exists, on {top}/naja/c: rw"
+    assert described("ro", cgroupsPath="/naja/c") == [bind.replace(top, top + ", if it exists,", 1)]
+    assert described("rw", cgroupsPath="/naja/c") == [bind.replace(top, top + ", if it exists,", 1), own]
+    empty = f"mount tmpfs on {top}: ro, nosuid, nodev, noexec, mode=755"
+    unless = f"; not where {top}/naja/c could not be made"
+    assert described("ro") == [empty, bind.replace(top, top + ", if it exists,", 1) + unless]
+    new = [{"type": "mount"}, {"type": "cgroup"}]
+    assert described("ro", namespaces=new) == [empty, f"mount cgroup2 on {top}: ro{unless}"]
 
 
 @pytest.mark.parametrize(
@@ -541,7 +699,35 @@ def test_what_a_bind_mount_cannot_change_is_warned_of() -> None:
 
 
 def test_unsupported_is_its_own_kind_of_error() -> None:
-    assert isinstance(refusal(entry("/", "bind")), Unsupported)
+    assert isinstance(refusal(entry("/", "proc")), Unsupported)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        entry("/", "bind", "ro", "rbind", source="/src"),
+        entry("/./", "overlay", "ro", "lowerdir=/a"),
+        entry("", "tmpfs", "ro"),
+    ],
+)
+def test_the_first_mount_may_take_the_place_of_the_root(root: dict[str, Any]) -> None:
+    asked = request(root, entry("/a", "tmpfs"))
+    operations = mounts.before_hooks(asked)
+    taken = operations.index(TakeRoot("/bundle/rootfs", origin="/mounts/0"))
+    assert operations[taken - 1].origin == operations[taken].origin
+    assert operations[taken + 1].origin == "/mounts/1"
+    # Read-only when all is mounted on it.
+    assert "ro" not in operations[taken - 1].describe().partition(": ")[2].split(", ")
+    later = [operation for operation in mounts.after_hooks(asked) if isinstance(operation, MakeRootReadonly)]
+    assert [operation.origin for operation in later] == ["/mounts/0/options/0"]
+
+
+def test_another_mount_may_not_take_the_place_of_the_root() -> None:
+    with pytest.raises(Unsupported, match="it has to be the first") as caught:
+        mounts.before_hooks(request(entry("/a", "tmpfs"), entry("/", "tmpfs")))
+    assert caught.value.origin == "/mounts/1/destination"
+    remount = mounts.before_hooks(request(entry("/a", "tmpfs"), entry("/", "none", "remount", "ro")))
+    assert any(isinstance(operation, Remount) for operation in remount)
 
 
 def test_without_a_mount_namespace_nothing_is_pivoted() -> None:
@@ -551,8 +737,8 @@ def test_without_a_mount_namespace_nothing_is_pivoted() -> None:
         [type(operation) for operation in mounts.after_hooks(each)] for each in (request(), of)
     )
     assert after == [ReturnToMountNamespace if kind is PivotRoot else kind for kind in before]
-    assert mounts.find(of, 7) == [FindRoot(7)]
-    assert mounts.find(request(), 7) == []
-    assert mounts.join(of, {})[-2:] == [ChangeRoot(), ReopenNull()]
+    assert execution.find_root(of, 7) == [FindRoot(7)]
+    assert execution.find_root(request(), 7) == []
+    assert execution.enter_root(of, {})[-2:] == [ChangeRoot(), ReopenNull()]
     refused = refusal(entry("/x", "tmpfs", "unbindable"), linux={"namespaces": []})
     assert refused.origin == "/mounts/0/options/0"

@@ -41,7 +41,7 @@ from naja.operations.limits import (
 )
 from naja.operations.privileges import GiveUpAdmin, LimitBoundingSet, SetCapabilities, SetNoNewPrivileges
 from naja.operations.seccomp import CompileSeccomp, ConnectSeccompAgent, LoadSeccomp
-from naja.plan import Request
+from naja.plan import Request, kernel
 from naja.plan import process as plan
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def kinds(operations: list[Operation]) -> list[type[Operation]]:
 
 def test_the_least_process() -> None:
     wanted = request()
-    assert plan.prepare(wanted) == plan.stage(wanted) == plan.created(wanted) == plan.kernel(wanted) == []
+    assert plan.prepare(wanted) == plan.stage(wanted) == plan.created(wanted) == kernel.change(wanted) == []
     assert plan.identity(wanted) == [
         SetUmask(0o022, origin="/process/user"),
         EnterDirectory("/", as_user=False, origin="/process/cwd"),
@@ -214,7 +214,7 @@ def test_a_supervised_process_tells_its_agent_who_it_is() -> None:
     assert isinstance(agent, ConnectSeccompAgent)
     assert agent.path == "/run/agent"
     assert agent.state["metadata"] == "m" and agent.state["fds"] == ["seccompFd"]
-    assert agent.state["state"]["status"] == "created" and agent.state["state"]["annotations"] == {"a": "b"}
+    assert agent.state["state"]["status"] == "creating" and agent.state["state"]["annotations"] == {"a": "b"}
     (added,) = plan.created(wanted, process(), container_pid=12)
     assert isinstance(added, ConnectSeccompAgent)
     assert (added.state["state"]["status"], added.state["state"]["pid"]) == ("running", 12)
@@ -226,7 +226,7 @@ def test_a_supervised_process_tells_its_agent_who_it_is() -> None:
 def test_names_and_the_loopback_device() -> None:
     linux = {"namespaces": namespaces("mount", "network", "uts")}
     wanted = request(linux=linux, hostname="h", domainname="d")
-    assert plan.kernel(wanted) == [
+    assert kernel.change(wanted) == [
         RaiseLoopback(origin="/linux/namespaces/1"),
         SetHostname("h"),
         SetDomainname("d"),
@@ -234,13 +234,13 @@ def test_names_and_the_loopback_device() -> None:
 
 
 def test_a_joined_network_namespace_is_left_alone() -> None:
-    assert plan.kernel(request(linux={"namespaces": namespaces(network="/run/netns/x")})) == []
+    assert kernel.change(request(linux={"namespaces": namespaces(network="/run/netns/x")})) == []
 
 
 @pytest.mark.parametrize("name", ["hostname", "domainname"])
 def test_a_name_without_a_namespace_is_the_hosts(name: str) -> None:
     with pytest.raises(NajaError, match=f"{name} needs a uts namespace, asked for by config.json /{name}"):
-        plan.kernel(request(hostname="x") if name == "hostname" else request(domainname="x"))
+        kernel.change(request(hostname="x") if name == "hostname" else request(domainname="x"))
 
 
 ALL = namespaces("ipc", "network", "uts", "user")
@@ -262,7 +262,7 @@ ALL = namespaces("ipc", "network", "uts", "user")
 def test_sysctls(key: str, path: str) -> None:
     origin = "/linux/sysctl/" + key.replace("/", "~1")
     wanted = request(linux={"namespaces": ALL, "sysctl": {key: "1"}})
-    assert plan.kernel(wanted)[1:] == [WriteSysctl(key, path, "1", origin=origin)]
+    assert kernel.change(wanted)[1:] == [WriteSysctl(key, path, "1", origin=origin)]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_sysctls(key: str, path: str) -> None:
 )
 def test_sysctls_of_the_host_are_refused(key: str, why: str) -> None:
     with pytest.raises(NajaError, match=why) as refused:
-        plan.kernel(request(linux={"namespaces": ALL, "sysctl": {key: "1"}}))
+        kernel.change(request(linux={"namespaces": ALL, "sysctl": {key: "1"}}))
     assert refused.value.origin.startswith("/linux/sysctl/")
 
 
@@ -292,7 +292,7 @@ def test_sysctls_of_the_host_are_refused(key: str, why: str) -> None:
 )
 def test_sysctls_without_their_namespace_are_refused(key: str) -> None:
     with pytest.raises(Unsupported, match=r"without a \w+ namespace it is the host's"):
-        plan.kernel(request(linux={"namespaces": namespaces("mount"), "sysctl": {key: "1"}}))
+        kernel.change(request(linux={"namespaces": namespaces("mount"), "sysctl": {key: "1"}}))
 
 
 def test_joined_namespaces_that_change_must_not_be_the_hosts() -> None:
@@ -300,11 +300,10 @@ def test_joined_namespaces_that_change_must_not_be_the_hosts() -> None:
         "namespaces": namespaces(network="/n", uts="/u", ipc="/i"),
         "sysctl": {"net.x": "1", "net.y": "1"},
     }
-    assert plan.prepare(request(linux=linux, hostname="h")) == [
+    assert kernel.prepare(request(linux=linux, hostname="h")) == [
         RefuseHostNamespace("uts", "/u", origin="/hostname"),
         RefuseHostNamespace("network", "/n", origin="/linux/sysctl/net.x"),
     ]
-    assert plan.prepare(request(linux=linux, hostname="h"), process()) == []
 
 
 # The process
@@ -430,6 +429,7 @@ def test_lists_that_are_none(text: str) -> None:
         (b"", "/"),
         (b"\0" * 200000 + b"\nu:x:7:8::/late:\n", "/late"),
         (b"u:x:7:8::/\xff:", "/\udcff"),
+        (b"u:x:7:8::/a\0b:\nv:x:7:8::/v:\n", "/v"),
     ],
 )
 def test_home_directories(passwd: bytes, home: str) -> None:

@@ -22,17 +22,31 @@ print(loaded, type(naja.plan.__spec__.loader).__name__, naja.container.state.MAR
 """
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Return a directory with a copy of the package, compiled ahead."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a copy of the package, compiled ahead, and its state when it was."""
+    path = tmp_path_factory.mktemp("built")
     shutil.copytree(
         Path(__file__).parents[2] / "runtime",
-        tmp_path / "naja",
+        path / "naja",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    mark(tmp_path, "first")
-    _python(tmp_path, _BUILD.format(what="precompile", then="precompile.build()"))
-    return tmp_path
+    mark(path, "first")
+    _python(path, _BUILD.format(what="precompile", then="precompile.build()"))
+    shutil.copytree(path / "naja", path / "as it was")
+    return path
+
+
+@pytest.fixture
+def home(built: Path) -> Path:
+    """Return that directory as it was; what is compiled ahead knows by its place."""
+    for path in built.iterdir():
+        if path.name == "naja":
+            shutil.rmtree(path)
+        elif path.name != "as it was":
+            path.unlink()
+    shutil.copytree(built / "as it was", built / "naja")
+    return built
 
 
 def mark(home: Path, text: str) -> None:

@@ -67,6 +67,12 @@ DIFFERENCES: list[tuple[str, str, Any, str]] = [
         "stricter: config-linux.md has 0 to 100",
     ),
     (
+        "resources.json",
+        "properties/pids",
+        {**FILES["resources.json"]["properties"]["pids"], "required": ["limit"]},
+        "laxer: without a limit there is none, as for Go's types",
+    ),
+    (
         "linux.json",
         "properties/devices/items/properties/fileMode",
         {"type": "integer", "minimum": 0, "maximum": 511},

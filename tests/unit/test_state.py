@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -92,6 +93,24 @@ def test_the_record_survives_and_may_be_missing(tmp_path: Path) -> None:
     directory.write(record | {"pid": 2})
     assert StateDirectory.open(str(tmp_path), "c").read() == record | {"pid": 2}
     assert os.listdir(directory.path) == ["state.json"]
+
+
+def test_a_record_has_its_blocks_before_it_replaces_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else ext4 writes it out, and whoever removes it waits; where none can be had it goes without."""
+    reserved = []
+
+    def reserve(descriptor: int, _start: int, size: int) -> None:
+        reserved.append((os.fstat(descriptor).st_size, size))
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", reserve)
+    directory = StateDirectory.create(str(tmp_path), "c")
+    directory.write(RECORD)
+    assert reserved == [(0, len((tmp_path / "c" / "state.json").read_bytes()))]
+    assert directory.read() == RECORD
+    directory.remove()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "nul"])

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naja import config as configs
-from naja.config import json, spelling, template
+from naja.config import json, nulls, spelling, template
+from naja.config.explain import Problem
 from naja.errors import NajaError
 from tests.support.schemas import Maker
 
@@ -72,7 +73,6 @@ MUTATIONS: list[tuple[str, Any, str, str]] = [
     ("/linux/devices/0/type", "x", "/linux/devices/0/type", "expected one of"),
     ("/linux/devices/0/fileMode", 65536, "/linux/devices/0/fileMode", "from 0 to 65535"),
     ("/linux/rootfsPropagation", "slaves", "/linux/rootfsPropagation", "did you mean 'slave'?"),
-    ("/linux/resources/pids", {}, "/linux/resources/pids", "'limit' is missing"),
     ("/linux/resources/memory/limit", 2**63, "/linux/resources/memory/limit", "expected an integer from"),
     ("/linux/resources/memory/swappiness", 101, "/linux/resources/memory/swappiness", "from 0 to 100"),
     ("/linux/resources/cpu/shares", -1, "/linux/resources/cpu/shares", "from 0 to 18446744073709551615"),
@@ -102,7 +102,6 @@ MUTATIONS: list[tuple[str, Any, str, str]] = [
     ("/ociVersion", "1.3.0-", "/ociVersion", "is not a version"),
     ("/ociVersion", "2.0.0", "/ociVersion", "newer than 1.x"),
     ("/root", GONE, "", "'root' is missing"),
-    ("/process", GONE, "", "'process' is missing"),
     ("/linux", GONE, "", "'linux' is missing"),
     ("/root/path", "", "/root/path", "is empty"),
     ("/annotations", {"": "x"}, "/annotations/", "is empty"),
@@ -354,6 +353,103 @@ def test_all_problems_are_listed() -> None:
     ]
 
 
+def test_errors_of_form_hide_none_of_content() -> None:
+    config = mutated("/process/cwd", "relative")
+    config["hostname"] = 5
+    config["process"]["rlimits"].insert(0, {"type": "RLIMIT_BOGUS", "soft": 1, "hard": 1})
+    config["process"]["rlimits"].append({"type": "RLIMIT_NPROC", "soft": 2, "hard": 1})
+    config["mounts"].insert(0, "no object")
+    config["mounts"].insert(2, {"destination": "/x", "options": [7]})
+    config["linux"]["sysctl"]["vm.swappiness"] = "1"
+    last = len(config["process"]["rlimits"]) - 1
+    assert sorted(problem.origin for problem in configs.problems(config)) == sorted(
+        [
+            *("/hostname", "/process/rlimits/0/type", "/mounts/0", "/mounts/2/options/0"),
+            *("/process/cwd", f"/process/rlimits/{last}/soft", "/mounts/2", "/linux/sysctl/vm.swappiness"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "form"),
+    [
+        ("/ociVersion", GONE, ""),
+        ("/ociVersion", 1, "/ociVersion"),
+        ("/process", 5, "/process"),
+        ("/process/cwd", GONE, "/process"),
+        ("/process/args", "sh", "/process/args"),
+        ("/process/args", [1], "/process/args/0"),
+        ("/root", [], "/root"),
+        ("/root", {}, "/root"),
+        ("/linux/uidMappings", "x", "/linux/uidMappings"),
+        ("/linux/uidMappings", [{"containerID": 0}], "/linux/uidMappings/0"),
+        ("/linux/namespaces", [{"type": "nope"}], "/linux/namespaces/0/type"),
+        ("/linux/seccomp/defaultAction", GONE, "/linux/seccomp"),
+        ("/linux/seccomp/defaultAction", "NOPE", "/linux/seccomp/defaultAction"),
+    ],
+)
+def test_an_error_of_form_makes_none_of_content(place: str, value: Any, form: str) -> None:
+    """What is left out for it is not told to be missing, and what is wrong elsewhere is told."""
+    config = mutated(place, value)
+    config["hooks"]["poststop"] = [{"path": "relative"}]
+    found = {problem.origin for problem in configs.problems(config)}
+    assert found == {form, "/hooks/poststop/0/path"}
+
+
+@pytest.mark.parametrize("value", [[], 5, None])
+def test_what_is_no_config_at_all(value: Any) -> None:
+    assert [problem.origin for problem in configs.problems(value)] == [""]
+
+
+OPTIONAL = [
+    *("/process/terminal", "/process/capabilities", "/process/capabilities/ambient", "/process/env"),
+    *("/hostname", "/mounts", "/mounts/0/options", "/hooks", "/hooks/prestart", "/annotations"),
+    *("/process/user", "/process/rlimits", "/linux/resources", "/linux/resources/memory/reservation"),
+    *("/linux/seccomp", "/linux/seccomp/syscalls", "/linux/maskedPaths", "/linux/cgroupsPath"),
+    *("/linux/resources/devices/0/major", "/annotations/org.example.colour", "/linux/sysctl/kernel.sem"),
+]
+
+
+@pytest.mark.parametrize("place", OPTIONAL)
+def test_a_null_is_an_optional_property_that_is_absent(place: str) -> None:
+    config, without = mutated(place, None), mutated(place, None)
+    assert nulls.drop(without)
+    assert place not in [pointer for *_, pointer in nulls.find(without)]
+    assert configs.problems(config) == configs.problems(without)
+    assert Problem(place, "is null, which is taken to be absent") in spelling.suspects(config)
+    assert configs.check(config)
+    assert config == without
+    assert not configs.check(config)
+
+
+@pytest.mark.parametrize(
+    ("place", "origin", "words"),
+    [
+        ("/ociVersion", "", "'ociVersion' is missing"),
+        ("/process/cwd", "/process", "'cwd' is missing"),
+        ("/process/args/0", "/process/args/0", "expected a string, found null"),
+        ("/mounts/0", "/mounts/0", "expected an object, found null"),
+        ("/linux/namespaces/0/type", "/linux/namespaces/0", "'type' is missing"),
+        ("/root", "", "'root' is missing"),
+    ],
+)
+def test_a_null_that_cannot_be_absent(place: str, origin: str, words: str) -> None:
+    with pytest.raises(configs.Invalid) as caught:
+        configs.check(mutated(place, None))
+    assert caught.value.origin == origin
+    assert words in caught.value.why
+    assert any(p.origin == origin and words in p.why for p in configs.problems(mutated(place, None)))
+
+
+def test_nulls_of_a_process_and_of_limits() -> None:
+    process = {"cwd": "/", "args": ["x"], "user": None, "capabilities": {"bounding": None}}
+    configs.check_process(process)
+    assert process == {"cwd": "/", "args": ["x"], "capabilities": {}}
+    resources = {"memory": None, "pids": {"limit": None}}
+    configs.check_resources(resources)
+    assert resources == {"pids": {}}
+
+
 def test_a_misspelled_name_is_pointed_out() -> None:
     found = configs.problems({"ociVersoin": "1.3.0"})
     assert [problem.why for problem in found] == ["'ociVersion' is missing (is 'ociVersoin' misspelled?)"]
@@ -412,7 +508,6 @@ GOOD: list[tuple[str, Any]] = [
     ("/linux/memoryPolicy", {"mode": "MPOL_PREFERRED"}),
     ("/linux/sysctl/net~1ipv4~1conf~1a.b~1x", "1"),
     ("/linux/sysctl/fs.mqueue.msg_max", "1"),
-    ("/linux/sysctl/kernel.domainname", "x"),
     ("/linux/sysctl/user.max_user_namespaces", "0"),
     ("/linux/intelRdt/l3CacheSchema", "L3:0=f\nMB:0=1"),
     ("/linux/resources/cpu", {"quota": -1, "burst": 5}),
@@ -427,6 +522,15 @@ def test_accepted(place: str, value: Any) -> None:
     configs.check(mutated(place, value))
 
 
+@pytest.mark.parametrize("name", ["kernel.domainname", "kernel/domainname"])
+def test_a_domain_name_is_given_once(name: str) -> None:
+    config = mutated(f"/linux/sysctl/{name.replace('/', '~1')}", "x")
+    with pytest.raises(configs.Invalid, match="is set by /domainname already"):
+        configs.check(config)
+    del config["domainname"]
+    configs.check(config)
+
+
 def test_a_process_alone() -> None:
     configs.check_process({"cwd": "/", "args": ["sh"]})
     with pytest.raises(configs.Invalid, match=r"process.json /cwd: must be an absolute path"):
@@ -435,6 +539,8 @@ def test_a_process_alone() -> None:
         configs.check_process({})
     with pytest.raises(configs.Invalid, match=r"^--process p /cwd: must be an absolute path"):
         configs.check_process({"cwd": "x", "args": ["sh"]}, "--process p")
+    with pytest.raises(configs.Invalid, match=r"process.json /args/1: holds a character \(NUL"):
+        configs.check_process({"cwd": "/", "args": ["sh", "a\0b"]})
 
 
 def test_resources_alone() -> None:

@@ -122,5 +122,14 @@ def test_loads_nothing_expensive() -> None:
         "print(*sorted(set(sys.modules) - before))"
     )
     expected = {"_json", "naja", "naja.errors", "naja.config"}
-    expected |= {f"naja.config.{name}" for name in ("json", "pattern", "rules", "rules_linux", "verdict")}
+    own = ("json", "pattern", "rules", "rules_linux", "sysctl", "verdict")
+    expected |= {f"naja.config.{name}" for name in own}
     assert set(sealed(program).split()) == expected
+
+
+@given(st.dictionaries(st.text(), st.text() | st.none(), min_size=95, max_size=110))
+def test_large_objects(value: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(value)) == value
+    assert json.dumps(value) == standard.dumps(value, separators=(",", ":"))
+    with pytest.raises(NajaError):
+        json.dumps({**value, 5: ""})

@@ -165,6 +165,21 @@ def test_update(naja: Runtime, bundle: Bundle, running: Run) -> None:
     assert cgroup.read("cpu.max" if V2 else "cpu.cfs_quota_us").split()[0] == "30000"
 
 
+@pytest.mark.parametrize("source", ["config", "update"])
+def test_update_of_memory_keeps_the_total(naja: Runtime, bundle: Bundle, running: Run, source: str) -> None:
+    limits = {"limit": 64 * MIB, "swap": 128 * MIB}
+    cgroup = running({"memory": limits} if source == "config" else {})
+    if source == "update":
+        naja.run("update", "--memory", str(64 * MIB), "--memory-swap", str(128 * MIB), bundle.id)
+    naja.run("update", "--memory", str(96 * MIB), bundle.id)
+    if V2:
+        assert (cgroup.read("memory.max"), cgroup.read("memory.swap.max")) == (str(96 * MIB), str(32 * MIB))
+    else:
+        total = cgroup.read("memory.memsw.limit_in_bytes")
+        assert (cgroup.read("memory.limit_in_bytes"), total) == (str(96 * MIB), str(128 * MIB))
+    assert naja.run("update", "--memory", str(160 * MIB), bundle.id, check=False).status == 1
+
+
 def test_update_from_a_file(naja: Runtime, bundle: Bundle, running: Run) -> None:
     cgroup = running({"memory": {"limit": 64 * MIB}})
     naja.run("update", "--resources", "-", bundle.id, input=json.dumps({"memory": {"limit": 40 * MIB}}))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -93,6 +95,23 @@ def test_a_slice_of_that_name(naja: Runtime, bundle: Bundle) -> None:
     assert "it exists and has processes in it" in done.stderr
     assert show("system.slice", "ActiveState") == "active"
     assert show("system.slice", "ActiveEnterTimestampMonotonic") == before
+
+
+@pytest.mark.parametrize("path", ["system.slice:x:system-{}.slice", "system.slice:x:{}.slice", "::{}.slice"])
+def test_a_container_in_a_slice_of_its_own(naja: Runtime, bundle: Bundle, path: str) -> None:
+    """What systemd says of the unit is true of the container, wherever its name puts the slice."""
+    bundle.linux["cgroupsPath"] = path.format(bundle.id)
+    bundle.linux["resources"]["pids"] = {"limit": 77}
+    naja.run_detached(bundle.args("/bin/sleep", "1000").save(), timeout=60)
+    unit = bundle.linux["cgroupsPath"].rpartition(":")[2]
+    directory = show(unit, "ControlGroup")
+    assert (show(unit, "ActiveState"), show(unit, "TasksMax")) == ("active", "77")
+    with open(f"/proc/{naja.state(bundle)['pid']}/cgroup") as file:
+        assert file.read() == f"0::{directory}\n"
+    assert naja.exec(bundle, "cat", "/proc/self/cgroup").stdout == f"0::{directory}\n"
+    naja.delete(bundle, "--force")
+    assert show(unit, "ActiveState") == "inactive"
+    assert not os.path.exists(f"/sys/fs/cgroup{directory}")
 
 
 def test_a_service_is_no_scope(naja: Runtime, bundle: Bundle) -> None:
@@ -217,3 +236,56 @@ def test_a_job_that_fails(naja: Runtime, bundle: Bundle) -> None:
         os.unlink(path)
         subprocess.run(["systemctl", "reset-failed", "naja-failing.service"], check=False)
         subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+
+def test_without_a_bus_root_reaches_systemd(naja: Runtime, bundle: Bundle) -> None:
+    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
+    bundle.linux["resources"]["pids"] = {"limit": 17}
+    naja.run_detached(bundle.args("/bin/sleep", "1000"), env=environment, timeout=60)
+    unit = unit_of(bundle)
+    assert (show(unit, "ActiveState"), show(unit, "TasksMax")) == ("active", "17")
+    naja.run("update", "--pids-limit", "19", bundle.id, env=environment, timeout=60)
+    assert show(unit, "TasksMax") == "19"
+    naja.run("delete", "--force", bundle.id, env=environment, timeout=60)
+    assert show(unit, "LoadState") == "not-found"
+
+
+def test_annotations_of_a_unit(naja: Runtime, bundle: Bundle) -> None:
+    """A byte string is understood; no other slice than that of the path is."""
+    prefix = "org.systemd.property."
+    bundle.config["annotations"] = {f"{prefix}AllowedCPUs": r"b'\x01'", f"{prefix}Slice": "'system.slice'"}
+    naja.run_detached(bundle.args("/bin/sleep", "1000"), timeout=60)
+    assert (show(unit_of(bundle), "AllowedCPUs"), show(unit_of(bundle), "Slice")) == ("0", "system.slice")
+    naja.delete(bundle, "--force")
+    bundle.config["annotations"] = {f"{prefix}Slice": "'other.slice'"}
+    done = naja.run_attached(bundle.save(), check=False, timeout=60)
+    assert done.status == 1
+    assert f"/annotations/{prefix}Slice" in done.stderr
+
+
+def test_an_attached_run_is_the_main_process_of_its_service(naja: Runtime, bundle: Bundle) -> None:
+    """Else systemd would supervise a process that is not its child, and its status would be lost."""
+    program = (
+        "import os, socket, sys, time\n"
+        "speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "speaker.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n"
+        "time.sleep(1)\n"
+        "sys.exit(3)"
+    )
+    shutil.rmtree(bundle.rootfs)
+    os.unlink(f"{bundle.path}/config.json")
+    naja.run("spec", "--host", "--bundle", bundle.path, "/usr/bin/python3", "-c", program)
+    with open(f"{bundle.path}/config.json") as file:
+        bundle.config = json.load(file)
+    bundle.process["terminal"] = False
+    bundle.linux["cgroupsPath"] = f"system.slice:naja:{bundle.id}"
+    bundle.save()
+    service = f"{bundle.id}.service"
+    command = naja.command("run", "--bundle", bundle.path, bundle.id)
+    words = ["systemd-run", f"--unit={service}", "--property=Type=notify", "--quiet", *command]
+    subprocess.run(words, check=True, timeout=120)
+    try:
+        wait_until(lambda: show(service, "ActiveState") == "failed", timeout=60, what="its end")
+        assert (show(service, "Result"), show(service, "ExecMainStatus")) == ("exit-code", "3")
+    finally:
+        subprocess.run(["systemctl", "reset-failed", service], check=False)

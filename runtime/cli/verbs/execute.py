@@ -7,6 +7,7 @@ from ...container.execution import execute as run_process
 from ...container.lifecycle import Container
 from ...errors import NajaError
 from ...linux import capabilities
+from ...plan.request import NO_PROCESS
 from ..values import group, json_file, user
 
 TYPE_CHECKING = False
@@ -39,7 +40,8 @@ def execute(command: Command, log: Log) -> int:
     else:
         origin = "/process"
         options = {**options, "cap": _known(options["cap"], log)}
-        process = _from_options(container.config["process"], command.arguments[1:], options)
+        own = container.config.get("process") or NO_PROCESS
+        process = _from_options(own, command.arguments[1:], options)
     try:
         return _run(container, process, origin, command)
     except NajaError as error:
@@ -139,13 +141,16 @@ def _known(names: tuple[str, ...], log: Log) -> tuple[str, ...]:
 
 
 def _with_capabilities(base: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Add capabilities to the sets that count now.
+    """Add capabilities to the sets that count now, and to the ambient one what is inheritable already.
 
-    Never to the inheritable and ambient ones: a program in the container could regain them from
-    there after it gave them up (CVE-2022-29162).
+    Never to the inheritable one: a program in the container could regain them from there after it gave them
+    up (CVE-2022-29162).
     """
+    inheritable = base.get("inheritable") or ()
+    ambient = [capability for capability in names if capability in inheritable]
     sets = dict(base)
-    for name in ("bounding", "effective", "permitted"):
+    for name in ("bounding", "effective", "permitted", "ambient"):
         held = list(base.get(name) or ())
-        sets[name] = held + [capability for capability in names if capability not in held]
+        added = ambient if name == "ambient" else names
+        sets[name] = held + [capability for capability in added if capability not in held]
     return sets

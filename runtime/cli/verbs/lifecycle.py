@@ -22,7 +22,7 @@ def create(command: Command, log: Log) -> None:
 
 def run(command: Command, log: Log) -> int:
     """Create and start a container; wait for its end unless detached. Returns its exit code."""
-    from ...container.lifecycle import run as run_container
+    from ...container.running import run as run_container
 
     options = command.options
     return run_container(
@@ -55,7 +55,9 @@ def _making(command: Command) -> dict[str, Any]:
 
 def start(command: Command, log: Log) -> None:
     """Let a created container run its program."""
-    Container.load(command.id, root=command.root, warn=log.warning).start()
+    container = Container.load(command.id, root=command.root, warn=log.warning)
+    container.debug = log.debug if command.globals["debug"] else None
+    container.start()
 
 
 def state(command: Command, log: Log) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from ...config import json
-from ...container.lifecycle import Container, list_containers
-from ...errors import NajaError
+from ...container.lifecycle import Container
+from ...container.listing import list_containers
+from ...errors import NajaError, one_line
 from ..output import show
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ def list_(command: Command, log: Log) -> None:
         show(json.dumps(documents) + "\n")
     else:
         columns = ("id", "pid", "status", "bundle", "created", "owner")
-        rows = [[str(document[column]) for column in columns] for document in documents]
+        rows = [[one_line(str(document[column])) for column in columns] for document in documents]
         show(table([[column.upper() for column in columns], *rows]))
 
 
@@ -62,7 +63,7 @@ def _run_ps(options: Sequence[str]) -> str:
         raise NajaError.from_os_error("run ps", error) from None
     if result.returncode:
         what = f"ps {' '.join(options)} failed with status {result.returncode}"
-        raise NajaError(what, why=result.stderr.decode(errors="surrogateescape").strip())
+        raise NajaError(what, why=" ".join(result.stderr.decode(errors="surrogateescape").split()))
     return result.stdout.decode(errors="surrogateescape")
 
 

@@ -33,19 +33,26 @@ def spec(command: Command, log: Log) -> None:
 
 
 def validate(command: Command, log: Log) -> int:
-    """Report every problem of a config.json; warn of names that look misspelled. Returns 1 for a problem."""
+    """Report every problem of a config.json; warn of what may be meant otherwise. Returns 1 for a problem.
+
+    As JSON all of it is on stdout, told apart by "level".
+    """
     from ... import config
     from ...config import spelling
 
     bundle = _bundle(command)
     document = config.load(bundle)
     problems = config.problems(document, bundle)
-    for suspect in spelling.suspects(document):
-        log.warning(str(suspect))
+    suspects = spelling.suspects(document)
     if command.options["json"]:
-        found = [{"origin": problem.origin, "why": problem.why} for problem in problems]
+        levels = (("error", problems), ("warning", suspects))
+        found = [
+            {"level": level, "origin": one.origin, "why": one.why} for level, some in levels for one in some
+        ]
         show(json.dumps(found, indent=2) + "\n")
     else:
+        for suspect in suspects:
+            log.warning(str(suspect))
         show("".join(f"{problem}\n" for problem in problems))
     return 1 if problems else 0
 

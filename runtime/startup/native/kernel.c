@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -59,7 +60,7 @@ void PyThreadState_Clear(State *), PyThreadState_Delete(State *);
 void PyOS_BeforeFork(void), PyOS_AfterFork_Parent(void), PyOS_AfterFork_Child(void);
 
 /* What syscall(2) takes: a number and six arguments. */
-enum { MOST = 7 };
+enum { MOST = 7, MOST_KNOWN = 32 };
 typedef long Function(unsigned long, unsigned long, unsigned long, unsigned long, unsigned long, unsigned long,
                       unsigned long);
 
@@ -88,30 +89,57 @@ static Object *failed(int reason)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* find(name: bytes) -> int: the address of a function of libc. Raises OSError. */
+/* The functions of libc that were asked for: where it lies is another place in each process, also in one that goes
+ * on from the dump of another (dump.c). */
+static struct known {
+    char name[24];
+    Function *function;
+} known[MOST_KNOWN];
+
+void forget_addresses(void)
+{
+    for (int place = 0; place < MOST_KNOWN; place++)
+        known[place].function = NULL;
+}
+
+/* find(name: bytes) -> int: a number that stands for a function of libc. Raises OSError. */
 static Object *find(Object *module, Object *const *values, ssize_t count)
 {
-    unsigned long name;
-    if (!words(values, count, 1, 1, &name))
+    (void)module;
+    unsigned long given;
+    if (!words(values, count, 1, 1, &given))
         return NULL;
-    void *function = dlsym(RTLD_DEFAULT, (const char *)name);
-    return function ? PyLong_FromUnsignedLong((unsigned long)function) : failed(ENOSYS);
+    const char *name = (const char *)given;
+    if (!dlsym(RTLD_DEFAULT, name))
+        return failed(ENOSYS);
+    for (int place = 0; place < MOST_KNOWN; place++) {
+        if (!known[place].name[0] && strlen(name) < sizeof known->name)
+            strcpy(known[place].name, name);
+        if (!strcmp(known[place].name, name))
+            return PyLong_FromLong(place);
+    }
+    return failed(ENOMEM);
 }
 
 /* address(buffer: bytes | bytearray) -> int */
 static Object *address(Object *module, Object *const *values, ssize_t count)
 {
+    (void)module;
     unsigned long result;
     return words(values, count, 1, 1, &result) ? PyLong_FromUnsignedLong(result) : NULL;
 }
 
-/* call(function: int, *arguments) -> int. Raises OSError where the function returns -1. */
+/* call(number: int, *arguments) -> int: call what `find` has found. Raises OSError where that returns -1. */
 static Object *call(Object *module, Object *const *values, ssize_t count)
 {
+    (void)module;
     unsigned long given[1 + MOST] = {0}, *a = given + 1;
     if (!words(values, count, 1, 1 + MOST, given))
         return NULL;
-    Function *function = (Function *)given[0];
+    struct known *which = known + given[0] % MOST_KNOWN;
+    if (!which->function)
+        which->function = (Function *)dlsym(RTLD_DEFAULT, which->name);
+    Function *function = which->function;
     State *own = PyEval_SaveThread();
     long result = function(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
     int reason = errno;
@@ -123,6 +151,7 @@ static Object *call(Object *module, Object *const *values, ssize_t count)
 /* clone(arguments: bytes) -> int: clone3(2) without a shared memory, as os.fork does it. Raises OSError. */
 static Object *clone_copy(Object *module, Object *const *values, ssize_t count)
 {
+    (void)module;
     enum { CLONE3 = 435, SIZE = 88 };
     unsigned long arguments;
     if (!words(values, count, 1, 1, &arguments))
@@ -170,6 +199,7 @@ static int live(void *argument)
  * handlers. Returns the pid. Raises OSError. The caller has looked whether there is room on the stack. */
 static Object *birth(Object *module, Object *const *values, ssize_t count)
 {
+    (void)module;
     /* A part of this thread's own stack: newer Pythons look whether they are still on it. */
     char stack[STACK] __attribute__((aligned(16)));
     unsigned long flags;

@@ -7,16 +7,19 @@
  * has no second interpreter to start: the container's process is forked from the first. Whatever
  * fails here is left to Python, which seals by itself.
  *
- * PYTHON (its real path), DIRECTORY and NAME (the two parts of that path), LOWER (a directory of
- * naja's own) and BODY (what Python is to run) are defined by runtime/startup/launcher.py; BARE asks for a
- * program without a C library, whose start would take longer than all that is done here.
+ * Defined by runtime/startup/launcher.py are PYTHON (its real path), DIRECTORY and NAME (the two parts of that path),
+ * SIZE and CHANGED (of that file), OWN (where these are), EARLY (native/interpreter.c, compiled) and WARM (native/dump.c's program),
+ * PACKAGE and SOURCES (its modules as WARM has them), LOWER (a directory in it) and BODY (what Python is to run); BARE asks
+ * for a program without a C library, whose start would take longer than all that is done here.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/stat.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -24,7 +27,9 @@
 enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, CLOSE_RANGE = 436 };
 enum { CGROUP = 0x27E0EB, CGROUP2 = 0x63677270 }; /* statfs(2) */
 enum { SIGNALS = 8 }; /* bytes of the kernel's signal sets */
-enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PATH_ONLY = 010000000 };
+enum { LEAST_AS = 16 << 20, LEAST_DATA = 6 << 20 }; /* bytes that Python takes until it can say what it lacks */
+enum { WARM_AS = 48 << 20, WARM_DATA = 32 << 20 };  /* and with all of naja loaded */
+enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PATH_ONLY = 010000000, NOFOLLOW = 0x100 };
 
 static long run(int count, char **words, char **environment);
 
@@ -109,7 +114,21 @@ static long length(const char *text)
 }
 
 /* Verbs that make a process in a container. */
-static const char *const verbs[] = {"create", "run", "exec", "restore"};
+static const char *const verbs[] = {"create", "run", "exec", "restore", "resident"};
+
+/* Tell whether this is the link that is containerd's shim, which stays and makes many. */
+static int is_shim(const char *word)
+{
+    static const char shim[] = "containerd-shim-";
+    const char *name = word;
+    for (const char *each = word; *each; each++)
+        if (*each == '/')
+            name = each + 1;
+    for (unsigned place = 0; place < sizeof shim - 1; place++)
+        if (name[place] != shim[place])
+            return 0;
+    return 1;
+}
 
 static int makes_a_process(int count, char **words)
 {
@@ -120,19 +139,79 @@ static int makes_a_process(int count, char **words)
     return 0;
 }
 
-/* Open the interpreter below a detached overlay that has no upper layer; negative where that fails. */
-static long sealed_python(void)
+struct python {
+    const char *path, *layers, *name; /* the two parts of the path, the first with LOWER */
+};
+
+static const struct python warm = {OWN "/" WARM, OWN ":" LOWER, WARM};
+static const struct python early = {OWN "/" EARLY, OWN ":" LOWER, EARLY};
+static const struct python ordinary = {PYTHON, DIRECTORY ":" LOWER, NAME};
+
+static const struct source {
+    const char *path; /* below PACKAGE */
+    unsigned long size;
+    long seconds;
+    unsigned nanoseconds; /* when it was changed */
+} sources[] = {SOURCES{0}};
+
+static int look(long directory, const char *path, struct statx *status)
+{
+    return kernel(SYS_statx, directory, (long)path, NOFOLLOW, STATX_BASIC_STATS, (long)status) == 0;
+}
+
+/* Tell whether an interpreter that was compiled is there, as an ordinary file of the package's owner that nobody
+ * else may write to. */
+static int is_ours(const struct python *python)
+{
+    struct statx file, package;
+    return look(AT_FDCWD, python->path, &file) && look(AT_FDCWD, LOWER, &package)
+        && (file.stx_mode & 0170122) == 0100100 && file.stx_uid == package.stx_uid;
+}
+
+/* Tell whether all modules are as they were when they were put into WARM. */
+static int are_the_same(void)
+{
+    struct statx now;
+    long package = kernel(SYS_openat, AT_FDCWD, (long)PACKAGE, PATH_ONLY | O_CLOEXEC);
+    int same = package >= 0 && sources->path;
+    for (const struct source *each = sources; same && each->path; each++)
+        same = look(package, each->path, &now) && now.stx_size == each->size
+            && now.stx_mtime.tv_sec == each->seconds && now.stx_mtime.tv_nsec == each->nanoseconds;
+    kernel(SYS_close, package);
+    return same;
+}
+
+/* Tell whether a limit of memory is too low for Python to start, or to say so. */
+static int is_below(long kind, unsigned long long least)
+{
+    unsigned long long limits[2] = {0}; /* struct rlimit64 */
+    return !kernel(SYS_prlimit64, 0, kind, 0, (long)limits) && limits[0] < least;
+}
+
+/* Choose the interpreter: our own where it was linked from the very Python that is there now. */
+static const struct python *choose(void)
+{
+    struct statx now;
+    if (!look(AT_FDCWD, PYTHON, &now) || now.stx_size != SIZE || now.stx_mtime.tv_sec != CHANGED)
+        return &ordinary;
+    if (is_ours(&warm) && are_the_same() && !is_below(RLIMIT_AS, WARM_AS) && !is_below(RLIMIT_DATA, WARM_DATA))
+        return &warm;
+    return is_ours(&early) ? &early : &ordinary;
+}
+
+/* Open an interpreter below a detached overlay that has no upper layer; negative where that fails. */
+static long sealed(const struct python *python)
 {
     long filesystem = kernel(FSOPEN, (long)"overlay", CLOEXEC);
     if (filesystem < 0)
         return filesystem;
     long mount = -1;
-    if (!kernel(FSCONFIG, filesystem, SET_STRING, (long)"lowerdir", (long)(DIRECTORY ":" LOWER))
+    if (!kernel(FSCONFIG, filesystem, SET_STRING, (long)"lowerdir", (long)python->layers)
         && !kernel(FSCONFIG, filesystem, CMD_CREATE))
         mount = kernel(FSMOUNT, filesystem, CLOEXEC, RDONLY_NODEV);
     kernel(SYS_close, filesystem);
     /* The mount is not closed: execve does that, and whoever closes it waits for the kernel. */
-    return mount < 0 ? mount : kernel(SYS_openat, mount, (long)NAME, PATH_ONLY | O_CLOEXEC);
+    return mount < 0 ? mount : kernel(SYS_openat, mount, (long)python->name, PATH_ONLY | O_CLOEXEC);
 }
 
 /* Tell whether a descriptor is of a cgroup tree: where one was unmounted, somebody may have left a file. */
@@ -186,6 +265,12 @@ static void close_directory(long stream)
     }
 }
 
+static int fail(const char *text)
+{
+    kernel(SYS_write, 2, (long)text, length(text));
+    return 1;
+}
+
 /* Append a descriptor to a path. */
 static void append(char *path, long number)
 {
@@ -199,6 +284,7 @@ static void append(char *path, long number)
 
 static long run(int count, char **words, char **environment)
 {
+    const struct python *python = choose();
     char *arguments[count + 5];
     arguments[0] = PYTHON;
     arguments[1] = "-IS";
@@ -207,22 +293,25 @@ static long run(int count, char **words, char **environment)
     for (int word = 0; word <= count; word++)
         arguments[4 + word] = words[word];
 
+    if (is_below(RLIMIT_AS, LEAST_AS) || is_below(RLIMIT_DATA, LEAST_DATA))
+        return fail("naja: cannot start: the limit of memory is too low: raise it (ulimit -v, ulimit -d)\n");
+
     /* Ctrl-C while Python starts would end in a traceback; runtime/cli/main.py lets it through. */
     const unsigned long interrupt[SIGNALS / sizeof(long)] = {1UL << (SIGINT - 1)};
     kernel(SYS_rt_sigprocmask, SIG_BLOCK, (long)interrupt, 0, SIGNALS);
     for (long stream = 0; stream < 3; stream++)
         close_directory(stream);
-    if (makes_a_process(count, words)) {
+    const int launches = makes_a_process(count, words);
+    if (launches)
         warm_up();
-        long python = sealed_python();
-        if (python >= 0) {
+    if (launches || (count && is_shim(words[0]))) {
+        long file = sealed(python);
+        if (file >= 0) {
             char path[32] = "/proc/self/fd/";
-            append(path, python);
+            append(path, file);
             kernel(SYS_execve, (long)path, (long)arguments, (long)environment);
         }
     }
-    kernel(SYS_execve, (long)PYTHON, (long)arguments, (long)environment);
-    static const char failure[] = "naja: cannot execute " PYTHON "\n";
-    kernel(SYS_write, 2, (long)failure, sizeof failure - 1);
-    return 1;
+    kernel(SYS_execve, (long)python->path, (long)arguments, (long)environment);
+    return fail("naja: cannot execute " PYTHON "\n");
 }

@@ -36,10 +36,18 @@ def fsdecode(name: str | bytes | PathLike[str]) -> str:
     return name if isinstance(name, str) else name.decode(_ENCODING, _ERRORS)
 
 
+def _environment() -> dict[str, str]:
+    return {fsdecode(name): fsdecode(value) for name, value in posix.environ.items()}
+
+
 #: As it was when naja started.
-environ: dict[str, str] = {  # type: ignore[no-redef]
-    fsdecode(name): fsdecode(value) for name, value in posix.environ.items()
-}
+environ: dict[str, str] = _environment()  # type: ignore[no-redef]
+
+
+def read_environment() -> None:
+    """Take the environment as it is now."""
+    environ.clear()
+    environ.update(_environment())  # type: ignore[arg-type]
 
 
 def makedirs(name: str | bytes, mode: int = 0o777, exist_ok: bool = False) -> None:

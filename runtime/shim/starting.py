@@ -1,0 +1,112 @@
+"""``start``: finds the process that looks after a group of containers, or becomes it."""
+
+from __future__ import annotations
+
+import os
+
+from ..config import json
+from ..config.json import read
+from ..errors import NajaError
+from ..startup import precompiled
+from . import address, messages, options
+from .lending import borrow, place
+from .settings import read_stdin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+    from .settings import Settings
+
+#: Annotations by which a container says which group it belongs to, and that of a pod (CRI).
+_GROUPS = ("io.containerd.naja.v2.group", "io.containerd.runc.v2.group")
+_POD = "io.kubernetes.cri.sandbox-id"
+
+#: The one that all containers of a namespace are in, where they are.
+_ALL = "all"
+
+_ATTEMPTS = 100
+
+
+def start(settings: Settings) -> int:
+    """Print where a container is looked after, and see to it. Returns an exit status. Raises NajaError."""
+    given = messages.ANY.decode(read_stdin())
+    chosen = options.read(given if given["type_url"] else None)
+    group = _group(settings, chosen)
+    where = address.make(settings.values["address"], settings.namespace, group)
+    listener = _claim(where, settings.id)
+    _write_address(settings.bundle, where)
+    if listener:
+        birth: dict[str, Any] = {
+            "words": settings.words,
+            "bundle": settings.bundle,
+            "events": settings.events,
+            "where": where,
+        }
+        birth |= {"cgroup": chosen["shim_cgroup"], "score": _oom_score(os.getppid())}
+        if not borrow(place(settings.values["address"]), birth, listener) and os.fork() == 0:
+            precompiled.preload("shim")
+            from .serving import begin
+
+            return begin(birth, listener)
+    text = where
+    if settings.version:
+        # A containerd that is newer than 1.6 says which protocols it knows, of which 2 and 3 are spoken here.
+        parameters = {"version": min(settings.version, 3), "address": where, "protocol": "ttrpc"}
+        text = json.dumps(parameters)
+    os.write(1, text.encode())
+    return 0
+
+
+def _group(settings: Settings, chosen: dict[str, Any]) -> str:
+    """Return the group of a container: an annotation says so, or an option; by itself a pod is one."""
+    path = os.path.join(settings.bundle, "config.json")
+    try:
+        document = json.loads(read(path), path)
+    except OSError as error:
+        raise NajaError.from_os_error(f"read {path}", error) from None
+    annotations = (document.get("annotations") if type(document) is dict else None) or {}
+    for name in _GROUPS:
+        if annotations.get(name):
+            return f"group/{annotations[name]}"
+    if chosen["group"] == "namespace":
+        return _ALL
+    if chosen["group"] != "container" and annotations.get(_POD):
+        return f"pod/{annotations[_POD]}"
+    return f"container/{settings.id}"
+
+
+def _claim(where: str, id: str) -> _socket.socket | None:
+    """Return a listening socket; None where a process is there, which expects the container."""
+    with address.Lock():
+        for _ in range(_ATTEMPTS):
+            if listener := address.listen(where):
+                return listener
+            answer = address.ask(where, "Expect", id)
+            if answer:
+                return None
+            if answer is None:
+                address.remove_dead(where)
+            else:
+                raise NajaError(f"the shim at {where} does not answer")
+    raise NajaError(f"nobody is to be had at {where}")
+
+
+def _write_address(bundle: str, where: str) -> None:
+    """Tell containerd where the shim is, for when it is started again."""
+    temporary = os.path.join(bundle, ".address")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, where.encode())
+    finally:
+        os.close(file)
+    os.rename(temporary, os.path.join(bundle, "address"))
+
+
+def _oom_score(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "rb") as file:
+            return int(file.read())
+    except OSError:
+        return 0

@@ -1,0 +1,45 @@
+"""What an interpreter does before it is dumped (``load``, ``tell``), and in each process (``wake``).
+
+``naja.startup.dump`` makes the dump, native/dump.c says how it goes on.
+"""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import os
+import posix
+import sys
+
+from .precompiled import Finder
+
+#: The verbs of engines, the one that needs least first: what each needs is in few pages then.
+_VERBS = ("state", "delete", "kill", "start", "exec", "create", "run")
+
+
+def load() -> None:
+    """Load naja."""
+    finder = sys.meta_path[0]
+    assert isinstance(finder, Finder)
+    finder.load_all(_VERBS)
+
+
+def tell() -> None:
+    """Tell on stdout where memory lies that is not dumped, and the thread that is not.
+
+    The environment is forgotten.
+    """
+    posix.environ.clear()
+    # What lives now lives for ever: nobody need look at it again, which would make copies of its pages.
+    gc.freeze()
+    file = posix.open("/proc/self/maps", posix.O_RDONLY | posix.O_CLOEXEC)
+    text = b"%x\n" % _thread.get_ident()
+    while part := posix.read(file, 1 << 16):
+        text += part
+    posix.close(file)
+    posix.write(1, text + b"\0")
+
+
+def wake() -> None:
+    """Take over what a process has of its own."""
+    os.read_environment()  # type: ignore[attr-defined]
