@@ -16,6 +16,8 @@ ifdef ROOTLESS
 export XDG_RUNTIME_DIR ?= $(CURDIR)/build/run
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# With AGAIN=N, as in CI, up to N tests that fail beside others are run once more, alone.
+PYTEST := $(if $(AGAIN),tests.again $(AGAIN),pytest)
 # Writes the command; in which tier, see `make help`.
 WRITE := $(BIN)/python -m naja.startup.launcher $(NAJA)
 ifdef TIER
@@ -90,7 +92,7 @@ test: $(VENV)/.tools packages
 test-tiers: $(VENV)/.tools packages
 	status=0; for tier in launcher script; do \
 	    echo "as a $$tier:"; export NAJA_TIER=$$tier; \
-	    $(WRITE) && $(BIN)/python -m pytest -q -n 2 --dist loadfile $(TELLING) || status=1; done; \
+	    $(WRITE) && $(BIN)/python -m $(PYTEST) -q -n 2 --dist loadfile $(TELLING) || status=1; done; \
 	    NAJA_TIER= $(WRITE); exit $$status
 
 test-fast: $(VENV)/.tools packages
@@ -143,7 +145,7 @@ test-vm: $(VENV)/.tools packages
 	$(BIN)/python tests/vm/run.py
 
 test-vm-engines: $(VENV)/.tools packages
-	$(BIN)/python tests/vm/run.py --variant systemd -- $(BIN)/python -m pytest tests/vm/test_vm_engines.py
+	$(BIN)/python tests/vm/run.py --variant systemd -- $(BIN)/python -m $(PYTEST) tests/vm/test_vm_engines.py
 
 # An hour on two quiet cores. OPTIONS are those of tests/faults/__main__.py.
 faults: $(VENV)/.tools packages

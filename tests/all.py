@@ -2,6 +2,8 @@
 
     python -m tests.all [OPTION OF PYTEST ...]
 
+With AGAIN=N in the environment up to N tests that fail are run once more, alone (see again.py).
+
 Unit and integration tests run in two processes, each file in one of them. Engines, which mostly wait, run
 beside them, in a process of their own: gRPC leaves threads behind, and a raw clone of a process with threads
 cannot even change its user. The faults come last and alone, as they use all processors by themselves.
@@ -35,13 +37,15 @@ def main(options: list[str]) -> int:
         told.seek(0)
         print(told.read(), flush=True)
     if _INTERRUPTED not in statuses:
+        os.environ.pop("AGAIN", None)
         statuses.append(start([*options, "tests/faults"]).wait())
     return max((status for status in statuses if status != _NONE), default=_NONE)
 
 
 def start(words: list[str], **files: Any) -> subprocess.Popen[bytes]:
     """Start pytest."""
-    return subprocess.Popen([sys.executable, "-m", "pytest", *words], **files)
+    again = ["tests.again", os.environ["AGAIN"]] if "AGAIN" in os.environ else ["pytest"]
+    return subprocess.Popen([sys.executable, "-m", *again, *words], **files)
 
 
 if __name__ == "__main__":

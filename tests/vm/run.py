@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 #: The longest first.
 TESTED = ("v2", "systemd", "hybrid")
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10")
+#: With AGAIN=N up to N tests that fail are run once more.
+MODULE = ("tests.again", os.environ["AGAIN"]) if "AGAIN" in os.environ else ("pytest", "-pno:cacheprovider")
+PYTEST = (sys.executable, "-m", *MODULE, "-q", "--durations=10")
 #: What else depends on the kind of cgroups. With cgroupfs a host with systemd is one with v2 and no more.
 COMMON = (
     "test_cgroup_v2.py",
