@@ -29,6 +29,9 @@ def _find_package(directory: str) -> None:
 
 # Where naja is installed the hooks are inside of the package, in a checkout beside it. They run as root
 # wherever they were copied to: what somebody has put beside them is not naja.
-_PACKAGE = os.path.dirname(_ABOVE) if _HOOKS.endswith("/naja/share/hooks") else f"{_ABOVE}/runtime"
+_INSTALLED = _HOOKS.endswith("/naja/share/hooks")
+_PACKAGE = os.path.dirname(_ABOVE) if _INSTALLED else f"{_ABOVE}/runtime"
 if _is_ours(_PACKAGE) and _is_ours(os.path.dirname(_PACKAGE)):
     _find_package(_PACKAGE)
+    if _INSTALLED:
+        sys.path.append(os.path.dirname(_PACKAGE))  # For what naja was installed with.

@@ -61,7 +61,7 @@ def _do(program: str, words: Sequence[str]) -> int:
         from ..shim.program import main as shim
 
         return shim(program, words)
-    return _complete(program) if "_NAJA_COMPLETE" in os.environ else execute(program, words)
+    return execute(program, words)
 
 
 def execute(program: str, words: Sequence[str]) -> int:
@@ -90,7 +90,10 @@ def execute(program: str, words: Sequence[str]) -> int:
         if debug:
             # Not the module traceback, which would have to be imported first.
             sys.__excepthook__(type(error), error, error.__traceback__)
-        log.error(_with_aftermath(error, str(worded(error, rest[0] if rest else program))))
+        text = _with_aftermath(error, str(worded(error, rest[0] if rest else program)))
+        if isinstance(error, UsageError):
+            text += f"; see '{' '.join((program, 'help', *(word for word in rest[:1] if word in VERBS)))}'"
+        log.error(text)
         verb = VERBS.get(rest[0]) if rest and not isinstance(error, UsageError) else None
         return verb.failure if verb else 1
 
@@ -146,16 +149,9 @@ def _show_version(program: str) -> int:
 
 
 def _show_help(program: str, verb: Sequence[str]) -> int:
-    # click is loaded here and for completion only.
     from .help import show_help
 
     return show_help(program, *verb)
-
-
-def _complete(program: str) -> int:
-    from .help import complete
-
-    return complete(program)
 
 
 def _open_standard_streams() -> None:

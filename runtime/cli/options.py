@@ -1,4 +1,4 @@
-"""All verbs and options, declared once: for the parser, the help, and shell completion.
+"""All verbs and options, declared once: for the parser, the help, man pages and shell completion.
 
 Names, aliases and meanings are runc's; what only naja has is said in the help. An option is given
 as ``--name VALUE``, ``--name=VALUE`` or with a single dash, before or after the other arguments.
@@ -15,12 +15,22 @@ if TYPE_CHECKING:
 FLAG, TEXT, NUMBER, TEXTS, DURATION = "flag", "text", "number", "texts", "duration"
 
 
+#: What a value names, for help and completion; other texts are the words that may stand there.
+FILE, DIRECTORY, CAPABILITY = "<file>", "<directory>", "<capability>"
+
+
 class Option:
-    """An option: ``names``, long one first, without dashes; what it takes, and where it is not given."""
+    """An option: ``names``, long one first, without dashes; what it takes, and where it is not given.
 
-    __slots__ = ("default", "help", "kind", "name", "names")
+    ``takes`` says what its value names, "" for what nobody can guess.
+    """
 
-    def __init__(self, names: str, help: str, kind: str = TEXT, default: Any = None) -> None:
+    __slots__ = ("default", "help", "kind", "name", "names", "takes")
+
+    def __init__(
+        self, names: str, help: str, kind: str = TEXT, default: Any = None, *, takes: str = ""
+    ) -> None:
+        self.takes = takes
         self.names = names.split()
         self.name = self.names[0]
         self.help = help
@@ -81,19 +91,24 @@ HELP = Option("help h", "show help", FLAG)
 
 GLOBAL_OPTIONS = (
     Option("debug", "tell every operation, and where an error arose, as a traceback", FLAG),
-    Option("log", "append errors and warnings to this file; an error is shown on stderr as well"),
-    Option("log-format", "format of the log: text or json", default="text"),
-    Option("root", "directory where the state of containers is kept; should be on a tmpfs"),
+    Option("log", "append errors and warnings to this file; an error is shown on stderr as well", takes=FILE),
+    Option("log-format", "format of the log: text or json", default="text", takes="text json"),
+    Option("root", "directory where the state of containers is kept; should be on a tmpfs", takes=DIRECTORY),
     Option("systemd-cgroup", "let systemd make the cgroup; cgroupsPath is slice:prefix:name then", FLAG),
-    Option("rootless", "do without what only root may do on cgroups: true, false or auto", default="auto"),
+    Option(
+        "rootless",
+        "do without what only root may do on cgroups: true, false or auto",
+        default="auto",
+        takes="true false auto",
+    ),
     Option("version v", "print the version", FLAG),
     HELP,
 )
 
-_BUNDLE = Option("bundle b", "the bundle's directory (default: the current one)")
-_CONSOLE = Option("console-socket", "unix socket that the terminal's master end is sent to")
-_PID_FILE = Option("pid-file", "file to write the process's pid to")
-_PIDFD = Option("pidfd-socket", "unix socket that a pidfd of the process is sent to")
+_BUNDLE = Option("bundle b", "the bundle's directory (default: the current one)", takes=DIRECTORY)
+_CONSOLE = Option("console-socket", "unix socket that the terminal's master end is sent to", takes=FILE)
+_PID_FILE = Option("pid-file", "file to write the process's pid to", takes=FILE)
+_PIDFD = Option("pidfd-socket", "unix socket that a pidfd of the process is sent to", takes=FILE)
 _NO_PIVOT = Option(
     "no-pivot", "move the root with MS_MOVE and chroot instead of pivot_root (for a ramdisk)", FLAG
 )
@@ -101,7 +116,7 @@ _NO_KEYRING = Option("no-new-keyring", "keep the caller's session keyring", FLAG
 _PRESERVE = Option("preserve-fds", "pass N file descriptors on, beside stdio and $LISTEN_FDS", NUMBER)
 _DETACH = Option("detach d", "do not wait for the process", FLAG)
 _NO_SUBREAPER = Option("no-subreaper", "do not become the reaper of orphaned processes", FLAG)
-_FORMAT = Option("format f", "table or json", default="table")
+_FORMAT = Option("format f", "table or json", default="table", takes="table json")
 _MAKING = (_BUNDLE, _CONSOLE, _PIDFD, _PID_FILE, _NO_PIVOT, _NO_KEYRING, _PRESERVE)
 
 _EXEC = (
@@ -110,7 +125,7 @@ _EXEC = (
     _PID_FILE,
     _DETACH,
     _PRESERVE,
-    Option("process p", "file that holds the process as JSON, as in config.json"),
+    Option("process p", "file that holds the process as JSON, as in config.json", takes=FILE),
     Option("tty t", "give the process a terminal", FLAG),
     Option("cwd", "working directory in the container"),
     Option("env e", "set an environment variable, NAME=VALUE; may be repeated", TEXTS),
@@ -119,7 +134,7 @@ _EXEC = (
     Option("process-label", "SELinux label of the process"),
     Option("apparmor", "AppArmor profile of the process"),
     Option("no-new-privs", "set no_new_privs", FLAG),
-    Option("cap c", "add a capability; may be repeated", TEXTS),
+    Option("cap c", "add a capability; may be repeated", TEXTS, takes=CAPABILITY),
     Option(
         "cgroup",
         "run in this existing cgroup below the container's, [CONTROLLER:]PATH; may be repeated",
@@ -129,7 +144,7 @@ _EXEC = (
 )
 
 _UPDATE = (
-    Option("resources r", "file that holds the limits as JSON (linux.resources), - for stdin"),
+    Option("resources r", "file that holds the limits as JSON (linux.resources), - for stdin", takes=FILE),
     Option("blkio-weight", "weight of block I/O, 10 to 1000", NUMBER),
     Option("cpu-period", "CFS period in µs"),
     Option("cpu-quota", "CPU time in each period, in µs"),
@@ -137,7 +152,7 @@ _UPDATE = (
     Option("cpu-share", "relative weight of CPU time"),
     Option("cpu-rt-period", "period of real-time scheduling in µs"),
     Option("cpu-rt-runtime", "real-time CPU time in each period, in µs"),
-    Option("cpu-idle", "1: run only where no one else wants to; 0: as usual"),
+    Option("cpu-idle", "1: run only where no one else wants to; 0: as usual", takes="0 1"),
     Option("cpuset-cpus", "CPUs that may be used, as 0-3,7"),
     Option("cpuset-mems", "memory nodes that may be used, as 0-1"),
     Option("memory", "memory limit in bytes, or with k, m, g; -1 for none"),
@@ -151,20 +166,29 @@ _UPDATE = (
 )
 
 _CRIU = (
-    Option("image-path", "directory of the images"),
-    Option("work-path", "directory of work files and logs"),
+    Option("image-path", "directory of the images", takes=DIRECTORY),
+    Option("work-path", "directory of work files and logs", takes=DIRECTORY),
     Option("tcp-established", "allow open TCP connections", FLAG),
     Option("ext-unix-sk", "allow connections to unix sockets outside of the container", FLAG),
     Option("shell-job", "allow a terminal that is shared with the outside", FLAG),
     Option("lazy-pages", "let memory pages follow by userfaultfd", FLAG),
     Option("file-locks", "handle file locks", FLAG),
-    Option("manage-cgroups-mode", "what to do with cgroups: ignore, soft, full or strict"),
-    Option("empty-ns", "make this namespace but do not restore its properties; may be repeated", TEXTS),
+    Option(
+        "manage-cgroups-mode",
+        "what to do with cgroups: ignore, soft, full or strict",
+        takes="ignore soft full strict",
+    ),
+    Option(
+        "empty-ns",
+        "make this namespace but do not restore its properties; may be repeated",
+        TEXTS,
+        takes="network",
+    ),
     Option("auto-dedup", "drop pages of a parent image once they are newer here", FLAG),
 )
 _CHECKPOINT = (
     *_CRIU,
-    Option("parent-path", "directory of an earlier image, relative to this one"),
+    Option("parent-path", "directory of an earlier image, relative to this one", takes=DIRECTORY),
     Option("leave-running", "let the container run on", FLAG),
     Option("status-fd", "descriptor to write a zero byte to once pages can be served", NUMBER, -1),
     Option("page-server", "ADDRESS:PORT of the page server"),
@@ -174,7 +198,7 @@ _CHECKPOINT = (
 )
 _RESTORE = (
     *_CRIU,
-    Option("parent-path", "directory of the earlier image that this one builds on"),
+    Option("parent-path", "directory of the earlier image that this one builds on", takes=DIRECTORY),
     _BUNDLE,
     _CONSOLE,
     _PID_FILE,
@@ -190,11 +214,19 @@ _ID = "<container-id>"
 
 #: What is for programs only, and no part of the help.
 SERVICES = {
+    "ids": Verb("listing.ids", "print the IDs of all containers, for shells to complete", "", 0, 0),
     "resident": Verb("resident.resident", "keep containers for the program on standard input", "", 0, 0),
 }
 
 VERBS = {
     "checkpoint": Verb("checkpoint.checkpoint", "save a running container to files", _ID, 1, 1, *_CHECKPOINT),
+    "completion": Verb(
+        "people.completion",
+        "print what makes a shell complete naja's words (naja's own)",
+        "bash|zsh|fish",
+        1,
+        1,
+    ),
     "create": Verb("lifecycle.create", "create a container", _ID, 1, 1, *_MAKING, launches=True),
     "delete": Verb(
         "lifecycle.delete",

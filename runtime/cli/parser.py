@@ -84,7 +84,9 @@ def parse_verb(globals: dict[str, Any], words: Sequence[str]) -> Command:
     name = words[0]
     verb = VERBS.get(name) or SERVICES.get(name)
     if verb is None:
-        raise UsageError(f"no such command: {name!r}")
+        from .suggest import for_command
+
+        raise UsageError(f"no such command: {name!r}{for_command(name)}")
     options, arguments = _parse(words[1:], (*verb.options, HELP), greedy=verb.greedy)
     if not options["help"]:
         _check_count(name, verb, len(arguments))
@@ -113,7 +115,9 @@ def _parse(
             raise UsageError(f"bad flag syntax: {word}")
         option = by_name.get(name)
         if option is None:
-            raise UsageError(f"flag provided but not defined: -{name}")
+            from .suggest import for_option
+
+            raise UsageError(f"flag provided but not defined: -{name}{for_option(name, by_name)}")
         if not equals:
             text = "true" if option.kind == FLAG else _next(rest, name)
         value = _value(option, name, text)

@@ -2,7 +2,7 @@
 
 A config is refused for the first thing that is wrong with it, in one line that names the place.
 Two things are checked: the form, by a verdict compiled from the JSON Schemas; and what a schema
-cannot say, by rules. Only a refusal pays for jsonschema, which then says what was expected.
+cannot say, by rules. Only a refusal pays for a walk through the schemas, which then says what was expected.
 
 The verdict and the rules are loaded when they are asked: most verbs have no config to check, and
 would lose 2 ms.

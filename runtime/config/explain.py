@@ -1,6 +1,7 @@
-"""Say in words what is wrong with the form of a config, with the help of jsonschema.
+"""Say in words what is wrong with the form of a config, by a walk through naja's own JSON Schemas.
 
-Only a refusal, and people's verbs, come here: importing jsonschema takes 65 ms.
+Only a refusal, and people's verbs, come here. The walk knows the keywords of JSON Schema (2020-12) that those
+schemas use; the tests compare it with the package jsonschema.
 """
 
 from __future__ import annotations
@@ -9,17 +10,11 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
-import referencing
-import referencing.jsonschema
-
 from . import json, schemas
 from .pattern import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from jsonschema.exceptions import ValidationError
+    from collections.abc import Callable, Iterator
 
 _ARTICLES = {
     "array": "an array",
@@ -51,59 +46,104 @@ class Problem:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _is_integer(_checker: object, value: object) -> bool:
-    # JSON Schema counts 1.0 as an integer; the kernel's interfaces, and Go, do not.
-    return type(value) is int
+class Schemas:
+    """Schemas that refer to each other, by file name."""
+
+    def __init__(self, files: dict[str, dict[str, Any]]) -> None:
+        self._files = files
+
+    def problems(self, value: Any, file: str) -> Iterator[Problem]:
+        """Yield what breaks the schema of a file, in its order."""
+        yield from self._walk(value, self._files[file], file, "")
+
+    def _walk(self, value: Any, schema: dict[str, Any], file: str, origin: str) -> Iterator[Problem]:
+        for keyword, wanted in schema.items():
+            if keyword == "$ref":
+                yield from self._walk(value, *self._resolved(wanted, file), origin)
+            elif keyword in _MEMBERS:
+                for name, member, below in _MEMBERS[keyword](value, schema):
+                    yield from self._walk(member, below, file, f"{origin}/{escape(name)}")
+            elif keyword == "required":
+                for why in _missing(value, wanted):
+                    yield Problem(origin, why)
+            elif keyword in _CHECKS and not _CHECKS[keyword](value, wanted):
+                yield Problem(origin, _sentence(keyword, value, schema))
+
+    def _resolved(self, reference: str, file: str) -> tuple[dict[str, Any], str]:
+        """Return the schema that ``$ref`` names, and the file that it is in."""
+        named, _, pointer = reference.partition("#")
+        schema = self._files[named or file]
+        for step in pointer.split("/")[1:]:
+            schema = schema[step]
+        return schema, named or file
 
 
-def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Iterator[ValidationError]:
+#: JSON Schema counts 1.0 as an integer; the kernel's interfaces, and Go, do not.
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "array": lambda value: isinstance(value, list),
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": lambda value: type(value) is int,
+    "object": lambda value: isinstance(value, dict),
+    "string": lambda value: isinstance(value, str),
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _has_pattern(value: Any, pattern: str) -> bool:
     # In the patterns of JSON Schema $ is the end of the text, in re also before a last line break.
-    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
-        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+    return not isinstance(value, str) or bool(re.search(re.sub(r"\$$", r"\\Z", pattern), value))
 
 
-def _required(_validator: object, names: list[str], value: Any, _schema: object) -> Iterator[ValidationError]:
+#: By keyword: whether a value is as it is to be. What is of another type is the affair of "type".
+_CHECKS: dict[str, Callable[[Any, Any], bool]] = {
+    "type": lambda value, wanted: _TYPES[wanted](value),
+    "enum": lambda value, wanted: isinstance(value, str) and value in wanted,
+    "minimum": lambda value, wanted: not _is_number(value) or value >= wanted,
+    "maximum": lambda value, wanted: not _is_number(value) or value <= wanted,
+    "minItems": lambda value, wanted: not isinstance(value, list) or len(value) >= wanted,
+    "pattern": _has_pattern,
+}
+
+#: What goes one step down: its name, the value there, its schema.
+Member = tuple[str, Any, dict[str, Any]]
+
+
+def _properties(value: Any, schema: dict[str, Any]) -> Iterator[Member]:
+    for name, below in schema["properties"].items():
+        if isinstance(value, dict) and name in value:
+            yield name, value[name], below
+
+
+def _additional(value: Any, schema: dict[str, Any]) -> Iterator[Member]:
+    for name, member in value.items() if isinstance(value, dict) else ():
+        if name not in schema.get("properties", {}):
+            yield name, member, schema["additionalProperties"]
+
+
+def _items(value: Any, schema: dict[str, Any]) -> Iterator[Member]:
+    for index, item in enumerate(value) if isinstance(value, list) else ():
+        yield str(index), item, schema["items"]
+
+
+_MEMBERS = {"properties": _properties, "additionalProperties": _additional, "items": _items}
+
+
+def _missing(value: Any, names: list[str]) -> Iterator[str]:
     for name in names if isinstance(value, dict) else ():
         if name not in value:
             close = difflib.get_close_matches(name, value, 1)
-            hint = f" (is {close[0]!r} misspelled?)" if close else ""
-            yield jsonschema.ValidationError(f"{name!r} is missing{hint}")
-
-
-_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator,
-    validators={"pattern": _pattern, "required": _required},
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
-)
-
-
-def validator(name: str) -> Any:
-    """Return a jsonschema validator for one of naja's schemas ("config", "process", "state" …)."""
-    return validator_of(schemas.read_all(), name)
-
-
-def validator_of(files: dict[str, dict[str, Any]], name: str) -> Any:
-    """Return the same for schemas that were read already."""
-    # Where a schema names its dialect, jsonschema leaves _Validator for the plain one of that dialect.
-    plain = {
-        file: {key: value for key, value in schema.items() if key != "$schema"}
-        for file, schema in files.items()
-    }
-    registry: Any = referencing.Registry().with_resources(
-        (schemas.BASE + file, referencing.jsonschema.DRAFT202012.create_resource(schema))
-        for file, schema in plain.items()
-    )
-    return _Validator(plain[f"{name}.json"], registry=registry)
+            yield f"{name!r} is missing" + (f" (is {close[0]!r} misspelled?)" if close else "")
 
 
 def problems(value: Any, name: str) -> list[Problem]:
-    """Return all places where a value breaks the schema ``name``, in the order of the schema."""
-    return problems_of(validator(name), value)
+    """Return all places where a value breaks a schema of naja's ("config", "process", "state" …).
 
-
-def problems_of(validator: Any, value: Any) -> list[Problem]:
-    """Return the same for a validator that there is already."""
-    return [Problem(_pointer(error), _sentence(error)) for error in validator.iter_errors(value)]
+    They are in the order of the schema. Raises NajaError where the schemas are not there.
+    """
+    return list(Schemas(schemas.read_all()).problems(value, f"{name}.json"))
 
 
 def why(value: Any, name: str, pointer: str) -> str:
@@ -112,31 +152,24 @@ def why(value: Any, name: str, pointer: str) -> str:
     return found[0] if found else "not what the schema asks for"
 
 
-def _pointer(error: ValidationError) -> str:
-    return "".join(f"/{escape(str(step))}" for step in error.absolute_path)
-
-
-def _sentence(error: ValidationError) -> str:
-    wanted: Any = error.validator_value
-    match error.validator:
+def _sentence(keyword: str, value: Any, schema: dict[str, Any]) -> str:
+    wanted = schema[keyword]
+    match keyword:
         case "type":
             expected = _ARTICLES[wanted]
         case "enum":
-            near = _near(error.instance, wanted)
+            near = _near(value, wanted)
             choices = f"{len(wanted)} words" if near else ", ".join(map(repr, wanted[:_MOST]))
             more = " …" if len(wanted) > _MOST and not near else ""
-            return f"expected one of {choices}{more}, found {_show(error.instance)}{near}"
-        case "minimum" | "maximum":
-            schema: Any = error.schema
-            low, high = schema.get("minimum"), schema.get("maximum")
-            expected = f"an integer from {low} to {high}" if high is not None else f"at least {low}"
+            return f"expected one of {choices}{more}, found {_show(value)}{near}"
         case "minItems":
             return "expected at least one item, found none"
         case "pattern":
             expected = f"text like {wanted}"
         case _:
-            return error.message
-    return f"expected {expected}, found {_show(error.instance)}"
+            low, high = schema.get("minimum"), schema.get("maximum")
+            expected = f"an integer from {low} to {high}" if high is not None else f"at least {low}"
+    return f"expected {expected}, found {_show(value)}"
 
 
 def _near(name: Any, choices: list[str]) -> str:

@@ -178,6 +178,32 @@ def test_help_of_a_verb() -> None:
     assert naja("help", "nosuch").returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["strat", "c"], "naja: no such command: 'strat' (did you mean 'start'?); see 'naja help'\n"),
+        (
+            ["create", "--bundel", "b", "c"],
+            "naja: flag provided but not defined: -bundel (did you mean --bundle?); see 'naja help create'\n",
+        ),
+        (["--rot=x"], "naja: flag provided but not defined: -rot (did you mean --root?); see 'naja help'\n"),
+        (["exec"], "naja: \"exec\" requires a minimum of 1 argument(s); see 'naja help exec'\n"),
+    ],
+)
+def test_wrong_usage_says_where_to_read(words: list[str], line: str) -> None:
+    result = naja(*words)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", line)
+
+
+def test_completion_is_for_shells_that_naja_knows() -> None:
+    result = naja("completion", "bash")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "complete -F _naja naja" in result.stdout
+    result = naja("completion", "csh")
+    assert result.returncode == 1
+    assert result.stderr == "naja: no completion for 'csh': naja has those for bash, zsh, fish\n"
+
+
 def test_nobody_reads() -> None:
     reader, writer = os.pipe()
     os.close(reader)

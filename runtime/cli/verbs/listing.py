@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ...config import json
+from ...container import state
 from ...container.lifecycle import Container
 from ...container.listing import list_containers
 from ...errors import NajaError, one_line
@@ -34,6 +35,11 @@ def list_(command: Command, log: Log) -> None:
         columns = ("id", "pid", "status", "bundle", "created", "owner")
         rows = [[one_line(str(document[column])) for column in columns] for document in documents]
         show(table([[column.upper() for column in columns], *rows]))
+
+
+def ids(command: Command, _log: Log) -> None:
+    """Print the IDs of all containers, whatever their records say: a shell is waiting."""
+    show("".join(f"{id}\n" for id in state.ids(command.root or state.default_root())))
 
 
 def ps(command: Command, log: Log) -> None:

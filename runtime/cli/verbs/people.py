@@ -87,3 +87,13 @@ def features(command: Command, log: Log) -> None:
     from ...features import features as document
 
     show(json.dumps(document(), indent=2) + "\n")
+
+
+def completion(command: Command, _log: Log) -> None:
+    """Print the completion of a shell. Raises NajaError where naja knows none."""
+    from ..completion import SHELLS
+
+    shell = command.arguments[0]
+    if shell not in SHELLS:
+        raise NajaError(f"no completion for {shell!r}", why=f"naja has those for {', '.join(SHELLS)}")
+    show(SHELLS[shell]())
