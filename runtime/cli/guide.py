@@ -11,6 +11,8 @@ ABOUT = (
 
 #: By command: sentences that follow its summary.
 MORE = {
+    "audit": "It judges the plan, so what is done by default counts. Each exposure has a weight, what could "
+    "be done, the place in config.json, and what closes it. A name without a slash may be a container's.",
     "checkpoint": "The work is CRIU's, which is looked for in PATH. Afterwards the container is stopped, and "
     "restore goes on where it was.",
     "completion": "A package installs these files where shells find them; this is for all others.",
@@ -43,6 +45,11 @@ EXAMPLES = {
     "": (
         ("naja spec --host --bundle box", "write a bundle with the host's own programs"),
         ("naja run --bundle box box", "run it as the container box"),
+    ),
+    "audit": (
+        ("naja audit box", "what the container box, or one of the bundle box/, could do to the host"),
+        ("naja audit --fail-above 5 ./box", "status 2 where the score is above 5"),
+        ("naja audit box --diff ./other", "what the other one could do more, and less"),
     ),
     "checkpoint": (
         ("naja checkpoint --image-path images box", "save a container, and stop it"),
@@ -90,6 +97,7 @@ EXAMPLES = {
     "plan": (
         ("naja plan box", "what create would do"),
         ("naja plan --run --json box", "what run would do, for programs"),
+        ("naja plan box --diff other", "what would be done otherwise for the config of other/"),
     ),
     "ps": (
         ("naja ps box", "its processes"),

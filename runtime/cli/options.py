@@ -117,6 +117,7 @@ _PRESERVE = Option("preserve-fds", "pass N file descriptors on, beside stdio and
 _DETACH = Option("detach d", "do not wait for the process", FLAG)
 _NO_SUBREAPER = Option("no-subreaper", "do not become the reaper of orphaned processes", FLAG)
 _FORMAT = Option("format f", "table or json", default="table", takes="table json")
+_DIFF = Option("diff", "tell what changes with another bundle, config.json or container", takes=DIRECTORY)
 _MAKING = (_BUNDLE, _CONSOLE, _PIDFD, _PID_FILE, _NO_PIVOT, _NO_KEYRING, _PRESERVE)
 
 _EXEC = (
@@ -219,6 +220,19 @@ SERVICES = {
 }
 
 VERBS = {
+    "audit": Verb(
+        "insight.audit",
+        "tell what a container could do to the host, with a score (naja's own)",
+        "[bundle | container-id]",
+        0,
+        1,
+        _NO_PIVOT,
+        _NO_KEYRING,
+        _PRESERVE,
+        _DIFF,
+        Option("json", "tell it as JSON", FLAG),
+        Option("fail-above", "exit with status 2 where the score, from 0 to 10, is above this"),
+    ),
     "checkpoint": Verb("checkpoint.checkpoint", "save a running container to files", _ID, 1, 1, *_CHECKPOINT),
     "completion": Verb(
         "people.completion",
@@ -286,6 +300,7 @@ VERBS = {
         _NO_PIVOT,
         _NO_KEYRING,
         _PRESERVE,
+        _DIFF,
         Option("json", "print it as JSON", FLAG),
         Option("run", "the plan of run, which does not wait for start", FLAG),
     ),

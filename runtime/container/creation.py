@@ -117,9 +117,12 @@ class Creation:
             for number, handler in handlers.items():
                 _signal.signal(number, handler)
 
-    def plan(self) -> Plan:
-        """Return what ``make`` would run. Touches nothing. Raises NajaError."""
-        self.config, _ = config.read(self.bundle)
+    def plan(self, document: dict[str, Any] | None = None) -> Plan:
+        """Return what ``make`` would run; with a config, checked, that of this instead of the bundle's.
+
+        Touches nothing. Raises NajaError.
+        """
+        self.config = config.read(self.bundle)[0] if document is None else document
         from ..process.launch import activation
 
         return self._compile(cgroups.detect(), activation())

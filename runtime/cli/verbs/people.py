@@ -8,6 +8,8 @@ from ..output import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..output import Log
     from ..parser import Command
 
@@ -58,24 +60,35 @@ def validate(command: Command, log: Log) -> int:
 
 
 def plan(command: Command, log: Log) -> None:
-    """Print what ``create`` or ``run`` would do, as a plan; needs no privilege and changes nothing."""
+    """Print what ``create`` or ``run`` would do, as a plan; needs no privilege and changes nothing.
+
+    With --diff, what that of another config has more and less.
+    """
     from ...container.creation import Creation
 
     options = command.options
+    asked: dict[str, Any] = {
+        "root": command.root or "",
+        "gate": not options["run"],
+        "console_socket": options["console-socket"],
+        # Without a socket a terminal is served by naja itself, as for "naja run".
+        "detached": bool(options["console-socket"]),
+        "no_pivot": options["no-pivot"],
+        "no_new_keyring": options["no-new-keyring"],
+        "preserve_fds": options["preserve-fds"],
+    }
+    if options["diff"]:
+        from .insight import plan_diff
+
+        plan_diff(command, log, _bundle(command), **asked)
+        return
     creation = Creation(
         "ID",
         _bundle(command),
-        root=command.root or "",
         warn=log.warning,
-        gate=not options["run"],
         systemd_cgroup=command.globals["systemd-cgroup"],
         rootless=command.rootless,
-        console_socket=options["console-socket"],
-        # Without a socket a terminal is served by naja itself, as for "naja run".
-        detached=bool(options["console-socket"]),
-        no_pivot=options["no-pivot"],
-        no_new_keyring=options["no-new-keyring"],
-        preserve_fds=options["preserve-fds"],
+        **asked,
     )
     compiled = creation.plan()
     show(json.dumps(compiled.data(), indent=2) + "\n" if options["json"] else compiled.text())
