@@ -171,10 +171,13 @@ class Held:
             os.close(pidfd)
             return None
         # Opened last and known by its start: the pid was its own when the pidfd was opened, too.
-        if _start_time(held._statistics()) == started:
-            return held
-        held.close()
-        return None
+        same = False
+        try:
+            same = _start_time(held._statistics()) == started
+        finally:
+            if not same:
+                held.close()
+        return held if same else None
 
     def _statistics(self) -> list[bytes]:
         try:

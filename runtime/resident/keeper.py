@@ -316,14 +316,23 @@ class Keeper:
         self._ends.watch(started.pid, ended)
 
     def _keep_other(self, root: str, found: dict[str, Any], held: int) -> Kept:
-        first = process.Held.find(found["pid"], found["start_time"])
-        if first is None:
-            kept = Kept(self._loop, root, found, held)
-            kept.end = End(kept.pid, None)
-        else:
+        """Keep what somebody else has made. ``held`` is taken over, whatever comes of it."""
+        first = None
+        try:
+            first = process.Held.find(found["pid"], found["start_time"])
+            kept = Kept(self._loop, root, found, held, first.pidfd if first else -1)
+            if first:
+                self._ends.follow(first.pidfd, first.pid, kept.has_ended)
+        except BaseException:
+            if first:
+                first.close()
+            if held >= 0:
+                os.close(held)
+            raise
+        if first:
             os.close(first.directory)
-            kept = Kept(self._loop, root, found, held, first.pidfd)
-            self._ends.follow(first.pidfd, first.pid, kept.has_ended)
+        else:
+            kept.end = End(kept.pid, None)
         self._note(kept)
         return kept
 
