@@ -37,7 +37,7 @@ def taken_over(fail: bool) -> tuple[str, int]:
         raise OSError(28, "no room to watch it")
 
     if fail:
-        core.ends.follow = follow  # type: ignore[method-assign]
+        core.ends.follow = follow  # type: ignore[assignment,method-assign]
     keeper = Keeper(core.loop, core.ends, Found(core.loop, core.ends))
     answers: list[Answer] = []
     before = descriptors()
