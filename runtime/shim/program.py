@@ -10,17 +10,20 @@ a container after that process was killed. Without a verb it is that process its
 from __future__ import annotations
 
 import os
-import sys
 
 from ..errors import NajaError, worded
 from ..startup import precompiled
-from . import messages
+from . import cleaning, messages
+from .lending import borrow, place
 from .settings import Settings, read_stdin
 from .wire import Malformed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
+
+    from .lending import Borrower
 
 #: What a symbolic link to the command is called that is this program.
 NAME = "containerd-shim-naja-v2"
@@ -28,10 +31,13 @@ NAME = "containerd-shim-naja-v2"
 _KILLED = 128 + 9
 
 
-def main(program: str, words: Sequence[str]) -> int:
-    """Do what the command line says. Returns an exit status; errors are told on stderr."""
+def main(program: str, words: Sequence[str], borrower: Borrower | None = None) -> int:
+    """Do what the command line says. Returns an exit status; errors are told on stderr.
+
+    ``borrower`` is whose command line that is, where this process was lent to it.
+    """
     try:
-        return _main(program, Settings(words))
+        return _main(program, Settings(words), borrower)
     except (NajaError, OSError, Malformed, MemoryError) as error:
         text = (
             str(worded(error, program)) if not isinstance(error, Malformed) else f"malformed options: {error}"
@@ -40,7 +46,15 @@ def main(program: str, words: Sequence[str]) -> int:
         return 1
 
 
-def _main(program: str, settings: Settings) -> int:
+def _lent(borrower: Borrower) -> NoReturn:
+    """Do what somebody was called for that has borrowed this process."""
+    try:
+        borrower.report(main(os.path.basename(borrower.program), borrower.words, borrower))
+    finally:
+        os._exit(0)
+
+
+def _main(program: str, settings: Settings, borrower: Borrower | None) -> int:
     # It would be told of what containers say, and is nobody's here.
     os.environ.pop("NOTIFY_SOCKET", None)
     if "v" in settings.flags:
@@ -53,13 +67,16 @@ def _main(program: str, settings: Settings) -> int:
         return 0
     if not settings.namespace:
         raise NajaError("shim namespace cannot be empty")
-    if settings.verb == "start":
+    if settings.verb in ("start", "delete"):
+        if borrower is None and (status := borrow(place(settings.values["address"]))) >= 0:
+            return status
         precompiled.preload("containerd-shim")
+    if settings.verb == "start":
         from .starting import start
 
-        return start(settings)
+        return start(settings, _lent, borrower)
     if settings.verb == "delete":
-        _write_all(_delete(settings))
+        _write_all(_delete(program, settings))
         return 0
     if settings.verb:
         raise NajaError(f"no such command: {settings.verb}")
@@ -96,13 +113,10 @@ def _info() -> bytes:
     )
 
 
-def _delete(settings: Settings) -> bytes:
+def _delete(program: str, settings: Settings) -> bytes:
     """Remove what is left of a container. Returns what containerd wants to hear of it."""
-    precompiled.preload("containerd-shim")
-    from . import cleaning
-
     warnings: list[str] = []
     pid = cleaning.clean_up(settings, warnings.append)
     for warning in warnings:
-        os.write(2, os.fsencode(f"{sys.argv[0]}: {warning}\n"))
+        os.write(2, os.fsencode(f"{program}: {warning}\n"))
     return messages.EXIT.encode({"pid": pid, "exit_status": _KILLED, "exited_at": messages.timestamp()})

@@ -22,9 +22,11 @@ from .ttrpc import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from typing import NoReturn
 
     from ..resident.loop import Timer
+    from .lending import Borrower
     from .ttrpc import Reply
 
 #: How long a container that ``start`` has announced may take to come, in seconds.
@@ -53,27 +55,25 @@ def serve_inherited(settings: Settings) -> int:
     return 0
 
 
-def begin(birth: dict[str, Any], listener: _socket.socket) -> int:
+def begin(
+    settings: Settings,
+    listener: _socket.socket,
+    where: str,
+    become: Callable[[Borrower], NoReturn],
+    *,
+    cgroup: str,
+    score: int,
+) -> int:
     """Leave who has started this, and serve until no container is left. Returns an exit status.
 
-    ``birth`` is plain data: the words of the command line and the bundle, where events go, where ``listener``
-    listens, the cgroup to be in, and the OOM score of containerd.
+    ``where`` is where ``listener`` listens, ``cgroup`` the one to be in, ``score`` containerd's OOM score.
+    Meanwhile this process lends forks of itself, to ``become`` what is asked for.
     """
-    settings = Settings(birth["words"])
-    settings.bundle, settings.events = birth["bundle"], birth["events"]
+    _detach(settings.bundle, score)
+    _enter(cgroup)
     resident.warm()
-    _detach(settings.bundle, birth["score"])
-    _enter(birth["cgroup"])
-    Shim(settings, listener, birth["where"], lends=not birth["cgroup"]).run()
+    Shim(settings, listener, where, None if cgroup else become).run()
     return 0
-
-
-def _live(birth: dict[str, Any], listener: int) -> NoReturn:
-    """Be what a lender has been asked for."""
-    try:
-        begin(birth, _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener))
-    finally:
-        os._exit(0)
 
 
 def _detach(bundle: str, score: int) -> None:
@@ -118,7 +118,11 @@ class Shim:
     """The task service, what it stands on, and who may end it."""
 
     def __init__(
-        self, settings: Settings, listener: _socket.socket, where: str, *, lends: bool = False
+        self,
+        settings: Settings,
+        listener: _socket.socket,
+        where: str,
+        become: Callable[[Borrower], NoReturn] | None = None,
     ) -> None:
         self._where = where
         self._log = Log()
@@ -150,7 +154,7 @@ class Shim:
         self._server = Server(self._loop, listener, services)
         self._listen_to_signals()
         here = place(settings.values["address"])
-        self._lender = Lender(self._loop, here, _live) if lends else None
+        self._lender = Lender(self._loop, here, become) if become else None
 
     def run(self) -> None:
         """Serve until the end."""

@@ -7,16 +7,18 @@ import os
 from ..config import json
 from ..config.json import read
 from ..errors import NajaError
+from ..linux import process
 from ..startup import precompiled
 from . import address, messages, options
-from .lending import borrow, place
 from .settings import read_stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
+    from .lending import Borrower
     from .settings import Settings
 
 #: Annotations by which a container says which group it belongs to, and that of a pod (CRI).
@@ -29,34 +31,48 @@ _ALL = "all"
 _ATTEMPTS = 100
 
 
-def start(settings: Settings) -> int:
-    """Print where a container is looked after, and see to it. Returns an exit status. Raises NajaError."""
+def start(settings: Settings, become: Callable[[Borrower], NoReturn], borrower: Borrower | None) -> int:
+    """Print where a container is looked after, and see to it. Returns an exit status. Raises NajaError.
+
+    Who looks after it is lent itself, to ``become`` what is asked for then; or this process, where it has a
+    ``borrower``.
+    """
     given = messages.ANY.decode(read_stdin())
     chosen = options.read(given if given["type_url"] else None)
     group = _group(settings, chosen)
     where = address.make(settings.values["address"], settings.namespace, group)
     listener = _claim(where, settings.id)
     _write_address(settings.bundle, where)
-    if listener:
-        birth: dict[str, Any] = {
-            "words": settings.words,
-            "bundle": settings.bundle,
-            "events": settings.events,
-            "where": where,
-        }
-        birth |= {"cgroup": chosen["shim_cgroup"], "score": _oom_score(os.getppid())}
-        if not borrow(place(settings.values["address"]), birth, listener) and os.fork() == 0:
-            precompiled.preload("shim")
-            from .serving import begin
+    score = _oom_score(process.parent(borrower.pid) if borrower else os.getppid())
 
-            return begin(birth, listener)
+    def serve() -> int:
+        precompiled.preload("shim")
+        from .serving import begin
+
+        assert listener
+        return begin(settings, listener, where, become, cgroup=chosen["shim_cgroup"], score=score)
+
+    if listener and borrower is None and os.fork() == 0:
+        return serve()
     text = where
     if settings.version:
         # A containerd that is newer than 1.6 says which protocols it knows, of which 2 and 3 are spoken here.
         parameters = {"version": min(settings.version, 3), "address": where, "protocol": "ttrpc"}
         text = json.dumps(parameters)
     os.write(1, text.encode())
+    if listener and borrower:
+        _let_go()  # Whoever reads the address reads to the end.
+        borrower.report(0)
+        return serve()
     return 0
+
+
+def _let_go() -> None:
+    """Have the null device as standard streams."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for stream in range(3):
+        os.dup2(null, stream)
+    os.close(null)
 
 
 def _group(settings: Settings, chosen: dict[str, Any]) -> str:

@@ -44,6 +44,9 @@ _WARM = precompiled.FILE.replace("/precompiled.", "/warm.")
 #: The name of containerd's shim (cli/main.py).
 _SHIM = "containerd-shim-naja-v2"
 
+#: What the paths of the sockets of shims begin with (shim/address.py).
+_SHIMS = "/run/containerd/s/naja-"
+
 #: Options for a program without a C library, whose start takes 0.3 ms.
 _BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
 
@@ -101,6 +104,8 @@ def program(python: str, packages: str, modules: Modules | None = None) -> bytes
         "WARM": os.path.basename(_WARM),
         "PACKAGE": precompiled.PACKAGE,
         "LOWER": _NATIVE,
+        "SHIMS": _SHIMS,
+        "MODULES": precompiled.FILE,
         "BODY": _body(packages),
     }
     values = [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -476,6 +477,73 @@ def test_a_shim_lends_a_fork_of_itself(containerd: Containerd, busybox_bundle: C
     assert two("Kill", signal=9) == {} and two("Wait")["exit_status"] == 137
     two.delete()
     wait_until(lambda: is_gone(two.shim))
+
+
+@pytest.fixture
+def lender(containerd: Containerd, busybox_bundle: Callable[[], Bundle]) -> Task:
+    """A shim that lends."""
+    task = containerd.task(busybox_bundle().args("sleep", "1000"))
+    task.run()
+    wait_until(lambda: os.path.exists(lending.place(containerd.address)))
+    return task
+
+
+def test_what_a_fork_is_lent_for(
+    containerd: Containerd, lender: Task, busybox_bundle: Callable[[], Bundle]
+) -> None:
+    """It has limits and environment of who asks, and cleans up as another process would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bundle = busybox_bundle().args("sleep", "1000")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 5, hard))
+        containerd.variables = {"MAX_SHIM_VERSION": "3"}
+        done = containerd.run(bundle, "start", options=messages.ANY.encode(containerd.options()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert done.returncode == 0 and not done.stderr, done
+    task = Task(containerd, bundle, json.loads(done.stdout)["address"], containerd.options())
+    containerd.tasks.append(task)
+    assert parent(task.shim) == lender.shim
+    with open(f"/proc/{task.shim}/limits") as file:
+        assert f"Max open files            {soft - 5} " in file.read()
+    pid = task.run()
+    os.kill(task.shim, 9)
+    done = containerd.run(bundle, "-bundle", bundle.path, "delete")
+    assert done.returncode == 0 and not done.stderr, done
+    assert messages.EXIT.decode(done.stdout)["pid"] == pid and is_gone(pid)
+    # What fails is told to who asked.
+    os.unlink(os.path.join(bundle.path, "config.json"))
+    done = containerd.run(bundle, "start")
+    assert done.returncode == 1 and b"config.json: No such file" in done.stderr, done
+    assert lender.status() == "running"
+
+
+def test_who_is_elsewhere_is_lent_nothing(
+    containerd: Containerd, lender: Task, busybox_bundle: Callable[[], Bundle]
+) -> None:
+    for before in (["unshare", "--uts"], ["unshare", "--mount"]):
+        containerd.before = before
+        task = containerd.task(busybox_bundle().args("sleep", "1000"))
+        assert parent(task.shim) != lender.shim
+    containerd.before = []
+
+
+def test_a_lender_that_does_not_answer(
+    containerd: Containerd, lender: Task, busybox_bundle: Callable[[], Bundle]
+) -> None:
+    os.kill(lender.shim, signal.SIGSTOP)
+    try:
+        task = containerd.task(busybox_bundle().args("sleep", "1000"))
+        assert parent(task.shim) != lender.shim
+    finally:
+        os.kill(lender.shim, signal.SIGCONT)
+    assert task.run()
+    assert lender.status() == "running"
+
+
+def parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
 
 
 def shared(pid: int) -> int:

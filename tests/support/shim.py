@@ -58,6 +58,8 @@ class Containerd:
         self.events = Events(f"{self.address}.ttrpc")
         self.tasks: list[Task] = []
         self.variables: dict[str, str] = {}
+        #: What goes before the program.
+        self.before: list[str] = []
 
     def run(self, bundle: Bundle, *words: str, options: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run the shim's program as containerd does."""
@@ -67,7 +69,7 @@ class Containerd:
         flags = ["-namespace", NAMESPACE, "-address", self.address, "-publish-binary", "/bin/false"]
         environment = {**os.environ, "TTRPC_ADDRESS": f"{self.address}.ttrpc", **self.variables}
         return subprocess.run(
-            [program(), *flags, "-id", bundle.id, *words],
+            [*self.before, program(), *flags, "-id", bundle.id, *words],
             cwd=bundle.path,
             input=options,
             capture_output=True,

@@ -9,7 +9,8 @@
  *
  * Defined by runtime/startup/launcher.py are PYTHON (its real path), DIRECTORY and NAME (the two parts of that path),
  * SIZE and CHANGED (of that file), OWN (where these are), EARLY (native/interpreter.c, compiled) and WARM (native/dump.c's program),
- * PACKAGE and SOURCES (its modules as WARM has them), LOWER (a directory in it) and BODY (what Python is to run); BARE asks
+ * PACKAGE and SOURCES (its modules as WARM has them), LOWER (a directory in it) and BODY (what Python is to run), and what
+ * borrow.h says; BARE asks
  * for a program without a C library, whose start would take longer than all that is done here.
  */
 
@@ -265,6 +266,8 @@ static void close_directory(long stream)
     }
 }
 
+#include "borrow.h"
+
 static int fail(const char *text)
 {
     kernel(SYS_write, 2, (long)text, length(text));
@@ -301,10 +304,16 @@ static long run(int count, char **words, char **environment)
     kernel(SYS_rt_sigprocmask, SIG_BLOCK, (long)interrupt, 0, SIGNALS);
     for (long stream = 0; stream < 3; stream++)
         close_directory(stream);
+    const int shim = count && is_shim(words[0]);
+    if (shim) {
+        const long status = borrow(count, words, environment);
+        if (status >= 0)
+            return status;
+    }
     const int launches = makes_a_process(count, words);
     if (launches)
         warm_up();
-    if (launches || (count && is_shim(words[0]))) {
+    if (launches || shim) {
         long file = sealed(python);
         if (file >= 0) {
             char path[32] = "/proc/self/fd/";
