@@ -1,6 +1,6 @@
 """What naja as containerd's shim costs, beside runc's shim with naja, crun and runc: time and memory.
 
-    python -m conformance.bench_shim [--runs N] [--containers N] [--execs N]
+    python -m conformance.bench_shim [--runs N] [--containers N] [--execs N] [--present N]
 
 All take turns in one run, behind one private containerd. Prints Markdown; a median is of all turns. What ctr
 takes to start and end by itself (``ctr --version``) is taken off the times of its commands.
@@ -15,9 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from tests.engines import execs
 from tests.engines.catalogue import Engines
 from tests.engines.image import BUSYBOX
 from tests.support.command import runtime_command
@@ -118,26 +118,16 @@ def memory(each: Contestant, number: int, *flags: str) -> tuple[int, int]:
     return found
 
 
-def load(each: Contestant, number: int, present: int) -> tuple[float, float, int]:
-    """Return median and 99th percentile in ms of so many execs, with containers present, and failures."""
+def load(each: Contestant, number: int, present: int) -> execs.Outcome:
+    """Add so many processes, with containers present."""
     ids = [f"l{index}" for index in range(present)]
     for id in ids:
         each.run(id, "--detach", words=("sleep", "100000"))
-    failures = 0
-
-    def one(index: int) -> float:
-        nonlocal failures
-        try:
-            return each.exec(ids[index % present], f"x{index}")
-        except subprocess.CalledProcessError as error:
-            failures += 1
-            print(error.stderr.decode()[-300:], file=sys.stderr)
-            return 0.0
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        times = sorted(pool.map(one, range(number)))
+    outcome = execs.play(each.containerd, ids, number, AT_ONCE)
+    for line in (*outcome.failures, *outcome.left):
+        print(f"{each.name}: {line}", file=sys.stderr)
     each.remove(ids)
-    return statistics.median(times), times[int(len(times) * 0.99)], failures
+    return outcome
 
 
 def table(heads: str, rows: list[tuple[str, ...]]) -> None:
@@ -153,6 +143,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=30, help="turns of run and exec")
     parser.add_argument("--containers", type=int, default=100, help="idle containers, measured in memory")
     parser.add_argument("--execs", type=int, default=500, help="processes added, 16 at a time")
+    parser.add_argument("--present", type=int, default=50, help="containers that they are added to")
     options = parser.parse_args()
     naja = os.path.abspath(shutil.which(runtime_command()[0]) or "")
     with Engines(os.path.join(os.path.dirname(naja), "containerd-shim-naja-v2")) as engines:
@@ -164,14 +155,19 @@ def main() -> int:
         if options.containers:
             print_memory(all, options.containers)
         if options.execs:
-            loads = [(each.name, *load(each, options.execs, 50)) for each in all]
-            results = [
-                (name, f"{middle:.0f}", f"{worst:.0f}", str(failures))
-                for name, middle, worst, failures in loads
-            ]
-            heads = f"{options.execs} execs, {AT_ONCE} at a time, 50 containers"
-            table(f"{heads} | median ms | p99 ms | failures", list(results))
+            print_load(all, options.execs, options.present)
     return 0
+
+
+def print_load(all: list[Contestant], number: int, present: int) -> None:
+    """Print what processes take that are added to many containers, many at a time."""
+    rows = []
+    for each in all:
+        outcome = load(each, number, present)
+        times = [f"{outcome.percentile(share):.0f}" for share in (50, 99)]
+        rows.append((each.name, *times, str(len(outcome.failures)), str(len(outcome.left))))
+    heads = f"{number} execs, {AT_ONCE} at a time, {present} containers"
+    table(f"{heads} | median ms | p99 ms | failures | left behind", list(rows))
 
 
 def print_memory(all: list[Contestant], number: int) -> None:

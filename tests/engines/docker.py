@@ -95,16 +95,21 @@ class Docker(Docklike):
         """Start the daemon in a directory called ``place``, and load the images."""
         directory = os.path.join(sandbox.directory, place)
         os.makedirs(directory)
-        socket = os.path.join(directory, "docker.sock")
-        super().__init__(sandbox, ["docker", "--host", f"unix://{socket}"])
-        daemon = ["dockerd", "--config-file", os.path.join(directory, "daemon.json")]
-        daemon += ["--host", f"unix://{socket}", "--pidfile", os.path.join(directory, "pid")]
+        self._directory = directory
+        self._socket = os.path.join(directory, "docker.sock")
+        super().__init__(sandbox, ["docker", "--host", f"unix://{self._socket}"])
         with open(os.path.join(directory, "daemon.json"), "w") as file:
             json.dump(daemon_json(directory, runtime) | (settings or {}), file)
-        sandbox.daemon(daemon, os.path.join(directory, "log"), socket)
-        patience = 60 * sandbox.patience
-        wait_until(lambda: self("version", check=False).returncode == 0, timeout=patience, what="dockerd")
+        self.start_daemon()
         self("load", "--input", images)
+
+    def start_daemon(self) -> None:
+        """Start dockerd, at first, or after it was killed."""
+        daemon = ["dockerd", "--config-file", os.path.join(self._directory, "daemon.json")]
+        daemon += ["--host", f"unix://{self._socket}", "--pidfile", os.path.join(self._directory, "pid")]
+        self.sandbox.daemon(daemon, os.path.join(self._directory, "log"), self._socket)
+        patience = 60 * self.sandbox.patience
+        wait_until(lambda: self("version", check=False).returncode == 0, timeout=patience, what="dockerd")
 
 
 def remapped(sandbox: Sandbox, runtime: str, images: str) -> Docker:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
-import subprocess
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engines import execs, kills
 from tests.engines.catalogue import CATALOGUE, Engines
-from tests.engines.image import BUSYBOX
+from tests.engines.kills import kill, others, pids
 from tests.engines.traces import Traces
 from tests.support.needs import need_command
 from tests.support.shim import program
@@ -21,18 +19,19 @@ from tests.support.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.engines.containerd import Containerd
-
 pytestmark = pytest.mark.engine
 
 #: Of each engine those that ask most of a shim; `make engines` plays all.
 SCENARIOS = [
     *(("ctr", name) for name in ("run -it", "exec -it", "kill --all", "pause, unpause", "user namespace")),
     *(("CRI", name) for name in ("runtime handler (RuntimeClass)", "exec probe that times out")),
+    *(("crictl", name) for name in ("exec", "exec -it", "attach", "stop", "update of limits", "stats")),
+    *(("Docker", name) for name in ("run -it", "attach", "restart policy", "healthcheck")),
+    *(("Swarm", name) for name in ("task that ends is replaced", "secrets, configs, mounts")),
 ]
 
 #: How often something is killed at random; `make engines` has 100.
-KILLS = int(os.environ.get("NAJA_KILLS", "0"))
+KILLS = int(os.environ.get("NAJA_KILLS", "6"))
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +56,6 @@ def test_scenario(engines: Engines, engine: str, scenario: str) -> None:
     assert not left, "left behind:\n" + "\n".join(left)
 
 
-def pids(containerd: Containerd, word: str) -> list[int]:
-    """Return the pids of processes whose command line has a word in it."""
-    found = containerd.sandbox.processes()
-    return [pid for pid, line in found.items() if word in line and "nsenter" not in line]
-
-
-def others(left: list[str]) -> list[str]:
-    """Return what is left but for containerd itself, which is another process now."""
-    return [line for line in left if "containerd --config" not in line]
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        pass  # It has ended before.
-
-
 def test_containerd_is_killed(engines: Engines) -> None:
     containerd = engines.containerd()
     engine = engines.engine("ctr")
@@ -83,7 +64,7 @@ def test_containerd_is_killed(engines: Engines) -> None:
     words = ("sh", "-c", "i=0; while [ $i -lt 25 ]; do i=$((i + 1)); echo $i; sleep 0.1; done; exit 7")
     engine.call(*engine.run_words("box", words, ("--detach", "--log-uri", f"file://{log}")))
     pid = engine.pid("box")
-    for each in pids(containerd, "containerd --config"):
+    for each in pids(engines.sandbox, "containerd --config"):
         kill(each)
     time.sleep(0.5)
     containerd.start()
@@ -99,79 +80,38 @@ def test_containerd_is_killed(engines: Engines) -> None:
 
 
 def test_a_shim_is_killed(engines: Engines) -> None:
-    containerd, engine = engines.containerd(), engines.engine("ctr")
+    engine = engines.engine("ctr")
     traces = Traces(engines.sandbox)
     engine.start("box", "sleep", "1000")
-    for each in pids(containerd, "containerd-shim-naja"):
+    for each in pids(engines.sandbox, "containerd-shim-naja"):
         kill(each)
     wait_until(lambda: engine.status("box") in ("", "STOPPED", "UNKNOWN"), timeout=20)
-    wait_until(lambda: not pids(containerd, "sleep 1000"), timeout=20)
+    wait_until(lambda: not pids(engines.sandbox, "sleep 1000"), timeout=20)
     engine.remove_all()
     assert not traces.left()
 
 
-class Load(threading.Thread):
-    """Makes containers, adds processes to them and removes them; what fails is no matter."""
-
-    def __init__(self, containerd: Containerd, number: int) -> None:
-        super().__init__(daemon=True)
-        self.containerd = containerd
-        self.number = number
-        self.is_over = False
-        self.successes = 0
-        self.start()
-
-    def run(self) -> None:
-        turn = 0
-        while not self.is_over:
-            turn += 1
-            self._play(f"load{self.number}x{turn}")
-
-    def _play(self, id: str) -> None:
-        try:
-            shim = ("--runtime", "io.containerd.naja.v2")
-            self._ctr("run", "--detach", *shim, "--null-io", BUSYBOX, id, "sleep", "1000")
-            for exec_id in ("a", "b"):
-                self.successes += self._ctr("tasks", "exec", "--exec-id", exec_id, id, "true") == 0
-            self._ctr("tasks", "kill", "--signal", "SIGKILL", id)
-            self._ctr("tasks", "delete", "--force", id)
-            self._ctr("containers", "delete", id)
-        except subprocess.TimeoutExpired:
-            pass
-
-    def _ctr(self, *words: str) -> int:
-        return self.containerd.ctr(*words, check=False, timeout=20).returncode
-
-
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif(not KILLS, reason="takes minutes: NAJA_KILLS=100, or make engines")
-def test_killed_at_random(engines: Engines) -> None:
-    """containerd and shims are killed in a load: nothing is left, and nothing runs that nobody knows."""
-    containerd, engine = engines.containerd(), engines.engine("ctr")
+def test_many_processes_at_once(engines: Engines) -> None:
+    """`python -m conformance.bench_shim` has 500, in 50 containers."""
+    engine = engines.engine("ctr")
+    ids = [f"box{number}" for number in range(6)]
     traces = Traces(engines.sandbox)
-    chance = random.Random(KILLS)
-    loads = [Load(containerd, number) for number in range(3)]
-    for turn in range(KILLS):
-        time.sleep(chance.uniform(0.1, 1.0))
-        victims = pids(containerd, "containerd --config" if turn % 3 == 2 else "containerd-shim-naja")
-        if victims:
-            kill(chance.choice(victims))
-        if turn % 3 == 2:
-            containerd.start()
-    for load in loads:
-        load.is_over = True
-    for load in loads:
-        load.join(120)
-    assert sum(load.successes for load in loads) > 0
-    # A last restart, for what was killed while containerd was away.
-    for each in pids(containerd, "containerd --config"):
-        kill(each)
-    containerd.start()
+    for id in ids:
+        engine.start(id, "sleep", "1000")
+    outcome = execs.play(engines.containerd(), ids, 48, 16)
+    assert not outcome.failures
+    assert not outcome.left, "left behind:\n" + "\n".join(outcome.left)
+    engine.remove_all()
+    assert not traces.left()
 
-    def removed() -> bool:
-        engine.remove_all()
-        return not engine.call("containers", "list", "--quiet").stdout.split()
 
-    wait_until(removed, timeout=60)
-    # A shim whose container never came waits for it for a while.
-    assert not others(traces.left(60))
+@pytest.mark.timeout(2400)
+@pytest.mark.skipif(not KILLS, reason="NAJA_KILLS=0")
+@pytest.mark.parametrize("name", ["ctr", "Docker"])
+def test_killed_at_random(engines: Engines, name: str) -> None:
+    """Daemons and shims are killed in a load: nothing is left, and nothing runs that nobody knows."""
+    if missing := CATALOGUE[name].missing(engines.runtime):
+        pytest.skip(f"{name} needs {', '.join(missing)}")
+    added, left = kills.play(engines, name, KILLS)
+    assert added > 0
+    assert not left, "left behind:\n" + "\n".join(left)
