@@ -86,6 +86,7 @@ CALLS = {
     435: "clone3",
     436: "close_range",
     437: "openat2",
+    438: "pidfd_getfd",
     439: "faccessat2",
     442: "mount_setattr",
 }

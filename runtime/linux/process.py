@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # Numbers that are the same on every machine (see numbers.py).
-_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLOSE_RANGE, _FACCESSAT2 = 424, 434, 436, 439
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLOSE_RANGE, _PIDFD_GETFD, _FACCESSAT2 = 424, 434, 436, 438, 439
 
 CLONE_PARENT = 0x00008000
 _CLONE_INTO_CGROUP = 0x200000000
@@ -64,6 +64,11 @@ def pidfd_open(pid: int) -> int:
     except OSError as error:
         error.filename = error.filename or f"hold process {pid}"
         raise
+
+
+def pidfd_getfd(fd: int, number: int) -> int:
+    """Return a close-on-exec copy of what a process has as a descriptor (pidfd_getfd(2)). Raises OSError."""
+    return syscall(_PIDFD_GETFD, fd, number, 0)
 
 
 def pidfd_send_signal(fd: int, signal: int) -> None:

@@ -19,8 +19,8 @@ DIRECTORY = "/run/containerd/s"
 #: What this shim answers beside the task service, to its own program.
 SERVICE = "naja.Shim"
 
-#: What the names of ours begin with (startup/launcher.py has it too).
-PREFIX = "naja-"
+#: What the names of ours begin with, those of lenders (startup/lenders.py) too.
+_PREFIX = "naja-"
 
 _SCHEME = "unix://"
 
@@ -36,7 +36,7 @@ def make(containerd: str, namespace: str, group: str) -> str:
         from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
 
     text = os.path.normpath(f"{containerd}/{namespace}/{group}")
-    return f"{_SCHEME}{DIRECTORY}/{PREFIX}{sha256(os.fsencode(text)).hexdigest()}"
+    return f"{_SCHEME}{DIRECTORY}/{_PREFIX}{sha256(os.fsencode(text)).hexdigest()}"
 
 
 def path(address: str) -> str:
@@ -133,5 +133,5 @@ def remove_all_dead() -> None:
     """Remove all sockets of shims that were killed, where containerd was not there to have it done."""
     with Lock():
         for name in os.listdir(DIRECTORY):
-            if name.startswith(PREFIX):
+            if name.startswith(_PREFIX):
                 remove_dead(f"{DIRECTORY}/{name}")

@@ -4,9 +4,9 @@ A fork is loaded already, and shares its memory with the one that it was forked 
 writes to it: so ``start`` and ``delete`` take little time, and a shim for each pod takes little more than one
 for all. Whoever was started first for a containerd lends, and after it has ended another one.
 
-The fork says that it is ready, a byte. Who borrows (native/borrow.h; ``borrow``, where that could not be
-compiled) sends in one packet the number of its words, its words and environment, each with a null byte, and
-its standard streams and working directory. In the end the fork says what is to be the exit status, a byte.
+Who borrows (``borrow``, and native/launcher.c) connects. The fork looks at it, takes its words, environment,
+streams and working directory, and says that it is ready; is told to go, with how many of the words, and in the
+end says what is to be the exit status: a byte each. Who gives up hangs up, and nothing was done yet.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import sys
 from struct import Struct
 
 from ..errors import NajaError
-from ..linux import scheduling
+from ..linux import process, scheduling
 from ..resident.workers import arrange
-from ..startup import precompiled
+from ..startup import lenders
 from . import address
 
 TYPE_CHECKING = False
@@ -38,85 +38,62 @@ _PAUSE = 1.0
 
 _READY = b"r"
 
-_COUNT, _DESCRIPTORS, _CREDENTIALS = Struct("=i"), Struct("=4i"), Struct("=iII")
-_STATE = Struct("=4Q")
-_LONGEST = 1 << 18
+_CREDENTIALS = Struct("=iII")
 
-#: FNV-1a, 64 bits: C has it in three lines.
-_OFFSET, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
-
-#: Those of a process that its children are in (namespaces(7)); that of mounts is in the name of the place.
-_NAMESPACES = ("pid_for_children", "net", "ipc", "uts", "user", "cgroup")
+#: Of those who borrow, what is to be as it is here.
+_NAMESPACES = ("mnt", "pid_for_children", "net", "ipc", "uts", "user", "cgroup")
 
 
-def place(containerd: str) -> str:
-    """Return the path of a lender's socket: one for each containerd, state of naja's code, mount namespace.
-
-    "" where there is none.
-    """
-    try:
-        modules, mounts = os.stat(precompiled.FILE), os.stat("/proc/self/ns/mnt")
-    except OSError:
-        return ""
-    seconds, nanoseconds = divmod(modules.st_mtime_ns, 10**9)
-    number = _OFFSET
-    for byte in os.fsencode(containerd) + _STATE.pack(modules.st_ino, seconds, nanoseconds, mounts.st_ino):
-        number = (number ^ byte) * _PRIME & _MASK
-    return f"{address.DIRECTORY}/{address.PREFIX}{number:016x}"
-
-
-def borrow(place: str) -> int:
+def borrow(containerd: str) -> int:
     """Have a lender do what this program was called for. Returns its exit status, -1 where there is none."""
-    words = [*sys.argv, *(f"{name}={value}" for name, value in os.environ.items())]
-    here = -1
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     try:
         connection.settimeout(_PATIENCE)
-        connection.connect(place)
+        connection.connect(lenders.place(containerd))
         if connection.recv(1) != _READY:
             return -1
+        connection.send(bytes((len(sys.argv),)))
         connection.settimeout(None)
-        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
-        rights = _DESCRIPTORS.pack(0, 1, 2, here)
-        packet = _COUNT.pack(len(sys.argv)) + b"".join(os.fsencode(word) + b"\0" for word in words)
-        connection.sendmsg([packet], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         answer = connection.recv(1)
         return answer[0] if answer else -1
     except OSError:
         return -1
     finally:
         connection.close()
-        if here >= 0:
-            os.close(here)
 
 
 class Borrower:
     """Who has borrowed this process, which has its streams, working directory and environment from now on."""
 
     def __init__(self, descriptor: int) -> None:
-        """Take what it sends. Raises OSError, NajaError and ValueError where it is not to be served."""
+        """Take what it has. Raises OSError, NajaError and ValueError where it is not to be served."""
         self._connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptor)
         self._connection.settimeout(_PATIENCE)
         credentials = self._connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _CREDENTIALS.size)
         self.pid, user, _ = _CREDENTIALS.unpack(credentials)
-        if user != os.geteuid() or not _is_alike(self.pid):
-            raise ValueError("somebody who is elsewhere")
+        if user != os.geteuid():
+            raise ValueError("another user")
+        held = process.pidfd_open(self.pid)
+        directory = os.open(f"/proc/{self.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not _is_alike(self.pid, directory):
+            raise ValueError("in other namespaces")
+        streams = [process.pidfd_getfd(held, stream) for stream in range(3)]
+        words, environment = (_words(name, directory) for name in ("cmdline", "environ"))
+        here = os.open("cwd", os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
         self._connection.send(_READY)
-        room = _socket.CMSG_SPACE(_DESCRIPTORS.size)
-        content, ancillary, flags, _ = self._connection.recvmsg(_LONGEST, room)
-        if not content or flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC) or len(ancillary) != 1:
-            raise ValueError("it has given up, or a request that is too long")
-        descriptors = _DESCRIPTORS.unpack(ancillary[0][2])
-        (count,) = _COUNT.unpack_from(content)
-        words = [os.fsdecode(word) for word in content[_COUNT.size :].split(b"\0")[:-1]]
-        self.program, *self.words = words[:count]
-        os.fchdir(descriptors[3])
+        # It is there, and so was all the time: another process has its pid only after this hangs up.
+        count = self._connection.recv(1)
+        if not count:
+            raise ValueError("it has given up")
+        # Before them are an interpreter's own, where one has come as far as that.
+        self.program, *self.words = words[-count[0] :]
+        os.fchdir(here)
         for stream in range(3):
-            os.dup2(descriptors[stream], stream)
-        for each in descriptors:
+            os.dup2(streams[stream], stream)
+        for each in (held, directory, here, *streams):
             os.close(each)
         os.environ.clear()
-        os.environ.update(word.split("=", 1) for word in words[count:] if "=" in word)  # type: ignore[misc]
+        os.environ.update(word.split("=", 1) for word in environment if "=" in word)  # type: ignore[misc]
 
     def report(self, status: int) -> None:
         """Let it end with an exit status, and know nothing more of it."""
@@ -127,10 +104,20 @@ class Borrower:
         self._connection.close()
 
 
-def _is_alike(pid: int) -> bool:
+def _words(name: str, directory: int) -> list[str]:
+    """Return the words in a file of a process's directory in /proc, each of which ends with a null byte."""
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    content = bytearray()
+    while part := os.read(file, 1 << 16):
+        content += part
+    os.close(file)
+    return [os.fsdecode(word) for word in bytes(content).split(b"\0")[:-1]]
+
+
+def _is_alike(pid: int, directory: int) -> bool:
     """See that a process is in this one's namespaces; take its limits over. Raises OSError, NajaError."""
     for name in _NAMESPACES:
-        if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
+        if os.stat(f"ns/{name}", dir_fd=directory).st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
             return False
     for name in scheduling.RLIMITS:
         limits = scheduling.prlimit(pid, name)
@@ -142,12 +129,13 @@ def _is_alike(pid: int) -> bool:
 class Lender:
     """Lends; ``become`` is called in the fork, with who has borrowed it."""
 
-    def __init__(self, loop: Loop, place: str, become: Callable[[Borrower], NoReturn]) -> None:
+    def __init__(self, loop: Loop, containerd: str, become: Callable[[Borrower], NoReturn]) -> None:
+        """``containerd`` is an address."""
         self._loop = loop
-        self._place = place
+        self._place = lenders.place(containerd)
         self._become = become
         self._listener: _socket.socket | None = None
-        if place:
+        if self._place:
             loop.later(_PAUSE, self._offer)
 
     def _offer(self) -> None:

@@ -14,7 +14,7 @@ import os
 from ..errors import NajaError, worded
 from ..startup import precompiled
 from . import cleaning, messages
-from .lending import borrow, place
+from .lending import borrow
 from .settings import Settings, read_stdin
 from .wire import Malformed
 
@@ -68,7 +68,7 @@ def _main(program: str, settings: Settings, borrower: Borrower | None) -> int:
     if not settings.namespace:
         raise NajaError("shim namespace cannot be empty")
     if settings.verb in ("start", "delete"):
-        if borrower is None and (status := borrow(place(settings.values["address"]))) >= 0:
+        if borrower is None and (status := borrow(settings.values["address"])) >= 0:
             return status
         precompiled.preload("containerd-shim")
     if settings.verb == "start":

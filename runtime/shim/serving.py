@@ -14,7 +14,7 @@ from ..resident.ends import Ends
 from ..resident.loop import Loop
 from ..resident.workers import Workers
 from . import address, messages
-from .lending import Lender, place
+from .lending import Lender
 from .publisher import Publisher
 from .service import NAMES, Service
 from .settings import Settings
@@ -153,8 +153,7 @@ class Shim:
         services[address.SERVICE] = {"Expect": self._hear_expect, "Forget": self._forget}
         self._server = Server(self._loop, listener, services)
         self._listen_to_signals()
-        here = place(settings.values["address"])
-        self._lender = Lender(self._loop, here, become) if become else None
+        self._lender = Lender(self._loop, settings.values["address"], become) if become else None
 
     def run(self) -> None:
         """Serve until the end."""

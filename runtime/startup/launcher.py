@@ -25,7 +25,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from ..linux import libc
-from . import dump, precompile, precompiled
+from . import dump, lenders, precompile, precompiled
 
 if TYPE_CHECKING:
     from .precompiled import Modules
@@ -43,9 +43,6 @@ _WARM = precompiled.FILE.replace("/precompiled.", "/warm.")
 
 #: The name of containerd's shim (cli/main.py).
 _SHIM = "containerd-shim-naja-v2"
-
-#: What the paths of the sockets of shims begin with (shim/address.py).
-_SHIMS = "/run/containerd/s/naja-"
 
 #: Options for a program without a C library, whose start takes 0.3 ms.
 _BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
@@ -104,8 +101,7 @@ def program(python: str, packages: str, modules: Modules | None = None) -> bytes
         "WARM": os.path.basename(_WARM),
         "PACKAGE": precompiled.PACKAGE,
         "LOWER": _NATIVE,
-        "SHIMS": _SHIMS,
-        "MODULES": precompiled.FILE,
+        "LENDERS": lenders.beginning(),
         "BODY": _body(packages),
     }
     values = [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from naja.shim import lending, messages, ttrpc
+from naja.shim import messages, ttrpc
 from naja.shim.ttrpc import Failure
+from naja.startup import lenders
 from tests.support.bundle import Bundle
 from tests.support.leaks import Watch
 from tests.support.rootless import let_through
@@ -462,7 +463,7 @@ def test_a_group_has_one_shim(containerd: Containerd, busybox_bundle: Callable[[
 def test_a_shim_lends_a_fork_of_itself(containerd: Containerd, busybox_bundle: Callable[[], Bundle]) -> None:
     one = containerd.task(busybox_bundle().args("sleep", "1000"))
     one.run()
-    place = lending.place(containerd.address)
+    place = lenders.place(containerd.address)
     wait_until(lambda: os.path.exists(place))
     two = containerd.task(busybox_bundle().args("sleep", "1000"))
     two.run()
@@ -484,7 +485,7 @@ def lender(containerd: Containerd, busybox_bundle: Callable[[], Bundle]) -> Task
     """A shim that lends."""
     task = containerd.task(busybox_bundle().args("sleep", "1000"))
     task.run()
-    wait_until(lambda: os.path.exists(lending.place(containerd.address)))
+    wait_until(lambda: os.path.exists(lenders.place(containerd.address)))
     return task
 
 
