@@ -5,8 +5,8 @@ writes to it: so ``start`` and ``delete`` take little time, and a shim for each 
 for all. Whoever was started first for a containerd lends, and after it has ended another one.
 
 Who borrows (``borrow``, and native/launcher.c) connects. The fork looks at it, takes its words, environment,
-streams and working directory, and says that it is ready; is told to go, with how many of the words, and in the
-end says what is to be the exit status: a byte each. Who gives up hangs up, and nothing was done yet.
+streams and working directory, and says that it is ready; is told to go, with how many of the words, and in
+the end says what is to be the exit status: a byte each. Who gives up hangs up, and nothing was done yet.
 """
 
 from __future__ import annotations
