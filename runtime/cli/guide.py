@@ -25,6 +25,7 @@ MORE = {
     "features": "Engines read this to find out what a runtime can do (features.md of the specification).",
     "kill": "A signal is a number or a name, with or without SIG.",
     "list": "Of what it cannot read it warns on stderr.",
+    "mount": "What is mounted goes with the container, or with umount. Links inside stay inside.",
     "pause": "Its cgroup is frozen; resume lets it run on.",
     "plan": "The plan is computed from the config alone; no privilege is needed, and nothing is changed.",
     "ps": "What follows the ID goes to ps(1) of the host; without that it is -ef.",
@@ -35,6 +36,7 @@ MORE = {
     "start": "The program takes the place of the process that has waited since create.",
     "state": "The output is that of the specification: id, status, pid, bundle and annotations.",
     "top": "It shows processor time, memory and processes until it is interrupted.",
+    "umount": "Only what mount has mounted goes, the last one first, and at once. Open files stay open.",
     "update": "What is not given stays as it is. Limits may be given as JSON, from a file or from stdin.",
     "validate": "Every problem is a line: the place in config.json, and what is wrong. The exit status is 1 "
     "where there is one.",
@@ -80,6 +82,7 @@ EXAMPLES = {
             "naja exec --tty --user 1000:1000 --env TERM=linux box sh -l",
             "a shell on a terminal",
         ),
+        ("naja exec --user www-data:www-data box id", "by the container's own /etc/passwd and /etc/group"),
         ("naja exec --detach --process process.json box", "what a file describes; do not wait"),
     ),
     "features": (("naja features", "print them"),),
@@ -92,6 +95,11 @@ EXAMPLES = {
         ("naja list", "a table"),
         ("naja list --format json", "for programs"),
         ("naja --root /run/docker/runtime-runc/moby list --quiet", "the IDs of an engine's containers"),
+    ),
+    "mount": (
+        ("naja mount box /srv/data /data", "show a directory of the host in a container"),
+        ("naja mount -o rbind,rro box /srv /srv", "with all that is mounted below it, read-only"),
+        ("naja mount --type tmpfs -o size=16m box tmpfs /scratch", "make a tmpfs in it"),
     ),
     "pause": (("naja pause box", "suspend all processes"),),
     "plan": (
@@ -122,6 +130,7 @@ EXAMPLES = {
         ("naja top", "all containers, again and again"),
         ("naja top --once", "one look"),
     ),
+    "umount": (("naja umount box /data", "take away what is mounted there"),),
     "update": (
         ("naja update --memory 64m --pids-limit 100 box", "change two limits"),
         ("naja update --resources limits.json box", "what a file says"),

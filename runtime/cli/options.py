@@ -130,7 +130,7 @@ _EXEC = (
     Option("tty t", "give the process a terminal", FLAG),
     Option("cwd", "working directory in the container"),
     Option("env e", "set an environment variable, NAME=VALUE; may be repeated", TEXTS),
-    Option("user u", "run as UID or UID:GID"),
+    Option("user u", "run as UID or UID:GID, or by the container's /etc/passwd as NAME or NAME:GROUP"),
     Option("additional-gids g", "a supplementary group ID; may be repeated", TEXTS),
     Option("process-label", "SELinux label of the process"),
     Option("apparmor", "AppArmor profile of the process"),
@@ -288,6 +288,20 @@ VERBS = {
         _FORMAT,
         Option("quiet q", "print IDs only", FLAG),
     ),
+    "mount": Verb(
+        "mounting.mount",
+        "mount a file or directory of the host, or a file system, in a running container (naja's own)",
+        _ID + " <source> <destination>",
+        3,
+        3,
+        Option(
+            "type t",
+            "bind, or the type of a new file system such as tmpfs",
+            default="bind",
+            takes="bind tmpfs",
+        ),
+        Option("option o", "an option as mounts in config.json have them: ro, rbind; may be repeated", TEXTS),
+    ),
     "pause": Verb("lifecycle.pause", "suspend all processes of a container", _ID, 1, 1),
     "plan": Verb(
         "people.plan",
@@ -344,6 +358,13 @@ VERBS = {
         0,
         Option("interval", "time between looks", DURATION, 2.0),
         Option("once", "show it once", FLAG),
+    ),
+    "umount": Verb(
+        "mounting.umount",
+        "take away what mount has put there (naja's own)",
+        _ID + " <destination>",
+        2,
+        2,
     ),
     "update": Verb("resources.update", "change the limits of a container", _ID, 1, 1, *_UPDATE),
     "validate": Verb(

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["group", "integer", "json_file", "seconds", "signal_number", "size", "user"]
+__all__ = ["group", "integer", "json_file", "seconds", "signal_number", "size", "user", "user_names"]
 
 _SIGNALS = {
     name[3:]: int(getattr(_signal, name))
@@ -93,8 +93,32 @@ def user(text: str) -> tuple[int, int | None]:
     uid, colon, gid = text.partition(":")
     for part in (uid, gid) if colon else (uid,):
         if not _is_id(part):
-            raise NajaError(f"invalid value for --user: {text!r} is not UID or UID:GID")
+            raise NajaError(
+                f"invalid value for --user: {text!r} is not UID, NAME, or one with :GID or :GROUP"
+            )
     return int(uid), int(gid) if colon else None
+
+
+def user_names(text: str) -> bool:
+    """Tell whether a user is given by a name, NAME or NAME:GROUP, or a group is: UID:GROUP.
+
+    A name begins with a letter or "_": what merely looks like a number is neither.
+    """
+    parts = text.split(":")
+    return (
+        len(parts) <= 2
+        and all(_is_id(part) or _is_name(part) for part in parts)
+        and any(map(_is_name, parts))
+    )
+
+
+def _is_name(text: str) -> bool:
+    return (
+        (text[:1].isalpha() or text[:1] == "_")
+        and text.isascii()
+        and not {*text} & {*" ,/"}
+        and text.isprintable()
+    )
 
 
 def group(option: str, text: str) -> int:

@@ -77,6 +77,7 @@ def add(
     preserve_fds: int = 0,
     cgroup: dict[str, str] | None = None,
     ignore_paused: bool = False,
+    user: str = "",
     origin: str = "/process",
 ) -> tuple[int, int]:
     """Add a process to a running container; it is a child of this one, and runs ``program``.
@@ -84,8 +85,9 @@ def add(
     Where ``program`` names no capabilities, profile, label, OOM score or processors, it has the container's
     own: a process that is added shall not be freer than those that it comes to, nor outlive them.
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
-    ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``origin`` is the
-    place of ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
+    ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``user`` is a user's name
+    in the container that goes before the user of ``program`` (users.py). ``origin`` is the place of
+    ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
     terminal where the caller is to relay it, or takes it as it is (``takes_console``), else -1. Raises
     NajaError.
     """
@@ -96,6 +98,10 @@ def add(
     with launch or Launch(preserve_fds) as begun:
         _check_status(container.status_once_made(), ignore_paused, container.id)
         with container.lasting(_STOPPED) as held:
+            if user:
+                from .users import named
+
+                program = named(program, user, held)
             request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
             kinds = _foreign_namespaces(held, request)
             plan = compile_exec(request, held.pid, kinds, program, origin, place=held.name, follow=not cgroup)

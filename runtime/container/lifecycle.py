@@ -519,6 +519,18 @@ class Container:
 
         return execute(self, program, **options)
 
+    def mount(self, source: str, destination: str, **options: Any) -> None:
+        """Mount something in the container while it is there; see ``naja.container.mounting.mount``."""
+        from .mounting import mount
+
+        mount(self, source, destination, **options)
+
+    def unmount(self, destination: str) -> None:
+        """Take away what ``mount`` has put there; see ``naja.container.mounting.unmount``."""
+        from .mounting import unmount
+
+        unmount(self, destination)
+
     def statistics(self) -> dict[str, Any]:
         """Return what the cgroups have counted, in the shape of runc's ``events --stats``.
 

@@ -198,6 +198,14 @@ class StateDirectory:
             while content:  # A disk that fills up takes a part of it first.
                 content = content[file.write(content) :]
 
+    def names(self) -> list[str]:
+        """Return the names of all that is in the directory. Raises OSError."""
+        return os.listdir(self._descriptor)
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file beside the record. Raises OSError."""
+        os.unlink(name, dir_fd=self._descriptor)
+
     def read_file(self, name: str) -> bytes:
         """Return the content of a file beside the record. Raises OSError, NajaError where it is no file."""
         return json.read(name, directory=self._descriptor, name=os.path.join(self.path, name))

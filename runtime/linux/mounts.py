@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from struct import pack
+from struct import pack, unpack_from
 
 from .files import AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, encode
 from .libc import call, function, syscall
@@ -71,6 +71,10 @@ _OPEN_TREE_CLONE = 1
 _FSPICK_EMPTY_PATH = 8
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
 _SET_FLAG, _SET_STRING, _CMD_CREATE, _CMD_RECONFIGURE = 0, 1, 6, 7
+
+#: statx(2): what is asked for and told, its struct, and where in it stx_mnt_id is.
+_STATX_MNT_ID, _STATX_MNT_ID_UNIQUE, _STATX_ATTR_MOUNT_ROOT = 0x1000, 0x4000, 0x2000
+_STATX_SIZE, _STX_MNT_ID = 256, 144
 
 _mount = function("mount")
 _umount2 = function("umount2")
@@ -204,6 +208,21 @@ def _unescape(text: str) -> str:
     r"""Undo the kernel's octal escapes of blank, tab, newline and backslash ("\040")."""
     head, *parts = text.split("\\")
     return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts)
+
+
+def identify(fd: int) -> tuple[int, bool]:
+    """Return the id of the mount that a descriptor lives on, and whether it is that mount's root (statx(2)).
+
+    The id is never another mount's where the kernel tells such a one (Linux 6.8). Raises OSError.
+    """
+    result = bytearray(_STATX_SIZE)
+    for mask in (_STATX_MNT_ID_UNIQUE, _STATX_MNT_ID):
+        call(function("statx"), fd, b"", AT_EMPTY_PATH, mask, result)
+        if unpack_from("=I", result)[0] & mask:
+            break
+    attributes: int = unpack_from("=Q", result, 8)[0]
+    number: int = unpack_from("=Q", result, _STX_MNT_ID)[0]
+    return number, bool(attributes & _STATX_ATTR_MOUNT_ROOT)
 
 
 def mount_id(fd: int) -> int:

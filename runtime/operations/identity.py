@@ -22,6 +22,7 @@ _MOST_LINES = 1 << 16
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 
@@ -157,36 +158,50 @@ class FindHome(Operation):
         return f"look up the home directory of user {self.uid} in /etc/passwd"
 
     def apply(self, context: Context) -> None:
-        passwd = _open_ordinary("/etc/passwd", context.descriptors["proc"])
+        root = os.open("/", _DIRECTORY)
+        try:
+            passwd = open_ordinary(root, "/etc/passwd", context.descriptors["proc"])
+        finally:
+            os.close(root)
         context.values["home"] = home_of(passwd, self.uid) if passwd else "/"
 
 
 def home_of(passwd: BinaryIO, uid: int) -> str:
     """Return the home directory of a user by an /etc/passwd file (passwd(5)), "/" where unknown."""
-    with passwd:
-        text = passwd.read(_USUAL_PASSWD)
-        if len(text) == _USUAL_PASSWD:
-            text += passwd.read(_LARGEST_PASSWD - _USUAL_PASSWD)
-    if len(text) == _LARGEST_PASSWD:
-        text = text[: text.rfind(b"\n") + 1]  # Of the last line there may be more.
-    wanted, at = b":%d:" % uid, 0
-    # The file is the image's, and may be made to keep us busy: lines without the number cost nothing.
-    for _ in range(_MOST_LINES):
-        found = text.find(wanted, at)
-        if found < 0:
-            break
-        end = text.find(b"\n", found)
-        at = end if end >= 0 else len(text)
-        # name:password:uid:gid:comment:home:shell
-        fields = text[text.rfind(b"\n", 0, found) + 1 : at].split(b":", 6)
-        if len(fields) > 5 and fields[2] == wanted[1:-1] and fields[5] and b"\0" not in fields[5]:
+    # name:password:uid:gid:comment:home:shell
+    for fields in lines_with(passwd, b":%d:" % uid):
+        if len(fields) > 5 and fields[2] == b"%d" % uid and fields[5] and b"\0" not in fields[5]:
             return os.fsdecode(fields[5])
     return "/"
 
 
-def _open_ordinary(path: str, proc: int) -> BinaryIO | None:
-    """Open a regular file of the container's, None where there is none; nothing else is ever opened."""
-    root = os.open("/", _DIRECTORY)
+def lines_with(file: BinaryIO, wanted: bytes) -> Iterator[list[bytes]]:
+    """Yield the fields of lines with some bytes in them, of an /etc/passwd or an /etc/group, which is closed.
+
+    The file is the image's, and may be made to keep us busy: lines without the bytes cost nothing, and what
+    is beyond some bounds is not looked at.
+    """
+    with file:
+        text = file.read(_USUAL_PASSWD)
+        if len(text) == _USUAL_PASSWD:
+            text += file.read(_LARGEST_PASSWD - _USUAL_PASSWD)
+    if len(text) == _LARGEST_PASSWD:
+        text = text[: text.rfind(b"\n") + 1]  # Of the last line there may be more.
+    at = 0
+    for _ in range(_MOST_LINES):
+        found = text.find(wanted, at)
+        if found < 0:
+            return
+        end = text.find(b"\n", found)
+        at = end if end >= 0 else len(text)
+        yield text[text.rfind(b"\n", 0, found) + 1 : at].split(b":", 6)
+
+
+def open_ordinary(root: int, path: str, proc: int) -> BinaryIO | None:
+    """Open a regular file below a container's root, None where there is none; nothing else is ever opened.
+
+    ``proc`` is a procfs that the container has no hand in.
+    """
     try:
         found = open_in_root(root, path, os.O_PATH)
         # Files of procfs look regular; /proc/self/environ is still that of naja's caller.
@@ -194,12 +209,10 @@ def _open_ordinary(path: str, proc: int) -> BinaryIO | None:
             return open(reopen(proc, found, os.O_RDONLY | os.O_NONBLOCK), "rb")
         os.close(found)
     except OSError as error:
-        # Whatever the image has there instead, the user has no home by it. EAGAIN: somebody inside has a
+        # Whatever the image has there instead, it tells of no user. EAGAIN: somebody inside has a
         # lease on it (fcntl(2)), and would be waited for.
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EAGAIN):
             raise
-    finally:
-        os.close(root)
     return None
 
 

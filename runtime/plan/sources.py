@@ -83,7 +83,7 @@ def _walk(path: str, root: str) -> str:
 
 def _open(mount: Mount, request: Request, propagation: int, *, among: bool = False) -> OpenSource:
     options = mount.options
-    uids, gids, namespace = _mapping(mount, request) if mount.maps_ids else ([], [], "")
+    uids, gids, namespace = mapping(mount, request) if mount.maps_ids else ([], [], "")
     return OpenSource(
         mount.name,
         mount.source,
@@ -99,8 +99,8 @@ def _open(mount: Mount, request: Request, propagation: int, *, among: bool = Fal
     )
 
 
-def _mapping(mount: Mount, request: Request) -> tuple[list[Mapping], list[Mapping], str]:
-    """Return uids, gids, and the path of the user namespace that is to map instead of them."""
+def mapping(mount: Mount, request: Request) -> tuple[list[Mapping], list[Mapping], str]:
+    """Return uids, gids, and the path of a user namespace that maps instead of them. Raises NajaError."""
     linux = request.config.get("linux") or {}
     of_container = {"uids": triples(linux.get("uidMappings")), "gids": triples(linux.get("gidMappings"))}
     own = {

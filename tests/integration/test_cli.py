@@ -96,6 +96,17 @@ def test_update(naja: Runtime, running: Bundle) -> None:
     assert limits(naja, running) == (48 << 20, 30)
 
 
+def test_an_update_of_nothing(naja: Runtime, running: Bundle) -> None:
+    """A person who names no limit is told so; an engine that has none to change is not."""
+    result = naja.run("update", running.id, check=False)
+    assert (result.status, result.stdout) == (1, "")
+    assert "there is nothing to update" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    for resources in ("{}", '{"memory": {}}', '{"memory": null}'):
+        silent = naja.run("update", "--resources", "-", running.id, input=resources)
+        assert (silent.stdout, silent.stderr) == ("", "")
+
+
 def limits(naja: Runtime, bundle: Bundle) -> tuple[int, int]:
     data = json.loads(naja.run("events", "--stats", bundle.id).stdout)["data"]
     return data["memory"]["usage"]["limit"], data["pids"]["limit"]

@@ -8,7 +8,7 @@ from ...container.lifecycle import Container
 from ...errors import NajaError
 from ...linux import capabilities
 from ...plan.request import NO_PROCESS
-from ..values import group, json_file, user
+from ..values import group, json_file, user, user_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def _run(container: Container, process: dict[str, Any], origin: str, command: Co
         detach=options["detach"],
         cgroup=_cgroups(options["cgroup"]),
         ignore_paused=options["ignore-paused"],
+        user=options["user"] if user_names(options["user"]) and not options["process"] else "",
     )
 
 
@@ -121,7 +122,10 @@ def _cgroups(texts: tuple[str, ...]) -> dict[str, str]:
 def _user(base: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Return the container's user, changed by ``--user`` and ``--additional-gids``."""
     identity = dict(base)
-    if options["user"]:
+    if user_names(options["user"]):
+        # Looked up in the container, which has its own groups.
+        identity["additionalGids"], base = [], {}
+    elif options["user"]:
         uid, gid = user(options["user"])
         identity["uid"] = uid
         if gid is not None:

@@ -9,6 +9,7 @@ from ...config import json
 from ...container.lifecycle import Container
 from ...errors import NajaError, Unsupported
 from ..output import show
+from ..parser import UsageError
 from ..values import integer, json_file, size
 
 TYPE_CHECKING = False
@@ -51,6 +52,9 @@ def update(command: Command, log: Log) -> None:
     options = command.options
     file = options["resources"]
     resources = json_file(file) if file else from_options(options)
+    if not (file or resources):
+        # An engine that has nothing to change says so in a file, and that is no error.
+        raise UsageError("there is nothing to update: name a limit (naja help update)")
     config.check_resources(resources, f"--resources {file}" if file else "resources")
     container = Container.load(command.id, root=command.root, warn=log.warning)
     try:
