@@ -36,6 +36,8 @@ MORE = {
     "start": "The program takes the place of the process that has waited since create.",
     "state": "The output is that of the specification: id, status, pid, bundle and annotations.",
     "top": "It shows processor time, memory and processes until it is interrupted.",
+    "trace": "The table goes to stderr, as the container's output stays its own, and the exit status is the "
+    "container's. --output is for ui.perfetto.dev and chrome://tracing.",
     "umount": "Only what mount has mounted goes, the last one first, and at once. Open files stay open.",
     "update": "What is not given stays as it is. Limits may be given as JSON, from a file or from stdin.",
     "validate": "Every problem is a line: the place in config.json, and what is wrong. The exit status is 1 "
@@ -129,6 +131,10 @@ EXAMPLES = {
     "top": (
         ("naja top", "all containers, again and again"),
         ("naja top --once", "one look"),
+    ),
+    "trace": (
+        ("naja trace box", "run the bundle in box/, and show what took how long"),
+        ("naja trace --output box.trace.json box", "for Perfetto"),
     ),
     "umount": (("naja umount box /data", "take away what is mounted there"),),
     "update": (

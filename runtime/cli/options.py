@@ -216,6 +216,16 @@ _ID = "<container-id>"
 #: What is for programs only, and no part of the help.
 SERVICES = {
     "ids": Verb("listing.ids", "print the IDs of all containers, for shells to complete", "", 0, 0),
+    "traced": Verb(
+        "tracing.traced",
+        "run a container for trace",
+        "run <descriptor> <bundle> <container-id>",
+        4,
+        4,
+        _NO_PIVOT,
+        _NO_KEYRING,
+        _PRESERVE,
+    ),
     "resident": Verb("resident.resident", "keep containers for the program on standard input", "", 0, 0),
 }
 
@@ -358,6 +368,19 @@ VERBS = {
         0,
         Option("interval", "time between looks", DURATION, 2.0),
         Option("once", "show it once", FLAG),
+    ),
+    "trace": Verb(
+        "tracing.trace",
+        "run a bundle, and show how long each operation takes in each process (naja's own)",
+        "[bundle]",
+        0,
+        1,
+        _BUNDLE,
+        Option("id", "the container's ID (default: one that no other has)"),
+        Option("output o", "write it as a Chrome trace to this file, for Perfetto", takes=FILE),
+        _NO_PIVOT,
+        _NO_KEYRING,
+        _PRESERVE,
     ),
     "umount": Verb(
         "mounting.umount",

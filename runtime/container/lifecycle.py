@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..cgroups import Manager
     from ..linux.channel import Channel
+    from ..operations.tracing import Event
     from ..process.launch import Launch
     from ..systemd.notify import Notifications
 
@@ -295,9 +296,11 @@ class Container:
     def _hear_until_exec(self, channel: Channel, held: process.Held) -> None:
         from ..process.dialogue import explain
 
-        def tell(actor: str, text: str) -> None:
+        def tell(actor: str, event: Event) -> None:
             if self.debug:
-                self.debug(f"{actor}[{held.pid}]: {text}")
+                from ..operations.tracing import words
+
+                self.debug(f"{actor}[{held.pid}]: {words(event)}")
 
         try:
             while True:

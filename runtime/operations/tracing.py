@@ -1,11 +1,12 @@
-"""What ``--debug`` tells: each operation as it is applied, on which descriptors, and how long that took.
+"""What ``--debug`` and ``naja trace`` tell: each operation as it is applied, on what, and how long it took.
 
-Loaded only then, and before a process enters a container.
+Loaded only then, and before a process enters a container. What is told is an event, plain data as a channel
+carries it; ``words`` makes a line of it.
 """
 
 from __future__ import annotations
 
-from time import monotonic_ns
+from time import time_ns
 
 from .base import STAGE, Context, Operation, apply_all
 
@@ -13,6 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+    #: What is done, its origin in config.json, the descriptors by name, how it came out (one of those
+    #: below), when it began (ns since the epoch: the other clocks are a time namespace's affair), how long it
+    #: took (ns).
+    Event = tuple[str, str, tuple[tuple[str, int], ...], str, int, int]
+
+#: How an operation came out.
+DONE, FAILED, UNHEARD, UNTIMED = "in", "failed after", "next, unheard", ""
 
 #: From these on nobody can be told anything: a filter may kill who sends, and then the program runs.
 _LAST_HEARD = ("LoadSeccomp", "Execute")
@@ -43,7 +52,7 @@ class Descriptors(dict[str, int]):
 class Trace:
     """Applies operations for a context (``Context.trace``), and tells of each."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[Event], None]) -> None:
         self._tell = tell
 
     def __call__(self, operations: Sequence[Operation], context: Context) -> None:
@@ -54,26 +63,37 @@ class Trace:
                 break
             if type(operation).__name__ in _LAST_HEARD:
                 for unheard in operations[index:]:
-                    self._tell(f"{_words(unheard)}, next, unheard")
+                    self._tell(event(unheard, UNHEARD))
                 apply_all(operations[index:], context)
                 return
             self._apply(operation, context)
         context.trace = self
 
     def _apply(self, operation: Operation, context: Context) -> None:
-        actor, outcome = context.actor, "failed after"
+        actor, outcome = context.actor, FAILED
         descriptors = context.descriptors = Descriptors(context.descriptors)
-        began = monotonic_ns()
+        began = time_ns()
         try:
             apply_all([operation], context)
-            outcome = "in"
+            outcome = DONE
         finally:
-            took = (monotonic_ns() - began) / 1e6
+            took = max(0, time_ns() - began)
             # A child that was just born leaves it to its parent.
             if context.actor == actor:
-                used = "".join(f", {name} is {number}" for name, number in descriptors.used.items())
-                self._tell(f"{_words(operation)}{used}, {outcome} {took:.3f} ms")
+                used = tuple(descriptors.used.items())
+                self._tell((operation.describe(), operation.origin, used, outcome, began, took))
 
 
-def _words(operation: Operation) -> str:
-    return operation.describe() + (f" [{operation.origin}]" if operation.origin else "")
+def event(operation: Operation, outcome: str) -> Event:
+    """Return the event of an operation of which no more is known than that it comes, or came, now."""
+    return operation.describe(), operation.origin, (), outcome, time_ns(), 0
+
+
+def words(event: Event) -> str:
+    """Return an event as a line."""
+    description, origin, used, outcome, _, took = event
+    text = description + (f" [{origin}]" if origin else "")
+    text += "".join(f", {name} is {number}" for name, number in used)
+    if outcome in (DONE, FAILED):
+        return f"{text}, {outcome} {took / 1e6:.3f} ms"
+    return f"{text}, {outcome}" if outcome else text

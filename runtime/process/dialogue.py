@@ -2,7 +2,8 @@
 
 Whoever hands over control says (what, names, values), the names being those of the descriptors that
 come along: the runtime the number of the phase, the others "done". In between they may say
-("warning", text) and ("debug", actor, text), and at last ("error", kind, what, errno, why, origin).
+("warning", text) and ("debug", actor, event) (operations/tracing.py), and at last ("error", kind, what,
+errno, why, origin).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..linux.channel import Channel
     from ..operations.base import Context
+    from ..operations.tracing import Event
 
 DONE, WARNING, DEBUG = "done", "warning", "debug"
 
@@ -62,7 +64,7 @@ def report(error: NajaError, channel: Channel | Mailbox) -> None:
 def explain(
     message: tuple[Any, ...],
     warn: Callable[[str], None],
-    debug: Callable[[str, str], None] | None = None,
+    debug: Callable[[str, Event], None] | None = None,
 ) -> None:
     """Pass on what the other side said: a warning, what it did, or an error, which is raised."""
     if message[0] == WARNING:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..linux.channel import Channel
     from ..operations.namespaces import GiveBirth
+    from ..operations.tracing import Event
     from ..plan import Phase, Plan
 
 _SIGKILL = 9
@@ -195,7 +196,9 @@ class Launch:
             raise NajaError.from_os_error(birth.describe(), error, why=why, origin=birth.origin) from None
         finally:
             if self._debug:
-                self._tell(RUNTIME, birth.describe())
+                from ..operations.tracing import UNTIMED, event  # It is loaded.
+
+                self._tell(RUNTIME, event(birth, UNTIMED))
             reopen_imports()
             for descriptor in descriptors.values():
                 os.close(descriptor)
@@ -250,13 +253,15 @@ class Launch:
         if self._debug:
             from ..operations.tracing import Trace
 
-            context.trace = Trace(lambda text: self._tell(RUNTIME, text))
+            context.trace = Trace(lambda event: self._tell(RUNTIME, event))
 
-    def _tell(self, actor: str, text: str) -> None:
+    def _tell(self, actor: str, event: Event) -> None:
         """Tell what one of the processes has done."""
         if self._debug:
+            from ..operations.tracing import words
+
             pid = {RUNTIME: os.getpid(), STAGE: self.stage, INIT: self.init}[actor]
-            self._debug(f"{actor}[{pid}]: {text}")
+            self._debug(f"{actor}[{pid}]: {words(event)}")
 
     def _meet(self, context: Context, born: Callable[[int], None] | None) -> None:
         self.init = context.pid = context.values["init"]

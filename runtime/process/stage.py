@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..linux.channel import Channel
     from ..operations.base import Operation
+    from ..operations.tracing import Event
     from ..plan import Plan
 
     Phases = list[tuple[str, list[Operation]]]
@@ -146,12 +147,12 @@ def _trace(context: Context, channel: Channel | Mailbox) -> None:
     from ..linux.channel import Channel
     from ..operations.tracing import Trace
 
-    def tell(text: str) -> None:
+    def tell(event: Event) -> None:
         listener: Channel | Mailbox = channel
         try:
             if "starter" in context.descriptors:
                 listener = Channel.from_descriptor(os.dup(context.descriptors["starter"]))
-            listener.send((DEBUG, context.actor, text))
+            listener.send((DEBUG, context.actor, event))
         except (ChannelClosed, OSError):
             pass  # Nobody listens any more, and it is no reason to fail.
         if listener is not channel:
