@@ -18,7 +18,8 @@ MORE = {
     "completion": "A package installs these files where shells find them; this is for all others.",
     "create": "Its process is set up as config.json says and waits for start before it becomes the program.",
     "delete": "With --force a running container is killed first.",
-    "events": "Without --stats it goes on until the container ends.",
+    "events": "Without --stats it goes on until the container ends. Without an ID it is about all, those to "
+    "come too, tells when one ends, and goes on until it is interrupted.",
     "exec": "The container's environment, user and working directory are the defaults. What follows the ID "
     "is the command, dashes and all; with --process a file says everything. The exit status is that of the "
     "command.",
@@ -35,7 +36,7 @@ MORE = {
     "follow.",
     "start": "The program takes the place of the process that has waited since create.",
     "state": "The output is that of the specification: id, status, pid, bundle and annotations.",
-    "top": "It shows processor time, memory and processes until it is interrupted.",
+    "top": "It shows processes, processor time, memory and block I/O until it is interrupted.",
     "trace": "The table goes to stderr, as the container's output stays its own, and the exit status is the "
     "container's. --output is for ui.perfetto.dev and chrome://tracing.",
     "umount": "Only what mount has mounted goes, the last one first, and at once. Open files stay open.",
@@ -77,6 +78,7 @@ EXAMPLES = {
     "events": (
         ("naja events --stats box", "print the statistics once"),
         ("naja events --interval 10s box", "print them every ten seconds"),
+        ("naja events", "statistics and ends of all containers"),
     ),
     "exec": (
         ("naja exec box id", "run a program in a container"),
@@ -131,6 +133,7 @@ EXAMPLES = {
     "top": (
         ("naja top", "all containers, again and again"),
         ("naja top --once", "one look"),
+        ("naja top -n 10 --interval 1s", "ten looks"),
     ),
     "trace": (
         ("naja trace box", "run the bundle in box/, and show what took how long"),

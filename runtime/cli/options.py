@@ -262,9 +262,9 @@ VERBS = {
     ),
     "events": Verb(
         "resources.events",
-        "print statistics and out-of-memory events, a JSON object a line",
-        _ID,
-        1,
+        "print statistics and out-of-memory events of one container or all, a JSON object a line",
+        f"[{_ID}]",
+        0,
         1,
         Option("interval", "time between statistics", DURATION, 5.0),
         Option("stats", "print the statistics once", FLAG),
@@ -361,13 +361,14 @@ VERBS = {
     "start": Verb("lifecycle.start", "run the program of a created container", _ID, 1, 1),
     "state": Verb("lifecycle.state", "print the state of a container, as JSON", _ID, 1, 1),
     "top": Verb(
-        "listing.top",
+        "watching.top",
         "show what all containers use, again and again (naja's own)",
         "",
         0,
         0,
         Option("interval", "time between looks", DURATION, 2.0),
         Option("once", "show it once", FLAG),
+        Option("number n", "show it so many times (default: until interrupted)", NUMBER),
     ),
     "trace": Verb(
         "tracing.trace",

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.bundle import Bundle
 from tests.support.command import Runtime
 from tests.support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.root
 
@@ -191,9 +195,89 @@ def test_update_names_the_document_that_asked(naja: Runtime, running: Bundle, tm
 
 def test_top(naja: Runtime, running: Bundle) -> None:
     title, row = naja.run("top", "--once", "--interval=50ms").stdout.splitlines()
-    assert title.split() == ["ID", "PIDS", "CPU", "MEMORY", "LIMIT"]
+    assert title.split() == ["ID", "PIDS", "CPU", "MEMORY", "LIMIT", "READ", "WRITTEN"]
     assert row.split()[:2] == [running.id, "2"]
-    assert row.endswith("64.0 MiB")
+    assert "64.0 MiB" in row
+
+
+def test_top_again_and_again(naja: Runtime, running: Bundle) -> None:
+    """Where nobody looks at a terminal the looks follow each other."""
+    looks = naja.run("top", "-n", "3", "--interval=50ms").stdout.split("\n\n")
+    assert len(looks) == 3
+    assert all(look.split()[0] == "ID" and running.id in look for look in looks)
+    assert naja.run("top", "-n", "-1", check=False).status == 1
+
+
+@contextmanager
+def watching(naja: Runtime, *words: str) -> Iterator[IO[str]]:
+    """Run a verb that goes on until it is interrupted, and yield what it prints."""
+    with subprocess.Popen(naja.command(*words), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process.stdout
+            assert len(os.listdir(f"/proc/{process.pid}/fd")) < 12, "descriptors of those that are gone"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
+
+
+def test_top_of_what_comes_and_goes(naja: Runtime, busybox_bundle: Callable[[], Bundle]) -> None:
+    first, second = busybox_bundle(), busybox_bundle()
+    naja.run_detached(first.args("/bin/sleep", "1000"))
+    with watching(naja, "top", "--interval=100ms") as looks:
+        wait_until(lambda: first.id in _look(looks), timeout=60)
+        naja.run_detached(second.args("/bin/sleep", "1000"))
+        wait_until(lambda: second.id in _look(looks), timeout=60)
+        naja.delete(first, "--force")
+        wait_until(lambda: first.id not in _look(looks), timeout=60)
+        naja.delete(second, "--force")
+        wait_until(lambda: second.id not in _look(looks), timeout=60)
+
+
+def _look(lines: IO[str]) -> str:
+    """Return the next table."""
+    text = ""
+    while line := lines.readline().strip():
+        text += line
+    return text
+
+
+def test_events_of_all(naja: Runtime, busybox_bundle: Callable[[], Bundle]) -> None:
+    """Statistics again and again, of new containers too; memory that runs out; ends, with the exit code."""
+    first, second = busybox_bundle(), busybox_bundle()
+    assert naja.run("events", "--stats").stdout == ""
+    reader, writer = os.pipe()
+    with watching(naja, "events", "--interval=100ms") as events:
+        seen: list[dict[str, Any]] = []
+
+        def until(kind: str, id: str) -> dict[str, Any]:
+            while True:
+                for event in seen:
+                    if (event["type"], event["id"]) == (kind, id):
+                        return event
+                seen.append(json.loads(events.readline()))
+
+        first.linux["resources"]["memory"] = {"limit": 8 << 20}
+        first.shell("read line; x=$(dd if=/dev/zero bs=1M count=64 | tr '\\0' x); sleep 1000")
+        naja.run_detached(first, stdin=reader)
+        assert "pids" in until("stats", first.id)["data"]
+        naja.run_detached(second.shell("while ! test -e /go; do sleep 0.1; done; exit 3"))
+        until("stats", second.id)
+        os.write(writer, b"go\n")
+        until("oom", first.id)
+        second.write("/go", "")
+        assert until("end", second.id).get("exitCode", 3) == 3
+        naja.delete(second)
+        naja.delete(first, "--force")
+        until("end", first.id)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_events_of_all_once(naja: Runtime, running: Bundle) -> None:
+    (line,) = naja.run("events", "--stats").stdout.splitlines()
+    assert json.loads(line)["id"] == running.id
 
 
 def test_a_plan_needs_no_privilege(naja: Runtime, bundle: Bundle) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from naja.cli.options import VERBS
 from naja.cli.parser import parse_verb
-from naja.cli.verbs import execute, listing, resources
+from naja.cli.verbs import execute, listing, resources, watching
 from naja.config import check_resources
 from naja.errors import NajaError, Unsupported
 
@@ -146,7 +146,7 @@ def test_ps_keeps_the_lines_of_the_container() -> None:
     ],
 )
 def test_bytes_for_people(count: int | None, text: str) -> None:
-    assert listing._bytes(count) == text
+    assert watching._bytes(count) == text
 
 
 def test_usage() -> None:
@@ -156,5 +156,9 @@ def test_usage() -> None:
         "memory": {"usage": {"usage": 1 << 20, "limit": 1 << 30}},
         "pids": {"current": 3},
     }
-    assert listing._usage("c", before, now, 2.0) == ["c", "3", "50.0 %", "1.0 MiB", "1.0 GiB"]
-    assert listing._usage("c", {}, {}, 2.0) == ["c", "-", "-", "-", "-"]
+    row = ["c", "3", "50.0 %", "1.0 MiB", "1.0 GiB"]
+    assert watching._usage("c", before, now, 2.0) == [*row, "-", "-"]
+    moved = [{"op": "Read", "value": 2048}, {"op": "Read", "value": 1024}, {"op": "Write", "value": 5}]
+    now["blkio"] = {"ioServiceBytesRecursive": moved}
+    assert watching._usage("c", before, now, 2.0) == [*row, "3.0 KiB", "5 B"]
+    assert watching._usage("c", {}, {}, 2.0) == ["c", "-", "-", "-", "-", "-", "-"]

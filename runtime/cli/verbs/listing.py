@@ -1,8 +1,6 @@
-"""The verbs that show what is there: list, ps, top."""
+"""The verbs that show what is there: list and ps."""
 
 from __future__ import annotations
-
-import time
 
 from ...config import json
 from ...container import state
@@ -14,13 +12,9 @@ from ..output import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from ..output import Log
     from ..parser import Command
-
-#: Erases a terminal and goes to its upper left corner.
-_CLEAR = "\x1b[H\x1b[2J"
 
 
 def list_(command: Command, log: Log) -> None:
@@ -82,62 +76,6 @@ def _ps_lines(output: str, pids: Sequence[int]) -> str:
     column, wanted = names.index("PID"), {str(pid) for pid in pids}
     kept = [line for line in lines if line.split()[column : column + 1] and line.split()[column] in wanted]
     return "".join(f"{line}\n" for line in (title, *kept))
-
-
-def top(command: Command, log: Log) -> None:
-    """Show what each container uses, until interrupted."""
-    interval = command.options["interval"]
-    if interval <= 0:
-        raise NajaError("the interval must be more than 0")
-    before = _statistics(command, log)
-    while True:
-        time.sleep(interval)
-        now = _statistics(command, log)
-        rows = [_usage(id, before[id], now[id], interval) for id in sorted(now) if id in before]
-        text = table([["ID", "PIDS", "CPU", "MEMORY", "LIMIT"], *rows])
-        if command.options["once"]:
-            show(text)
-            return
-        show(_CLEAR + text)
-        before = now
-
-
-def _statistics(command: Command, log: Log) -> dict[str, dict[str, Any]]:
-    """Return the statistics of all containers with a process, by ID."""
-    found = {}
-    for document in list_containers(command.root, warn=lambda _: None):
-        if document["status"] == "stopped":
-            continue
-        try:
-            container = Container.load(document["id"], root=command.root, warn=log.warning)
-            found[document["id"]] = container.statistics()
-        except NajaError:
-            continue  # It ended meanwhile.
-    return found
-
-
-def _usage(id: str, before: dict[str, Any], now: dict[str, Any], interval: float) -> list[str]:
-    """Return a row of the table; a dash where the cgroup does not count."""
-    cpu = ["-", "-"]
-    total = [statistics.get("cpu", {}).get("usage", {}).get("total") for statistics in (before, now)]
-    if None not in total:
-        cpu = [f"{(total[1] - total[0]) / interval / 1e7:.1f} %"]
-    memory = now.get("memory", {}).get("usage", {})
-    pids = now.get("pids", {}).get("current", "-")
-    return [id, str(pids), cpu[0], _bytes(memory.get("usage")), _bytes(memory.get("limit"))]
-
-
-def _bytes(count: int | None) -> str:
-    """Return a number of bytes for people; a limit that no machine reaches is none."""
-    if count is None or count >= 1 << 60:
-        return "-"
-    value, units = float(count), iter(("B", "KiB", "MiB", "GiB"))
-    unit = next(units)
-    for larger in units:
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -96,6 +96,11 @@ def events(command: Command, log: Log) -> None:
     interval = command.options["interval"]
     if interval <= 0:
         raise NajaError("duration interval must be greater than 0")
+    if not command.arguments:
+        from .watching import events as events_of_all
+
+        events_of_all(command, log, interval)
+        return
     container = Container.load(command.id, root=command.root, warn=log.warning)
     if container.status() == "stopped":
         raise NajaError("container not running", why=container.id)
