@@ -22,6 +22,7 @@ KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 
 #: What a shell says of a program that could not be executed.
 _NOT_EXECUTED = 127
+_REFUSED = "cannot be executed"
 _SIGKILL = 9
 #: Seconds: the longest wait, and the longest at a time.
 _FOREVER, _PART = float("inf"), 0.5
@@ -75,13 +76,14 @@ def run_hook(
     environment: Mapping[str, str] | None = None,
     *,
     origin: str,
+    looks: bool = True,
 ) -> None:
     """Run one hook, and close its streams.
 
     It starts in ``directory``, or in the caller's where that is empty or not there any more; without an
     ``env`` of its own it has ``environment``, None being the caller's. Raises NajaError where it cannot be
     started, exits with a status other than 0, or runs longer than its ``timeout`` (seconds; then it is
-    killed, and what it has started with it).
+    killed, and what it has started with it). With ``looks`` the reason is looked for where it cannot be.
     """
     what = f"hook {hook['path']}"
     # Till somebody waits for it: an interrupted command leaves no hook behind.
@@ -93,12 +95,22 @@ def run_hook(
             raise NajaError(f"{what} ran longer than its timeout of {hook['timeout']} s", origin=origin)
         if code:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit status {code}"
-            raise NajaError(f"{what} {how}", why=streams.tail(), origin=origin)
+            said = streams.tail()
+            if looks and code == _NOT_EXECUTED and _REFUSED in said:
+                said += _reason(hook["path"])
+            raise NajaError(f"{what} {how}", why=said, origin=origin)
     except OSError as error:
         raise NajaError.from_os_error(what, error, why=unborn(error), origin=origin) from None
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         streams.close()
+
+
+def _reason(path: str) -> str:
+    from .linux import unexecutable
+
+    reason = unexecutable.why(path)
+    return f": {reason}" if reason else ""
 
 
 def _environment(hook: dict[str, Any], otherwise: Mapping[str, str] | None) -> dict[str, str]:
@@ -121,7 +133,7 @@ def _start(hook: dict[str, Any], streams: Streams, directory: str, environment: 
             os.execve(path, arguments, environment)
         except OSError as error:
             reason = f"{os.strerror(error.errno or 0)} ({error_name(error.errno or 0)})"
-            os.write(2, f"cannot be executed: {reason}".encode())
+            os.write(2, f"{_REFUSED}: {reason}".encode())
         finally:
             os._exit(_NOT_EXECUTED)
 

@@ -354,7 +354,7 @@ VERBS = {
         0,
         -1,
         _BUNDLE,
-        Option("rootless", "for a container of a user", FLAG),
+        Option("rootless", "for a container of a user; =false is for one of root", FLAG, "auto"),
         Option("host", "with the host's own files, read-only, as root file system (naja's own)", FLAG),
         greedy=True,
     ),

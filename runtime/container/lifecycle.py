@@ -294,7 +294,7 @@ class Container:
                 raise NajaError.from_os_error(f"start container {self.id}", error) from None
 
     def _hear_until_exec(self, channel: Channel, held: process.Held) -> None:
-        from ..process.dialogue import explain
+        from ..process.dialogue import explain, receive
 
         def tell(actor: str, event: Event) -> None:
             if self.debug:
@@ -304,7 +304,7 @@ class Container:
 
         try:
             while True:
-                message, _ = channel.receive()
+                message, _ = receive(channel)
                 explain(message, self.warn, tell)
         except ChannelClosed:
             return  # execve has closed it.

@@ -54,11 +54,15 @@ def default_root() -> str:
     """Return the state root where ``--root`` does not say: $XDG_RUNTIME_DIR/naja for users, else /run/naja.
 
     Root inside a user namespace counts as a user, as for runc, but where $USER says "root". Podman calls
-    a runtime without $USER.
+    a runtime without $USER. For a user who has no such variable one is found. Raises NajaError.
     """
     runtime_directory = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime_directory and (os.geteuid() != 0 or _root_by_name_only()):
         return os.path.join(runtime_directory, "naja")
+    if os.geteuid() != 0:
+        from . import user_root
+
+        return user_root.find()
     return "/run/naja"
 
 

@@ -9,6 +9,7 @@ import stat
 from ..errors import NajaError
 from ..linux import process
 from ..linux.files import open_in_root
+from ..linux.scheduling import prlimit
 from .base import Context, Operation
 
 
@@ -42,8 +43,15 @@ class FindProgram(Operation):
             reason = os.strerror(error.errno or 0).lower()
             if isinstance(error, IsADirectoryError):
                 reason += ": permission denied"  # execve(2) says so, and both engines look for it
-            raise NajaError(f"exec: {quote(self.name)}: {seen}{reason}") from None
+            raise NajaError(f"exec: {quote(self.name)}: {seen}{reason}", why=self._missing(error)) from None
         return self.name
+
+    def _missing(self, error: OSError) -> str:
+        from ..linux import unexecutable  # At hand for a failure: process/stage.py.
+
+        if isinstance(error, FileNotFoundError):
+            return unexecutable.missing(self.name, self.search)
+        return unexecutable.why(self.name)
 
     def _sought(self) -> str:
         for directory in self.search.split(":") if self.search else ():
@@ -57,7 +65,10 @@ class FindProgram(Operation):
                     f"exec: {quote(self.name)}: cannot run executable found relative to current directory"
                 )
             return path
-        raise NajaError(f"exec: {quote(self.name)}: executable file not found in $PATH")
+        from ..linux import unexecutable
+
+        what = f"exec: {quote(self.name)}: executable file not found in $PATH"
+        raise NajaError(what, why=unexecutable.unfound(self.name, self.search))
 
 
 def check_program(path: str) -> None:
@@ -150,7 +161,31 @@ class Execute(Operation):
         try:
             os.execve(program, self.arguments, environment)
         except OSError as error:
-            why = ""
-            if error.errno == errno.ENOENT:
-                why = "the interpreter that it names, or its dynamic loader, is not in the container"
-            raise NajaError.from_os_error(f"exec {program}", error, why=why) from None
+            raise NotExecuted(program, self.arguments, environment, error) from None
+
+
+class NotExecuted(NajaError):
+    """The kernel has refused the program. ``look`` finds the reason, where the container's filter lets it."""
+
+    def __init__(
+        self, program: str, arguments: list[str], environment: dict[str, str], error: OSError
+    ) -> None:
+        super().__init__(f"exec {program}", errno=error.errno or 0)
+        self._program = program
+        self._arguments = arguments
+        self._environment = environment
+
+    def look(self) -> None:
+        """Find the reason. Raises nothing."""
+        try:
+            self.why = self._reason()
+        except OSError:
+            pass  # A filter denies us the question.
+
+    def _reason(self) -> str:
+        from ..linux import unexecutable
+
+        if self.errno == errno.E2BIG:
+            stack, _ = prlimit(0, "RLIMIT_STACK")
+            return unexecutable.too_long(self._arguments, self._environment, stack)
+        return unexecutable.why(self._program, self.errno)

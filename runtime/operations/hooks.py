@@ -67,8 +67,10 @@ class PrepareHooks(Operation):
                 # They are the image's: a link of procfs would lead to what is naja's own.
                 check_program(hook["path"])
             except OSError as error:
-                what = f"hook {hook['path']}"
-                raise NajaError.from_os_error(what, error, origin=f"{self.origin}/{index}") from None
+                from ..linux import unexecutable
+
+                what, why = f"hook {hook['path']}", unexecutable.why(hook["path"])
+                raise NajaError.from_os_error(what, error, why=why, origin=f"{self.origin}/{index}") from None
             streams = hooks.Streams.open(document)
             context.descriptors[f"hook {index} input"] = streams.given
             context.descriptors[f"hook {index} output"] = streams.output
@@ -85,4 +87,5 @@ class RunPreparedHooks(RunHooks):
             environment["HOME"] = context.values["home"]
         for index, hook in enumerate(self.hooks):
             streams = hooks.Streams(context.take(f"hook {index} input"), context.take(f"hook {index} output"))
-            hooks.run_hook(hook, streams, "", environment, origin=f"{self.origin}/{index}")
+            # The filter may kill who looks around.
+            hooks.run_hook(hook, streams, "", environment, origin=f"{self.origin}/{index}", looks=False)

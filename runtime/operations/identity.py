@@ -234,14 +234,20 @@ class EnterDirectory(Operation):
         return f"enter {self.path}" + (" as the user, unless that was done" if self.as_user else "")
 
     def apply(self, context: Context) -> None:
-        if not self.as_user:
-            try:
+        refused = context.values.pop("directory refused", False)
+        try:
+            if refused or not self.as_user:
                 _change_directory(self.path)
-            except PermissionError:
+        except OSError as error:
+            if isinstance(error, PermissionError) and not self.as_user:
                 context.values["directory refused"] = True
+                return
+            from ..linux import unexecutable
+
+            why = unexecutable.not_entered(self.path)
+            raise NajaError.from_os_error(self.describe(), error, why=why) from None
+        if not self.as_user:
             return
-        if context.values.pop("directory refused", False):
-            _change_directory(self.path)
         try:
             os.getcwd()
         except FileNotFoundError:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from ..errors import NajaError, unborn
-from ..linux import namespaces, process
+from ..linux import capabilities, namespaces, process
 from .base import INIT, STAGE, Context, Operation
 
 TYPE_CHECKING = False
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 
 _SIGKILL = 9
+
+
+def refused(error: OSError) -> str:
+    """Return what to do where a namespace, or a process in one, could not be made; "" where nothing is known.
+
+    For whoever was refused (unshare(2), clone(2)).
+    """
+    if error.errno == errno.ENOSPC:
+        return "raise the limit of namespaces (sysctl user.max_*_namespaces)"
+    if error.errno == errno.EPERM and not capabilities.get()[0] & capabilities.SYS_ADMIN:
+        return "without root it takes a user namespace: `naja spec --rootless` writes a config with one"
+    return unborn(error)
 
 
 class JoinNamespaces(Operation):
@@ -165,10 +177,35 @@ class UnshareUser(Operation):
         return "make a new user namespace"
 
     def apply(self, context: Context) -> None:
-        namespaces.unshare(namespaces.CLONE_NEWUSER)
+        try:
+            namespaces.unshare(namespaces.CLONE_NEWUSER)
+        except OSError as error:
+            raise NajaError.from_os_error(self.describe(), error, why=_no_user_namespace(error)) from None
         # The id maps belong to whoever may look into this process: an unprivileged runtime could not
         # write them while it is not dumpable. It shares nothing with the container yet.
         process.set_dumpable(True)
+
+
+#: Settings of the host's that keep its users from making user namespaces: file, value, name.
+_FORBIDDING = (
+    ("user/max_user_namespaces", "0", "user.max_user_namespaces"),
+    ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns"),
+)
+
+
+def _no_user_namespace(error: OSError) -> str:
+    """Return why a user namespace could not be made, "" where nothing is known."""
+    if error.errno not in (errno.EPERM, errno.ENOSPC, errno.EUSERS):
+        return unborn(error)
+    for file, value, name in _FORBIDDING:
+        try:
+            with open(f"/proc/sys/{file}", "rb") as setting:
+                if setting.read().strip().decode() == value:
+                    return f"the host's setting {name} = {value} forbids it to users"
+        except OSError:
+            continue  # This kernel has none.
+    return "in a chroot nobody may" if error.errno == errno.EPERM else refused(error)
 
 
 class MapIds(Operation):
@@ -199,7 +236,7 @@ class MapIds(Operation):
         unprivileged = self.rootless and os.geteuid() != 0
         try:
             if unprivileged and not single:
-                _run_helper(f"new{kind}map", pid, mappings)
+                _run_helper(kind, pid, mappings)
                 return
             if unprivileged and kind == "gid":
                 # Without privileges a group may be mapped only once setgroups is given up.
@@ -224,8 +261,9 @@ def _write_file(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _run_helper(program: str, pid: int, mappings: list[Mapping]) -> None:
+def _run_helper(kind: str, pid: int, mappings: list[Mapping]) -> None:
     """Let the set-uid helper of shadow-utils write a map that needs /etc/sub{u,g}id (newuidmap(1))."""
+    program = f"new{kind}map"
     arguments = [program, str(pid)]
     for mapping in mappings:
         arguments.extend(str(number) for number in mapping)
@@ -233,17 +271,30 @@ def _run_helper(program: str, pid: int, mappings: list[Mapping]) -> None:
     for directory in path.split(":"):
         candidate = f"{directory}/{program}"
         if directory and os.access(candidate, os.X_OK):
-            child = os.posix_spawn(candidate, arguments, dict(os.environ))
-            _, status = os.waitpid(child, 0)
-            if status:
-                code = os.waitstatus_to_exitcode(status)
-                raise NajaError(f"{' '.join(arguments)} failed with exit code {code}", origin="/linux")
+            code, said = _run(candidate, arguments)
+            if code:
+                from . import subordinate
+
+                raise subordinate.refusal(kind, mappings, f"{said or 'exit code'} ({code})", candidate)
             return
     raise NajaError(
         f"{program} is needed to map these ids without root, and is not in PATH {path}",
         why="it comes with the package uidmap",
-        origin="/linux/uidMappings",
+        origin=f"/linux/{kind}Mappings",
     )
+
+
+def _run(program: str, arguments: list[str]) -> tuple[int, str]:
+    """Run a program to its end. Returns its exit code, and what it said on stderr, on one line."""
+    output = os.memfd_create("output")
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, output, 2)]
+        child = os.posix_spawn(program, arguments, dict(os.environ), file_actions=actions)
+        _, status = os.waitpid(child, 0)
+        said = os.pread(output, 1024, 0).decode("utf-8", "replace")
+    finally:
+        os.close(output)
+    return os.waitstatus_to_exitcode(status), " ".join(said.split())
 
 
 class BecomeRoot(Operation):
@@ -303,7 +354,10 @@ class Unshare(Operation):
         return f"make new {', '.join(self.kinds)} namespace{plural}"
 
     def apply(self, context: Context) -> None:
-        namespaces.unshare(namespaces.flags(self.kinds))
+        try:
+            namespaces.unshare(namespaces.flags(self.kinds))
+        except OSError as error:
+            raise NajaError.from_os_error(self.describe(), error, why=refused(error)) from error
 
 
 class LeaveMountNamespace(Operation):
@@ -393,7 +447,7 @@ class GiveBirth(Operation):
         try:
             pid = process.clone3(flags)
         except OSError as error:
-            raise NajaError.from_os_error(self.describe(), error, why=unborn(error)) from error
+            raise NajaError.from_os_error(self.describe(), error, why=refused(error)) from error
         if pid:
             context.values["init"] = pid
         else:

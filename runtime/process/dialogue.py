@@ -3,7 +3,7 @@
 Whoever hands over control says (what, names, values), the names being those of the descriptors that
 come along: the runtime the number of the phase, the others "done". In between they may say
 ("warning", text) and ("debug", actor, event) (operations/tracing.py), and at last ("error", kind, what,
-errno, why, origin).
+errno, why, origin); or first ("failing", …) with the same, where it may not come to that.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..operations.tracing import Event
 
 DONE, WARNING, DEBUG = "done", "warning", "debug"
+_ERROR, _FAILING = "error", "failing"
 
 
 class Mailbox:
@@ -56,9 +57,21 @@ def hand_over(what: int | str, context: Context, channel: Channel | Mailbox) -> 
         os.close(descriptor)
 
 
-def report(error: NajaError, channel: Channel | Mailbox) -> None:
-    """Tell the other side what went wrong. Raises ChannelClosed."""
-    channel.send(("error", type(error).__name__, error.what, error.errno, error.why, error.origin))
+def report(error: NajaError, channel: Channel | Mailbox, *, last: bool = True) -> None:
+    """Tell the other side what went wrong, in the last word or in the one before. Raises ChannelClosed."""
+    kind = _ERROR if last else _FAILING
+    channel.send((kind, type(error).__name__, error.what, error.errno, error.why, error.origin))
+
+
+def receive(channel: Channel | Mailbox) -> tuple[Any, list[int]]:
+    """Return the next message and its descriptors; of an error the last word. Raises ChannelClosed."""
+    message, descriptors = channel.receive()
+    if message[0] != _FAILING:
+        return message, descriptors
+    try:
+        return channel.receive()
+    except ChannelClosed:
+        return (_ERROR, *message[1:]), descriptors
 
 
 def explain(

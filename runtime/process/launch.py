@@ -13,7 +13,7 @@ from ..linux import process
 from ..linux.birth import can_share_memory, share_memory
 from ..operations.base import INIT, RUNTIME, STAGE, Context, apply_all
 from ..startup.seal import is_sealed, spawn_stage
-from .dialogue import DONE, Mailbox, explain, hand_over
+from .dialogue import DONE, Mailbox, explain, hand_over, receive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,7 +192,9 @@ class Launch:
         try:
             self.init = context.values["init"] = share_memory(life, birth.flags())
         except OSError as error:
-            why = unborn(error)
+            from ..operations.namespaces import refused
+
+            why = refused(error)
             raise NajaError.from_os_error(birth.describe(), error, why=why, origin=birth.origin) from None
         finally:
             if self._debug:
@@ -211,7 +213,7 @@ class Launch:
             elif not isinstance(self.channel, Mailbox):
                 _await(self.channel, context)
             try:
-                message, descriptors = self.channel.receive()
+                message, descriptors = receive(self.channel)
             except ChannelClosed:
                 if phase.executes:
                     return
@@ -242,7 +244,7 @@ class Launch:
         """Raise what the other side said before it went, where it said why."""
         try:
             while True:
-                message, _ = self.channel.receive()
+                message, _ = receive(self.channel)
                 if message[0] != DONE:
                     explain(message, context.warn, self._tell)
         except ChannelClosed:

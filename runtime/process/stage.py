@@ -13,7 +13,9 @@ import sys
 from ..errors import ChannelClosed, NajaError, trace
 from ..linux import process
 from ..operations.base import INIT, STAGE, Context, apply_all, thaw
+from ..operations.execution import NotExecuted
 from ..operations.namespaces import GiveBirth
+from ..startup import precompiled
 from .dialogue import DEBUG, DONE, WARNING, Mailbox, hand_over, report
 
 TYPE_CHECKING = False
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     Phases = list[tuple[str, list[Operation]]]
 
 _SIGKILL = 9
+
+#: Not loaded, but at hand.
+_FOR_FAILURES = ("naja.linux.unexecutable", "naja.linux.view", "naja.linux.formats")
 
 
 def main(descriptor: int, keep: int) -> None:
@@ -215,6 +220,10 @@ def _report(error: Exception, context: Context, channel: Channel | Mailbox) -> N
         from ..linux.channel import Channel  # It is loaded, for there was one before the gate.
 
         channel = Channel.from_descriptor(context.take("starter"))
+    if isinstance(error, NotExecuted):
+        # What comes next may be too much for the container's filter.
+        report(error, channel, last=False)
+        error.look()
     report(error, channel)
 
 
@@ -232,8 +241,9 @@ def close_imports() -> None:
     """Close the import system for good.
 
     From here on the files in sight may be the container's: an import would run them with the host's
-    privileges. What is loaded stays importable, all else fails with ModuleNotFoundError.
+    privileges. What is loaded stays importable, and what only a failure needs, whose code is in memory; all
+    else fails with ModuleNotFoundError.
     """
-    sys.meta_path.clear()
+    sys.meta_path[:] = precompiled.kept(_FOR_FAILURES)
     sys.path_hooks.clear()
     sys.path.clear()

@@ -47,15 +47,18 @@ class Finder:
         self._modules = modules
         self._groups = groups
         self._start = start
-        self._codes: dict[str, CodeType] = {}
+        #: Bytes where it is to be unpacked yet.
+        self._codes: dict[str, CodeType | bytes] = {}
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: object = None
     ) -> ModuleSpec | None:
         """Return how to load a module, None where the file has not got it as it is now."""
-        if name not in self._modules or not self._is_current(name):
-            return None
-        return self._spec(name)
+        return self._spec(name) if self.has(name) else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether the file has a module as it is now."""
+        return name in self._modules and self._is_current(name)
 
     def _spec(self, name: str) -> ModuleSpec:
         path = f"{PACKAGE}/{self._modules[name][0]}"
@@ -82,10 +85,22 @@ class Finder:
         """Run a module's code. Raises what that raises."""
         path, _, _, offset, length = self._modules[module.__name__]
         module.__file__ = f"{PACKAGE}/{path}"
-        exec(self._codes.get(module.__name__) or self._read(offset, length), module.__dict__)
+        code = self._codes.get(module.__name__) or self._read(offset, length)
+        exec(marshal.loads(code) if isinstance(code, bytes) else code, module.__dict__)
 
     def _read(self, offset: int, length: int) -> Any:
-        return marshal.loads(posix.pread(self.descriptor, length, self._start + offset))
+        return marshal.loads(self._packed(offset, length))
+
+    def _packed(self, offset: int, length: int) -> bytes:
+        return posix.pread(self.descriptor, length, self._start + offset)
+
+    def keep(self, names: Sequence[str]) -> Finder:
+        """Return a finder for these modules alone, as far as they are current; it opens and reads no file."""
+        kept = {name: self._modules[name] for name in names if self.has(name)}
+        finder = Finder(-1, kept, {}, 0)
+        for name, (*_, offset, length) in kept.items():
+            finder._codes[name] = self._codes.get(name) or self._packed(offset, length)
+        return finder
 
     def preload(self, group: str) -> None:
         """Load the modules of a group, where there is one and all are as they were; else each when needed.
@@ -104,7 +119,7 @@ class Finder:
             codes.update(self._read(offset, length))
         self._run(waiting, codes)
 
-    def _run(self, names: list[str], codes: dict[str, CodeType]) -> None:
+    def _run(self, names: list[str], codes: dict[str, Any]) -> None:
         # All are there before the first is run: a package is imported before its modules.
         for name in names:
             sys.modules[name] = self._new_module(name)
@@ -172,6 +187,16 @@ def preload(group: str) -> None:
     finder = sys.meta_path[0] if sys.meta_path else None
     if isinstance(finder, Finder):
         finder.preload(group)
+
+
+def kept(names: Sequence[str]) -> list[Finder]:
+    """Return finders of modules to be found when no file may be opened any more; what has none is loaded."""
+    finder = sys.meta_path[0] if sys.meta_path else None
+    finders = [finder.keep(names)] if isinstance(finder, Finder) else []
+    for name in names:
+        if not any(each.has(name) for each in finders):
+            __import__(name)
+    return finders
 
 
 def descriptor() -> tuple[int, ...]:

@@ -223,6 +223,6 @@ def test_any_words_are_read_or_refused(words: list[str]) -> None:
     if command is not None:
         for option in command.verb.options:
             value = command.options[option.name]
-            assert isinstance(
+            assert value == option.default or isinstance(
                 value, {FLAG: bool, NUMBER: int, TEXTS: tuple, DURATION: float}.get(option.kind, str)
             )

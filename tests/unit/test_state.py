@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from naja.container import user_root
 from naja.container.record import config_problem, problem
 from naja.container.state import (
     BrokenRecord,
@@ -268,8 +269,52 @@ def test_the_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert default_root() == "/run/naja"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    monkeypatch.setattr(user_root, "find", lambda: "found")
     assert default_root() == "/run/naja"
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    assert default_root() == "found"
+
+
+def test_a_users_root_is_his_alone(tmp_path: Path) -> None:
+    """What a login makes comes first; then a directory in /tmp, unless somebody else has been there."""
+    user = os.geteuid()
+    run, temporary = tmp_path / "run", tmp_path / "tmp"
+    for directory in (run, temporary):
+        directory.mkdir()
+
+    def find() -> str:
+        return user_root.find(str(run), str(temporary))
+
+    made = temporary / f"naja-{user}"
+    assert find() == str(made)
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert find() == str(made)
+    (run / str(user)).mkdir(0o700)
+    assert find() == str(run / str(user) / "naja")
+    (run / str(user)).chmod(0o770)
+    assert find() == str(made)
+    made.chmod(0o711)
+    with pytest.raises(NajaError, match=r"others have rights on it \(mode 0711\): set XDG_RUNTIME_DIR"):
+        find()
+    made.rmdir()
+    made.symlink_to(run)
+    with pytest.raises(NajaError, match="it is not a directory"):
+        find()
+    made.unlink()
+    made.write_text("")
+    with pytest.raises(NajaError, match="it is not a directory"):
+        find()
+
+
+@pytest.mark.root
+def test_a_root_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    made = tmp_path / "naja-0"
+    made.mkdir(0o700)
+    os.chown(made, 65534, 65534)
+    with pytest.raises(NajaError, match="it belongs to user 65534"):
+        user_root.find("/no/such", str(tmp_path))
+    with pytest.raises(NajaError, match="make the state root /no/such/naja-0: No such file"):
+        user_root.find("/no/such", "/no/such")
 
 
 STRANGE: tuple[Any, ...] = (

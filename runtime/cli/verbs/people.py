@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ...config import json
 from ...errors import NajaError
 from ..output import show
@@ -29,9 +31,8 @@ def spec(command: Command, log: Log) -> None:
     options = command.options
     if command.arguments and not options["host"]:
         raise NajaError("a command is for --host only")
-    write_spec(
-        options["bundle"] or ".", rootless=options["rootless"], host=options["host"], args=command.arguments
-    )
+    rootless = os.geteuid() != 0 if options["rootless"] == "auto" else options["rootless"]
+    write_spec(options["bundle"] or ".", rootless=rootless, host=options["host"], args=command.arguments)
 
 
 def validate(command: Command, log: Log) -> int:

@@ -1,0 +1,142 @@
+"""What a user without any privileges meets in the first minute: nothing is set, and nothing is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.bundle import copy_rootfs
+from tests.support.command import runtime_command
+from tests.support.rootless import let_through
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+#: Nobody else's, that of a test beside this one included.
+_USER = 700_000 + os.getpid()
+
+
+class User:
+    """A user with a bundle, and an environment in which nothing is set but PATH."""
+
+    def __init__(self, bundle: str, id: str) -> None:
+        self.bundle = bundle
+        self.id = id
+
+    def naja(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*runtime_command(), *words],
+            env={"PATH": os.environ["PATH"], **environment},
+            cwd=self.bundle,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            user=_USER,
+            group=_USER,
+            extra_groups=[],
+        )
+
+    def run(self, **environment: str) -> str:
+        """Return what is said where a run fails, in one line."""
+        done = self.naja("run", self.id, **environment)
+        assert done.returncode == 1, done
+        (line,) = done.stderr.splitlines()
+        return line
+
+    def spec(self, *words: str, change: Callable[[Any], None] = lambda config: None) -> None:
+        """Write config.json, with a program that says who it is."""
+        done = self.naja("spec", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        path = os.path.join(self.bundle, "config.json")
+        with open(path) as file:
+            config = json.load(file)
+        config["process"].update(terminal=False, args=["/bin/id", "-u"])
+        change(config)
+        with open(path, "w") as file:
+            json.dump(config, file)
+
+
+@pytest.fixture
+def user(tmp_path: Path, busybox_rootfs: str, tag: str) -> Iterator[User]:
+    let_through(str(tmp_path))
+    bundle = str(tmp_path / "bundle")
+    os.mkdir(bundle)
+    copy_rootfs(busybox_rootfs, f"{bundle}/rootfs")
+    subprocess.run(["chown", "--recursive", f"{_USER}:{_USER}", bundle], check=True)
+    yield User(bundle, tag)
+    shutil.rmtree(f"/tmp/naja-{_USER}", ignore_errors=True)
+
+
+def mapped(first: int, kinds: tuple[str, ...] = ("uid", "gid")) -> Callable[[Any], None]:
+    def change(config: Any) -> None:
+        for kind in kinds:
+            config["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": first, "size": 65536}]
+
+    return change
+
+
+def test_spec_and_run(user: User) -> None:
+    """Two commands, and no variable."""
+    user.spec()
+    done = user.naja("run", user.id)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    status = os.stat(f"/tmp/naja-{_USER}")
+    assert (status.st_uid, status.st_mode & 0o777) == (_USER, 0o700)
+    assert os.listdir(f"/tmp/naja-{_USER}") == []
+
+
+def test_a_state_root_that_another_has_made(user: User) -> None:
+    user.spec()
+    os.mkdir(f"/tmp/naja-{_USER}", 0o777)
+    assert user.run() == (
+        f"naja: /tmp/naja-{_USER} cannot be the state root: it belongs to user 0: "
+        "set XDG_RUNTIME_DIR to a directory of your own, or say --root DIRECTORY"
+    )
+
+
+def test_a_config_without_a_user_namespace(user: User) -> None:
+    user.spec("--rootless=false")
+    assert user.run().endswith(
+        "Operation not permitted (EPERM), asked for by config.json /linux/namespaces: "
+        "without root it takes a user namespace: `naja spec --rootless` writes a config with one"
+    )
+
+
+def test_ids_that_nobody_has_given(user: User) -> None:
+    user.spec(change=mapped(100_000))
+    assert user.run() == (
+        "naja: map uids 100000 to 165535 of the host without root, asked for by config.json "
+        f"/linux/uidMappings/0: /etc/subuid gives {_USER} nothing: let root give some "
+        f"(usermod --add-subuids 100000-165535 {_USER})"
+    )
+
+
+def test_group_ids_that_nobody_has_given(user: User) -> None:
+    user.spec(change=mapped(100_000, ("gid",)))
+    assert ", asked for by config.json /linux/gidMappings/0: /etc/subgid gives" in user.run()
+
+
+def test_no_helper_to_map(user: User) -> None:
+    user.spec(change=mapped(100_000))
+    said = user.run(PATH="/no/such")
+    assert "newuidmap is needed" in said
+    assert said.endswith("asked for by config.json /linux/uidMappings: it comes with the package uidmap")
+
+
+def test_root_gets_roots_form(tmp_path: Path) -> None:
+    words = [*runtime_command(), "spec", "--bundle", str(tmp_path)]
+    subprocess.run(words, check=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert {"type": "user"} not in config["linux"]["namespaces"]
+    (tmp_path / "config.json").unlink()
+    subprocess.run([*words, "--rootless"], check=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert {"type": "user"} in config["linux"]["namespaces"]
