@@ -39,7 +39,10 @@ def signal_number(text: str) -> int:
     else:
         number = _SIGNALS.get(name, -1)
     if not 0 <= number <= _SIGNALS["RTMAX"]:
-        raise NajaError(f"unknown signal {text!r}")
+        from .suggest import near
+
+        meant = near(name, _SIGNALS)
+        raise NajaError(f"unknown signal {text!r}" + (f" (did you mean {meant!r}?)" if meant else ""))
     return number
 
 

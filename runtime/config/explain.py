@@ -156,7 +156,7 @@ def _sentence(keyword: str, value: Any, schema: dict[str, Any]) -> str:
     wanted = schema[keyword]
     match keyword:
         case "type":
-            expected = _ARTICLES[wanted]
+            expected = _ARTICLES[wanted] + (_bytes(value) if wanted == "integer" else "")
         case "enum":
             near = _near(value, wanted)
             choices = f"{len(wanted)} words" if near else ", ".join(map(repr, wanted[:_MOST]))
@@ -170,6 +170,13 @@ def _sentence(keyword: str, value: Any, schema: dict[str, Any]) -> str:
             low, high = schema.get("minimum"), schema.get("maximum")
             expected = f"an integer from {low} to {high}" if high is not None else f"at least {low}"
     return f"expected {expected}, found {_show(value)}"
+
+
+def _bytes(value: Any) -> str:
+    """Return a hint where a value is a size with a unit."""
+    text = value if isinstance(value, str) else ""
+    found = re.fullmatch(r"(\d{1,12}) ?([kmgt])(i?b)?", text, re.IGNORECASE)
+    return f" (of bytes: {int(found[1]) << 10 * ('kmgt'.index(found[2].lower()) + 1)})" if found else ""
 
 
 def _near(name: Any, choices: list[str]) -> str:

@@ -74,7 +74,9 @@ def _root_by_name_only() -> bool:
 def check_id(id: str) -> None:
     """Refuse what cannot name a container. Raises NajaError."""
     if not id or id in (".", "..") or not _ID_CHARACTERS.issuperset(id):
-        raise NajaError("invalid container ID format", why=repr(id))
+        raise NajaError(
+            "invalid container ID format", why=f"{id!r}: letters, digits, _, +, . and - may be in it"
+        )
 
 
 def ids(root: str) -> list[str]:

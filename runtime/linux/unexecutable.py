@@ -30,6 +30,7 @@ _MOST_INTERPRETERS = 5
 #: Bytes that the kernel takes in one argument, and in all, however large the stack (execve(2)).
 _LONGEST, _MOST = 128 << 10, 6 << 20
 
+_ABSENT = "it is not there"
 _EMPTY = "the root file system is empty: unpack an image into it"
 
 
@@ -43,9 +44,11 @@ def why(path: str, number: int = 0) -> str:
     with View() as view:
         for _ in range(_MOST_INTERPRETERS + 1):
             said, role, needed = _look(view, path)
+            if said == _ABSENT and what:
+                return f"{what} is not there"
             if said or not needed:
-                return what + said if said else ""
-            what, path = f"its {role} {shown(needed)}: ", needed
+                return f"{what}: {said}" if what and said else said
+            what, path = f"its {role} {shown(needed)}", needed
     return "its interpreter is a script, whose interpreter is a script, and so on"
 
 
@@ -54,7 +57,7 @@ def _look(view: View, path: str) -> tuple[str, str, str]:
     try:
         file = view.open(path)
     except FileNotFoundError:
-        return next(_whereabouts(view, path, ""), "it is not there"), "", ""
+        return next(_whereabouts(view, path, ""), _ABSENT), "", ""
     except OSError as error:
         return view.obstacle(path, error), "", ""
     try:
@@ -78,15 +81,27 @@ def missing(path: str, search: str) -> str:
 def _whereabouts(view: View, path: str, search: str) -> Iterator[str]:
     if view.is_empty():
         yield _EMPTY
+    yield from _surroundings(view, path, search)
+
+
+def _surroundings(view: View, path: str, search: str | None = None) -> Iterator[str]:
+    """Say what there is in the place of a path; of a program, where PATH is ``search``, also elsewhere."""
     if said := view.link(path):
         yield said
-    directory, absent = view.deepest(path)
-    if place := view.similar(os.path.join(directory, absent)):
+    nearest = view.nearest(path)
+    if place := view.similar(nearest):
         yield f"there is {place}"
-    if place := view.elsewhere(os.path.basename(path), (*_parts(search), *_USUAL)):
+    directories = () if search is None else (*_parts(search), *_USUAL)
+    if place := view.elsewhere(os.path.basename(path), directories):
         yield f"there is {place}"
-    if directory != os.path.dirname(path.rstrip("/")):
-        yield f"there is no {shown(absent)} in {shown(directory)}"
+    if nearest != path.rstrip("/"):
+        yield f"there is no {shown(nearest)}"
+
+
+def absent(path: str) -> str:
+    """Return why nothing is at a path that need not be a program's, "" where nothing is seen."""
+    with View() as view:
+        return next(_surroundings(view, path), "")
 
 
 def unfound(name: str, search: str) -> str:
@@ -110,8 +125,9 @@ def _unfound(view: View, name: str, search: str) -> Iterator[str]:
     path = f"PATH is {shown(search)}" if search else "PATH is empty (/process/env)"
     if place := view.elsewhere(name, _USUAL):
         yield f"there is {place}, and {path}"
-    if not any(map(view.is_directory, directories)):
-        yield f"no directory of PATH is there: {path}" if search else path
+    if search and not any(map(view.is_directory, directories)):
+        yield f"no directory of PATH is there: {path}"
+    yield path
 
 
 def _flaw(view: View, path: str) -> Iterator[str]:
@@ -154,7 +170,7 @@ def not_entered(path: str) -> str:
         try:
             directory = view.open(path)
         except FileNotFoundError:
-            return next(_whereabouts(view, path, ""), f"there is no {shown(path)}")
+            return next(_surroundings(view, path), f"there is no {shown(path)}")
         except OSError as error:
             return view.obstacle(path, error)
         status = os.fstat(directory)

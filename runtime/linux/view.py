@@ -126,13 +126,13 @@ class View:
                 return shown(path)
         return ""
 
-    def deepest(self, path: str) -> tuple[str, str]:
-        """Return the deepest directory on the way to a path, and the name that is missing in it."""
+    def nearest(self, path: str) -> str:
+        """Return the first part of a path that is not there, the directory above it being there."""
         parts = _steps(path)
-        depth = max(len(parts) - 1, 0)
-        while depth and not self.is_directory(_path(parts[:depth])):
+        depth = len(parts)
+        while depth > 1 and not self.is_directory(_path(parts[: depth - 1])):
             depth -= 1
-        return _path(parts[:depth]), "".join(parts[depth : depth + 1])
+        return _path(parts[:depth])
 
     def unfit(self, path: str, file: int) -> str:
         """Say why a file cannot be executed whatever is in it, "" where it can; ``file`` is it, opened."""

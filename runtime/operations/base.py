@@ -84,6 +84,11 @@ class Operation:
         """Do it. Raises OSError (reported as "describe(): reason") or NajaError."""
         raise NotImplementedError
 
+    def explain(self, error: OSError, context: Context) -> str:
+        """Return why ``apply`` failed where its error does not tell, "" where that is not known."""
+        del error, context
+        return ""
+
     def fields(self) -> tuple[Any, ...]:
         """Return the values of all slots, ``origin`` first, then the subclass's in order."""
         return tuple(getattr(self, name) for name in slots(type(self)))
@@ -155,7 +160,8 @@ def apply_all(operations: Sequence[Operation], context: Context) -> None:
         try:
             operation.apply(context)
         except OSError as error:
-            raise NajaError.from_os_error(operation.describe(), error, origin=operation.origin) from error
+            what, why = operation.describe(), operation.explain(error, context)
+            raise NajaError.from_os_error(what, error, why=why, origin=operation.origin) from error
         except NajaError as error:
             error.origin = error.origin or operation.origin
             raise

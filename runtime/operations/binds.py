@@ -180,4 +180,12 @@ def open_source(source: str, *, recursive: bool, follow: bool, origin: str) -> i
     try:
         return mounts.open_tree(files.AT_FDCWD, source, recursive=recursive, follow=follow)
     except OSError as error:
-        raise NajaError.from_os_error(f"open the mount source {source}", error, origin=origin) from None
+        from ..linux import unexecutable
+
+        why = ""
+        if error.errno == errno.ENOENT:
+            why = unexecutable.absent(source)
+        elif error.errno == errno.EINVAL:
+            why = "it lies in no mount that can be copied: another mount namespace's, or in none"
+        what = f"open the mount source {source}"
+        raise NajaError.from_os_error(what, error, why=why, origin=origin) from None

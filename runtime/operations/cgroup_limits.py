@@ -122,9 +122,12 @@ def _check_made(context: Context, operation: WriteLimits | WriteFirstPresent) ->
 
 def _not_written(directory: str, file: str, value: str, error: OSError, origin: str) -> NajaError:
     what = f"write {file} = {value} in {directory}"
+    from . import reasons
+
+    why = reasons.of_limit(directory, file, value, error)
     if error.errno == errno.ENOENT:
-        return Unsupported(what, why="this kernel has no such file here", origin=origin)
-    return NajaError.from_os_error(what, error, origin=origin)
+        return Unsupported(what, why=why or "this kernel has no such file here", origin=origin)
+    return NajaError.from_os_error(what, error, why=why, origin=origin)
 
 
 class CheckMemoryUsage(Operation):

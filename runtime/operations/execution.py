@@ -49,6 +49,8 @@ class FindProgram(Operation):
     def _missing(self, error: OSError) -> str:
         from ..linux import unexecutable  # At hand for a failure: process/stage.py.
 
+        if isinstance(error, IsADirectoryError):
+            return ""
         if isinstance(error, FileNotFoundError):
             return unexecutable.missing(self.name, self.search)
         return unexecutable.why(self.name)
@@ -161,24 +163,37 @@ class Execute(Operation):
         try:
             os.execve(program, self.arguments, environment)
         except OSError as error:
-            raise NotExecuted(program, self.arguments, environment, error) from None
+            filtered = "filtered" in context.values
+            raise NotExecuted(program, self.arguments, environment, error, filtered=filtered) from None
+
+
+#: What a filter has execve say, as a rule: most programs fail with others.
+_BY_FILTERS = (errno.EPERM, errno.ENOSYS)
 
 
 class NotExecuted(NajaError):
     """The kernel has refused the program. ``look`` finds the reason, where the container's filter lets it."""
 
     def __init__(
-        self, program: str, arguments: list[str], environment: dict[str, str], error: OSError
+        self,
+        program: str,
+        arguments: list[str],
+        environment: dict[str, str],
+        error: OSError,
+        *,
+        filtered: bool = False,
     ) -> None:
         super().__init__(f"exec {program}", errno=error.errno or 0)
         self._program = program
         self._arguments = arguments
         self._environment = environment
+        if filtered and self.errno in _BY_FILTERS:
+            self.why = "the container's filter may deny execve (/linux/seccomp)"
 
     def look(self) -> None:
         """Find the reason. Raises nothing."""
         try:
-            self.why = self._reason()
+            self.why = self._reason() or self.why
         except OSError:
             pass  # A filter denies us the question.
 

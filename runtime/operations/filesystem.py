@@ -19,6 +19,10 @@ def written(name: str, value: str | None) -> str:
     return name if value is None else f"{name}={value}"
 
 
+#: What is missing, as a rule, where the kernel says nothing.
+_SILENT = {"overlay": "it needs lowerdir=, and where it is to be written to upperdir= and workdir="}
+
+
 def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: int, origin: str) -> int:
     """Return a detached mount of a new file system. Raises NajaError that names the option at fault."""
     what = f"make a {kind} file system"
@@ -32,7 +36,8 @@ def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: i
         mounts.fsconfig_create(fs)
         return mounts.fsmount(fs, attributes)
     except OSError as error:
-        raise NajaError.from_os_error(what, error, why=mounts.complaints(fs), origin=origin) from None
+        why = mounts.complaints(fs) or _SILENT.get(kind, "")
+        raise NajaError.from_os_error(what, error, why=why, origin=origin) from None
     finally:
         os.close(fs)
 

@@ -93,6 +93,11 @@ class WriteSysctl(Operation):
         finally:
             os.close(descriptor)
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_sysctl(context.descriptors["proc"], self.path, error)
+
 
 class RaiseLoopback(Operation):
     """Bring up the loopback device of a new network namespace (netdevice(7))."""

@@ -47,6 +47,11 @@ class AdjustOomScore(Operation):
             os.close(descriptor)
             process.set_dumpable(False)
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_oom_score(error)
+
 
 class RaiseLimit(Operation):
     """Raise a hard limit of the container's process from outside, where it is lower than asked for.
@@ -151,6 +156,11 @@ class SetScheduler(Operation):
             period=self.period,
         )
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_scheduler(self.policy, error)
+
 
 class SetIoPriority(Operation):
     """Set the I/O class and priority of the container's process (config.md, ioPriority)."""
@@ -186,6 +196,11 @@ class SetMemoryPolicy(Operation):
 
     def apply(self, context: Context) -> None:
         scheduling.set_mempolicy(scheduling.MEMORY_POLICY_MODES[self.mode] | self.flags, self.nodes)
+
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_memory_policy(context.descriptors.get("proc", -1), error)
 
 
 class ResetAffinity(Operation):
@@ -224,3 +239,8 @@ class SetAffinity(Operation):
 
     def apply(self, context: Context) -> None:
         os.sched_setaffinity(_target(context), self.processors)
+
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_affinity(_target(context), error)

@@ -425,6 +425,11 @@ class SetTimeOffsets(Operation):
         finally:
             os.close(file)
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_time_offsets(error)
+
 
 class GiveBirth(Operation):
     """Give birth to the init, a child of the runtime, where asked for in new namespaces (clone3(2))."""

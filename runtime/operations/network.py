@@ -147,7 +147,8 @@ def _find(connection: Any, device: str) -> Any:
     """Return the link message of a device. Raises NajaError."""
     for index in connection.link_lookup(ifname=device):
         return connection.get_links(index)[0]
-    raise NajaError(f"network device {device}", errno=errno.ENODEV)
+    there = ", ".join(_get(link, "IFLA_IFNAME") for link in connection.get_links())
+    raise NajaError(f"network device {device}", errno=errno.ENODEV, why=f"there are {there}")
 
 
 def _get(message: Any, attribute: str) -> Any:

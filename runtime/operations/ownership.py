@@ -245,7 +245,7 @@ def hold(directory: str, mark: Mark, *, unmarked: bool) -> tuple[int, str]:
     while True:
         try:
             descriptor = os.open(path, _DIRECTORY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return -1, ""
         except PermissionError:
             if mark[0] == _USERS:

@@ -146,6 +146,11 @@ class MakeDirectory(Operation):
         except PermissionError:
             pass  # Of a FUSE, say; whether the user may enter it shows when the user does.
 
+    def explain(self, error: OSError, context: Context) -> str:
+        if error.errno == errno.EROFS:
+            return "the file system is read-only: make it there beforehand"
+        return "it, or something on the way, is a file" if error.errno == errno.ENOTDIR else ""
+
 
 class MakeRootReadonly(Operation):
     """Make the root file system read-only; mounts on it stay as they are (config.md, Root)."""

@@ -90,6 +90,7 @@ class LoadSeccomp(Operation):
 
     def apply(self, context: Context) -> None:
         program = context.values.pop("seccomp")
+        context.values["filtered"] = True
         if not self.listen:
             seccomp.load(program, self.flags)
             return

@@ -100,4 +100,6 @@ def _refuse_proc(target: int, destination: str, origin: str) -> None:
 
 
 def _failed(destination: str, error: OSError, why: str, origin: str) -> NajaError:
+    if error.errno == errno.EROFS:
+        why = "it is not there, and cannot be made, as the file system is read-only: make it there beforehand"
     return NajaError.from_os_error(f"open the mount point {destination}", error, why=why, origin=origin)

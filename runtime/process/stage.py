@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 #: Not loaded, but at hand.
-_FOR_FAILURES = ("naja.linux.unexecutable", "naja.linux.view", "naja.linux.formats")
+_FOR_FAILURES = (
+    *("naja.linux.unexecutable", "naja.linux.view", "naja.linux.formats"),
+    "naja.operations.reasons",
+)
 
 
 def main(descriptor: int, keep: int) -> None:

@@ -461,7 +461,7 @@ def test_a_program_without_its_interpreter(busybox_rootfs: str) -> None:
     with open(tool, "w") as file:
         file.write("#!/no/such/interpreter\n")
     os.chmod(tool, 0o755)
-    with pytest.raises(AssertionError, match=r"exec /tmp/orphan: No such file or directory .*interpreter"):
+    with pytest.raises(AssertionError, match="exec /tmp/orphan: No such file or directory"):
         run(busybox_rootfs, {"args": ["/tmp/orphan"]})
 
 

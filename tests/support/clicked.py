@@ -14,7 +14,11 @@ def _option(option: Option) -> click.Option:
     names = [name for name in names if len(name.lstrip("-")) > 1 or not name.startswith("--")]
     parameter = option.name.replace("-", "_")
     if option.kind == FLAG:
-        return click.Option([*names, parameter], is_flag=True)
+        if option.default is False:
+            return click.Option([*names, parameter], is_flag=True)
+        # What is found out where it is not given is neither true nor false.
+        undecided: dict[str, Any] = {"default": option.default, "type": click.UNPROCESSED}
+        return click.Option([*names, parameter], is_flag=True, flag_value=True, **undecided)
     return click.Option(
         [*names, parameter],
         default=None if option.kind == TEXTS else option.default,

@@ -42,7 +42,7 @@ CONTENTS = {
     b"": "it is empty",
     b"#!/bin/sh\r\necho\r\n": "save it with Unix's line ends",
     b"#!\necho": "names no interpreter",
-    b"#! /no/such/tool -u\n": "its interpreter /no/such/tool: there is no no in /",
+    b"#! /no/such/tool -u\n": "its interpreter /no/such/tool: there is no /no",
     b"echo hello\n": "it is a text whose first line is not #!",
     b"\xef\xbb\xbf#!/bin/sh\n": "a byte order mark stands before #!",
     b"\xff\xfee\0c\0h\0": "16-bit characters",
@@ -50,7 +50,7 @@ CONTENTS = {
     b"\x1f\x8b\x08\0": "it is compressed by gzip",
     b"\0\1\2\3": "it is no program that this kernel knows",
     elf(machine=183 if os.uname().machine != "aarch64" else 62): "and this machine is",
-    elf(loader="/lib64/ld-nowhere.so.9"): "its loader /lib64/ld-nowhere.so.9: it is not there",
+    elf(loader="/lib64/ld-nowhere.so.9"): "its loader /lib64/ld-nowhere.so.9 is not there",
     elf(kind=1): "it is an object file or a core",
     elf()[:40]: "it is a truncated program, of 40 bytes",
     elf()[:80]: "it is a truncated program, of 80 bytes",
@@ -122,7 +122,7 @@ def test_missing(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     tool = program(tmp_path / "bin", elf(), name="tool-of-naja")
     assert unexecutable.missing(f"{tmp_path}/tool-of-naja", f"/no:{tmp_path}/bin") == f"there is {tool}"
-    assert unexecutable.missing(f"{tmp_path}/a/b/c", "") == f"there is no a in {tmp_path}"
+    assert unexecutable.missing(f"{tmp_path}/a/b/c", "") == f"there is no {tmp_path}/a"
     assert unexecutable.missing(f"{tmp_path}/nothing", "") == ""
 
 
@@ -138,7 +138,7 @@ def test_unfound(tmp_path: Path) -> None:
         unexecutable.unfound("nothing-at-all", "/no/such")
         == "no directory of PATH is there: PATH is /no/such"
     )
-    assert unexecutable.unfound("nothing-at-all", str(tmp_path)) == ""
+    assert unexecutable.unfound("nothing-at-all", str(tmp_path)) == f"PATH is {tmp_path}"
     assert unexecutable.unfound("", str(tmp_path)) == ""
 
 
@@ -153,7 +153,7 @@ def test_too_long() -> None:
 
 
 def test_not_entered(tmp_path: Path) -> None:
-    assert unexecutable.not_entered(f"{tmp_path}/a/b") == f"there is no a in {tmp_path}"
+    assert unexecutable.not_entered(f"{tmp_path}/a/b") == f"there is no {tmp_path}/a"
     assert unexecutable.not_entered(program(tmp_path, b"")) == "it is a file"
     (tmp_path / "Data").mkdir()
     assert unexecutable.not_entered(f"{tmp_path}/data") == f"there is {tmp_path}/Data"
