@@ -31,6 +31,9 @@ _ST_NOEXEC = 8
 _MADE = {"dev", "proc", "sys", "etc", "run", "tmp"}
 
 
+_MAGIC = "it is a link of procfs's, which are not followed, as they may lead out of the container"
+
+
 class View:
     """The caller's root. Paths are absolute, or relative to its working directory."""
 
@@ -177,7 +180,18 @@ class View:
                 return f"{shown(directory)} is {kind_of_file(status.st_mode)}"
             if error.errno == errno.EACCES and not self.is_directory(f"{directory}/."):
                 return may_not(f"search {shown(directory)}", status)
-        return "there are too many symbolic links on the way" if error.errno == errno.ELOOP else ""
+        if error.errno != errno.ELOOP:
+            return ""
+        return _MAGIC if self._in_procfs(path) else "there are too many symbolic links on the way"
+
+    def _in_procfs(self, path: str) -> bool:
+        try:
+            directory = self.open(os.path.dirname(path) or ".")
+        except OSError:
+            return False
+        magic = filesystem_magic(directory)
+        os.close(directory)
+        return magic == PROC_SUPER_MAGIC
 
 
 def may_not(what: str, status: os.stat_result) -> str:

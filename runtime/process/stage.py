@@ -35,7 +35,7 @@ _SIGKILL = 9
 #: Not loaded, but at hand.
 _FOR_FAILURES = (
     *("naja.linux.unexecutable", "naja.linux.view", "naja.linux.formats"),
-    "naja.operations.reasons",
+    *("naja.operations.reasons", "naja.linux.cgroupfs"),
 )
 
 

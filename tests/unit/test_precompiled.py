@@ -157,3 +157,34 @@ def test_a_directory_that_others_could_write_to(home: Path) -> None:
     (home / "naja/__pycache__").chmod(0o777)
     _python(home, _BUILD.format(what="precompile", then="precompile.build()"))
     assert (home / "naja/__pycache__").stat().st_mode & 0o777 == 0o755
+
+
+#: Closes the imports as in a container, takes away what they came from, and has what a failure needs.
+_FAIL = """
+import os
+from naja.process import stage
+stage.close_imports()
+kept = [name for name in stage._FOR_FAILURES if name not in sys.modules]
+os.closerange(3, 100)
+for name in stage._FOR_FAILURES:
+    __import__(name)
+try:
+    import json
+except ImportError:
+    print(*sorted(kept))
+from naja.linux import unexecutable
+print(unexecutable.why("/bin/sh"), unexecutable.unfound("nothing-at-all", "/bin"))
+"""
+
+
+@pytest.mark.parametrize("current", [True, False])
+def test_what_a_failure_needs_is_there_when_imports_are_closed(home: Path, current: bool) -> None:
+    """In memory, and not loaded before; a module that has changed since is loaded at once."""
+    if not current:
+        with (home / "naja/linux/view.py").open("a") as file:
+            file.write("\n")
+    boot = _python(home, _BUILD.format(what="precompiled", then="print(precompiled.boot())"))
+    lines = _python(home, boot + "import sys\n" + _FAIL).splitlines()
+    assert ("naja.linux.view" in lines[0].split()) == current
+    assert "naja.linux.unexecutable" in lines[0].split()
+    assert lines[1] == " PATH is /bin"
