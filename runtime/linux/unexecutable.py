@@ -98,10 +98,12 @@ def _surroundings(view: View, path: str, search: str | None = None) -> Iterator[
         yield f"there is no {shown(nearest)}"
 
 
-def absent(path: str) -> str:
-    """Return why nothing is at a path that need not be a program's, "" where nothing is seen."""
+def unopened(path: str, error: OSError) -> str:
+    """Return why a path that need not be a program's cannot be opened, "" where nothing is seen."""
     with View() as view:
-        return next(_surroundings(view, path), "")
+        if error.errno == errno.ENOENT:
+            return next(_surroundings(view, path), "")
+        return view.obstacle(path, error)
 
 
 def unfound(name: str, search: str) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _PAGE, _MOST_NAMES = 4096, 4096
 #: The longest of what others wrote that is repeated.
 _LONGEST = 200
+#: user_namespaces(7).
+_OVERFLOW = 65534
 #: statvfs(3).
 _ST_NOEXEC = 8
 #: What naja or an engine makes in a root file system without an image.
@@ -196,7 +198,9 @@ class View:
 
 def may_not(what: str, status: os.stat_result) -> str:
     """Say that the caller has not the rights for something."""
-    owner, mode = f"{status.st_uid}:{status.st_gid}", stat.S_IMODE(status.st_mode)
+    # 65534 is nobody, or whoever a user namespace does not know.
+    nobody = "nobody, " if status.st_uid == _OVERFLOW else ""
+    owner, mode = f"{nobody}{status.st_uid}:{status.st_gid}", stat.S_IMODE(status.st_mode)
     return f"user {os.geteuid()}:{os.getegid()} may not {what} (mode {mode:04o}, owner {owner})"
 
 

@@ -182,10 +182,8 @@ def open_source(source: str, *, recursive: bool, follow: bool, origin: str) -> i
     except OSError as error:
         from ..linux import unexecutable
 
-        why = ""
-        if error.errno == errno.ENOENT:
-            why = unexecutable.absent(source)
-        elif error.errno == errno.EINVAL:
+        why = unexecutable.unopened(source, error)
+        if error.errno == errno.EINVAL:
             why = "it lies in no mount that can be copied: another mount namespace's, or in none"
         what = f"open the mount source {source}"
         raise NajaError.from_os_error(what, error, why=why, origin=origin) from None

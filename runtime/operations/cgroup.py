@@ -57,6 +57,11 @@ class MakeCgroup(Operation):
         listed = made(context) if how == MADE else adopted(context)
         listed.append(self.directory)
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_cgroup(self.directory, error)
+
 
 class EnableControllers(Operation):
     """Hand the controllers of a v2 tree down to a cgroup (cgroup-v2, Controlling Controllers).

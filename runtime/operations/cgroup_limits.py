@@ -115,7 +115,7 @@ def _check_made(context: Context, operation: WriteLimits | WriteFirstPresent) ->
     if operation.directory in skipped(context):
         raise NajaError(
             operation.describe(),
-            why="without privileges the cgroup could not be made",
+            why="without privileges the cgroup could not be made: have systemd make it (--systemd-cgroup)",
             origin=operation.origin,
         )
 

@@ -37,6 +37,8 @@ def new_mount(kind: str, source: str, parameters: list[Parameter], attributes: i
         return mounts.fsmount(fs, attributes)
     except OSError as error:
         why = mounts.complaints(fs) or _SILENT.get(kind, "")
+        if error.errno == errno.EPERM and not why:
+            why = "it takes root of the host: in a user namespace few kinds can be mounted, and no disks"
         raise NajaError.from_os_error(what, error, why=why, origin=origin) from None
     finally:
         os.close(fs)

@@ -178,6 +178,11 @@ class SetIoPriority(Operation):
     def apply(self, context: Context) -> None:
         scheduling.ioprio_set(_target(context), scheduling.IO_CLASSES[self.io_class], self.priority)
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_io_priority(error)
+
 
 class SetMemoryPolicy(Operation):
     """Set from which memory nodes the process gets its memory (config-linux.md, memoryPolicy)."""

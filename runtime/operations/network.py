@@ -42,6 +42,10 @@ class CheckDevice(Operation):
     def describe(self) -> str:
         return f"check that network device {self.device} can become {self.name} inside"
 
+    def explain(self, error: OSError, context: Context) -> str:
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        return "only root may move a device of the host's" if denied else ""
+
     def apply(self, context: Context) -> None:
         with _Namespace(context.pid) as namespace:
             if namespace.is_own():

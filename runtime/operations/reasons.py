@@ -35,6 +35,22 @@ _CHOICES = {
 }
 
 
+def of_cgroup(directory: str, error: OSError) -> str:
+    """Return why a cgroup cannot be made."""
+    if error.errno == errno.EROFS:
+        return "the tree of cgroups is mounted read-only"
+    if error.errno == errno.EAGAIN:
+        return "one above it has as many below it as it may (cgroup.max.depth, cgroup.max.descendants)"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ""
+    above = directory
+    while not os.path.isdir(above := os.path.dirname(above)):
+        pass
+    owner = os.stat(above).st_uid
+    remedy = "leave out cgroupsPath and resources, or have systemd make it (--systemd-cgroup)"
+    return f"{above} is user {owner}'s: {remedy}"
+
+
 def of_limit(directory: str, file: str, value: str, error: OSError) -> str:
     """Return why a cgroup's file does not take a value."""
     if error.errno == errno.ENOENT and file.startswith("hugetlb."):
@@ -160,6 +176,11 @@ def of_scheduler(policy: str, error: OSError) -> str:
     if policy in _REALTIME:
         return "the cgroup has no realtime of its own (/linux/resources/cpu/realtimeRuntime)"
     return ""
+
+
+def of_io_priority(error: OSError) -> str:
+    """Return why an I/O class cannot be had (ioprio_set(2))."""
+    return "this class takes CAP_SYS_NICE or CAP_SYS_ADMIN on the host" if error.errno == errno.EPERM else ""
 
 
 def of_memory_policy(proc: int, error: OSError) -> str:

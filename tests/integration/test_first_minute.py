@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,41 @@ def test_no_helper_to_map(user: User) -> None:
     said = user.run(PATH="/no/such")
     assert "newuidmap is needed" in said
     assert said.endswith("asked for by config.json /linux/uidMappings: it comes with the package uidmap")
+
+
+#: What a user may not have: pointer, value, and what is said of it.
+DENIED: dict[str, tuple[Any, str]] = {
+    "cgroupsPath": ("/naja-of-a-user", r"make cgroup .* is user 0's: leave out cgroupsPath and resources"),
+    "resources": ({"memory": {"limit": 64 << 20}}, r"could not be made: have systemd make it"),
+    "mount": (("ext4", "/dev/vda"), r"EPERM.*: it takes root of the host: in a user namespace few kinds"),
+    "bind": (
+        ("bind", "closed/x"),
+        r"EACCES.*: user \d+:\d+ may not search /.*/closed \(mode 0700, owner nobody, 65534:65534\)$",
+    ),
+    "ioPriority": ({"class": "IOPRIO_CLASS_RT", "priority": 0}, r"EPERM.*: this class takes CAP_SYS_NICE"),
+    "scheduler": ({"policy": "SCHED_FIFO", "priority": 3}, r"EPERM.*: it takes CAP_SYS_NICE on the host"),
+    "oomScoreAdj": (-5, r"EACCES.*: it is 0 now, and to lower it takes CAP_SYS_RESOURCE on the host"),
+}
+
+
+@pytest.mark.parametrize("name", DENIED)
+def test_what_takes_root(user: User, name: str) -> None:
+    value, said = DENIED[name]
+
+    def change(config: Any) -> None:
+        if name in ("mount", "bind"):
+            kind, source = value
+            if name == "bind":
+                source = f"{os.path.dirname(user.bundle)}/{source}"
+                os.mkdir(os.path.dirname(source), 0o700)
+            mount = {"destination": "/data", "type": kind, "source": source}
+            config["mounts"].append({**mount, "options": ["bind"]} if name == "bind" else mount)
+        else:
+            config["linux" if name in ("cgroupsPath", "resources") else "process"][name] = value
+
+    user.spec(change=change)
+    line = user.run()
+    assert re.search(said, line), line
 
 
 def test_root_gets_roots_form(tmp_path: Path) -> None:

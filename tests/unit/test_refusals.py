@@ -57,6 +57,15 @@ def test_of_two_that_depend_on_each_other(tmp_path: Path) -> None:
     assert said == "memory.limit_in_bytes is 5"
 
 
+def test_of_a_cgroup(tmp_path: Path) -> None:
+    directory = str(tmp_path / "a" / "b")
+    assert reasons.of_cgroup(directory, refused(errno.EROFS)) == "the tree of cgroups is mounted read-only"
+    said = reasons.of_cgroup(directory, refused(errno.EACCES))
+    assert said.startswith(f"{tmp_path} is user {os.geteuid()}'s: leave out cgroupsPath and resources")
+    assert "cgroup.max.depth" in reasons.of_cgroup(directory, refused(errno.EAGAIN))
+    assert reasons.of_cgroup(directory, refused(errno.EBUSY)) == ""
+
+
 def test_of_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("hugepages-1048576kB", "hugepages-64kB", "hugepages-2048kB"):
         (tmp_path / name).mkdir()
