@@ -7,24 +7,62 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .container.lifecycle import Container
-    from .container.listing import list_containers
-    from .container.running import run
-    from .errors import NajaError, Unsupported
+    from subprocess import DEVNULL, PIPE, STDOUT
 
-__all__ = ["Container", "NajaError", "Unsupported", "list_containers", "run"]
+    from . import aio, config, types
+    from .errors import (
+        AlreadyExists,
+        ConfigError,
+        NajaError,
+        NotFound,
+        PermissionDenied,
+        Unsupported,
+        WrongState,
+    )
+    from .library.bundle import Bundle
+    from .library.container import CompletedContainer, Container, run
+    from .library.handle import ProgramFailed, TimeoutExpired, list_containers
+    from .library.process import Process
 
 _HOMES = {
-    "Container": "naja.container.lifecycle",
-    "list_containers": "naja.container.listing",
-    "run": "naja.container.running",
-    "NajaError": "naja.errors",
-    "Unsupported": "naja.errors",
+    **dict.fromkeys(("DEVNULL", "PIPE", "STDOUT"), "subprocess"),
+    **dict.fromkeys(("NajaError", "NotFound", "AlreadyExists", "WrongState"), "naja.errors"),
+    **dict.fromkeys(("ConfigError", "PermissionDenied", "Unsupported"), "naja.errors"),
+    **dict.fromkeys(("CompletedContainer", "Container", "run"), "naja.library.container"),
+    **dict.fromkeys(("ProgramFailed", "TimeoutExpired", "list_containers"), "naja.library.handle"),
+    "Process": "naja.library.process",
+    "Bundle": "naja.library.bundle",
 }
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "AlreadyExists",
+    "Bundle",
+    "CompletedContainer",
+    "ConfigError",
+    "Container",
+    "NajaError",
+    "NotFound",
+    "PermissionDenied",
+    "Process",
+    "ProgramFailed",
+    "TimeoutExpired",
+    "Unsupported",
+    "WrongState",
+    "aio",
+    "config",
+    "list_containers",
+    "run",
+    "types",
+]
 
 
 def __getattr__(name: str) -> object:
     """Load a name of the API (PEP 562)."""
+    if name in ("aio", "config", "types"):
+        return __import__(f"naja.{name}", fromlist=["naja"])
     if name not in _HOMES:
         raise AttributeError(f"module 'naja' has no attribute {name!r}")
     home = __import__(_HOMES[name], fromlist=[name])

@@ -14,16 +14,23 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Iterable
+    from typing import Any, Self
 
 __all__ = [
     "Aftermath",
+    "AlreadyExists",
     "ChannelClosed",
+    "ConfigError",
     "NajaError",
+    "NotFound",
+    "PermissionDenied",
     "Unsupported",
+    "WrongState",
     "error_name",
     "kind_of_file",
     "one_line",
+    "remade",
     "trace",
     "unborn",
     "worded",
@@ -162,7 +169,10 @@ class NajaError(Exception):
             why = f"{lacking}: {why}" if why else lacking
         elif remedy := _REMEDIES.get(error.errno or 0):
             why = f"{why}: {remedy}" if why else remedy
-        return cls(what, errno=error.errno or 0, why=why, origin=origin)
+        kind: type[Self] = cls
+        if cls is NajaError and error.errno in (_errno.EPERM, _errno.EACCES):
+            kind = PermissionDenied  # type: ignore[assignment]
+        return kind(what, errno=error.errno or 0, why=why, origin=origin)
 
     def __str__(self) -> str:
         text = self.what
@@ -173,6 +183,14 @@ class NajaError(Exception):
         if self.why:
             text += f": {self.why}"
         return one_line(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _blank, (type(self), self.args), self.__dict__
+
+
+def _blank(kind: type[NajaError], args: tuple[Any, ...]) -> NajaError:
+    """Return an error that is still to be given its attributes (pickle)."""
+    return kind.__new__(kind, *args)
 
 
 class Aftermath:
@@ -202,6 +220,45 @@ class ChannelClosed(Exception):
 
 class Unsupported(NajaError):
     """The config asks for what this naja, or this kernel, cannot do."""
+
+
+class NotFound(NajaError):
+    """There is no container of that ID."""
+
+
+class AlreadyExists(NajaError):
+    """There is a container of that ID already."""
+
+
+class WrongState(NajaError):
+    """The container is not in the state that this takes: it has stopped, is paused, was started already."""
+
+
+class ConfigError(NajaError):
+    """config.json, or what has the shape of a part of it, cannot be read or breaks the specification."""
+
+
+class PermissionDenied(NajaError):
+    """The kernel does not let the caller do this (EPERM, EACCES)."""
+
+
+def remade(  # noqa: PLR0917
+    kind: str, what: str, errno: int, why: str, origin: str, notes: Iterable[str]
+) -> NajaError:
+    """Return an error that another process has told of; ``kind`` is the name of its class."""
+    kinds = [NajaError]
+    for each in kinds:
+        if each.__name__ == kind:
+            break
+        kinds += each.__subclasses__()
+    else:
+        each = NajaError
+    # Without its own way to make it, which may know what is to be said from something else.
+    error = each.__new__(each)
+    NajaError.__init__(error, what, errno=errno, why=why, origin=origin)
+    for note in notes:
+        error.add_note(note)
+    return error
 
 
 def worded(error: Exception, verb: str) -> NajaError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..errors import Aftermath, NajaError, Unsupported
+from ..errors import Aftermath, NajaError, Unsupported, WrongState
 from ..linux.cgroupfs import DENIED, GONE, read, type_of
 from ..operations import ownership
 from .hierarchies import detect
@@ -227,14 +227,14 @@ class Manager:
         try:
             lock, _ = self._hold(self._directory())
             if lock < 0:
-                raise NajaError("container not running", why="its cgroup is gone")
+                raise WrongState("container not running", why="its cgroup is gone")
             try:
                 self._freeze()  # No kill shall thaw it.
             finally:
                 os.close(lock)
         except OSError as error:
             if error.errno in GONE:
-                raise NajaError("container not running", why="its cgroup is gone") from None
+                raise WrongState("container not running", why="its cgroup is gone") from None
             raise NajaError.from_os_error("freeze the container", error) from None
 
     def _freeze(self) -> None:

@@ -226,7 +226,14 @@ SERVICES = {
         _NO_KEYRING,
         _PRESERVE,
     ),
-    "resident": Verb("resident.resident", "keep containers for the program on standard input", "", 0, 0),
+    "resident": Verb(
+        "resident.resident",
+        "keep containers for the program on standard input",
+        "",
+        0,
+        0,
+        Option("background", "go on as nobody's child", FLAG),
+    ),
 }
 
 VERBS = {

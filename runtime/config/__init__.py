@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import NajaError
+from ..errors import ConfigError, NajaError
 from . import json
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class Invalid(NajaError):
+class Invalid(ConfigError):
     """A config.json that breaks the specification: ``why`` is broken at ``origin``."""
 
     def __str__(self) -> str:
@@ -67,12 +67,15 @@ def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
     try:
         text = json.read(path)
     except FileNotFoundError:
-        raise NajaError(f"{path} not found", why="a bundle is a directory with a config.json") from None
+        raise ConfigError(f"{path} not found", why="a bundle is a directory with a config.json") from None
     except OSError as error:
         raise NajaError.from_os_error(f"read {path}", error) from None
-    config = json.loads(text, path)
+    try:
+        config = json.loads(text, path)
+    except NajaError as error:
+        raise ConfigError(error.what) from None
     if type(config) is not dict:
-        raise NajaError(f"{path} holds no JSON object")
+        raise ConfigError(f"{path} holds no JSON object")
     return config, text
 
 

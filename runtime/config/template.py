@@ -141,18 +141,24 @@ def host_config(args: list[str], bundle: str) -> Config:
     secrets = [path for path in _SECRETS if os.path.exists(path)]
     config["linux"]["maskedPaths"] += secrets
     config["linux"]["resources"].update(memory={"limit": 256 * _MIB}, pids={"limit": 64})
-    root = os.path.join(bundle, "rootfs")
-    os.makedirs(root, exist_ok=True)
+    make_host_root(bundle)
     for name in _HOST_PROGRAMS:
-        if os.path.islink(f"/{name}"):
-            _link(os.readlink(f"/{name}"), f"{root}/{name}")
-        elif os.path.isdir(f"/{name}"):
+        if os.path.isdir(f"/{name}") and not os.path.islink(f"/{name}"):
             options = ["rbind", "rro", "nosuid", "nodev", "rprivate"]
             config["mounts"].append(_mount(f"/{name}", "none", f"/{name}", options))
     for name in _WRITABLE:
         options = ["nosuid", "nodev", "mode=1777" if name == "tmp" else "mode=755", "size=65536k"]
         config["mounts"].append(_mount(f"/{name}", "tmpfs", "tmpfs", options))
     return config
+
+
+def make_host_root(bundle: str) -> None:
+    """Make the bundle's rootfs/, with the links that lead to the host's programs. Raises OSError."""
+    root = os.path.join(bundle, "rootfs")
+    os.makedirs(root, exist_ok=True)
+    for name in _HOST_PROGRAMS:
+        if os.path.islink(f"/{name}"):
+            _link(os.readlink(f"/{name}"), f"{root}/{name}")
 
 
 def _link(target: str, path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import cgroups
-from ..errors import NajaError
+from ..errors import NajaError, WrongState
 from ..linux import namespaces, process
 from ..operations.base import RUNTIME, Context
 from ..plan import Request
@@ -125,7 +125,7 @@ def _add(plan: Plan, context: Context, held: process.Held, launch: Launch) -> No
 def _require_running(held: process.Held) -> None:
     """See that the cgroups just entered are the container's, not those of a later one. Raises NajaError."""
     if held.ending():
-        raise NajaError(_STOPPED)
+        raise WrongState(_STOPPED)
 
 
 def _completed(program: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -141,11 +141,11 @@ def _completed(program: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def _check_status(status: str, ignore_paused: bool, id: str) -> None:
     """Refuse a container that nothing can be added to. Raises NajaError."""
     if status == "stopped":
-        raise NajaError(_STOPPED, why=id)
+        raise WrongState(_STOPPED, why=id)
     if status == "creating":
-        raise NajaError("cannot exec in a container that is being created", why=id)
+        raise WrongState("cannot exec in a container that is being created", why=id)
     if status == "paused" and not ignore_paused:
-        raise NajaError("cannot exec in a paused container", why="--ignore-paused waits for its resume")
+        raise WrongState("cannot exec in a paused container", why="--ignore-paused waits for its resume")
 
 
 def _foreign_namespaces(held: process.Held, request: Request) -> list[str]:

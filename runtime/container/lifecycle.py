@@ -17,7 +17,7 @@ from errno import ENOENT
 
 from .. import cgroups, config
 from ..config import json
-from ..errors import Aftermath, ChannelClosed, NajaError, one_line
+from ..errors import Aftermath, ChannelClosed, NajaError, WrongState, one_line
 from ..linux import process
 from . import state
 from .record import TRAITS, config_problem, has_own_pids
@@ -53,7 +53,7 @@ def say(text: str) -> None:
     sys.stderr.write(f"naja: warning: {one_line(text)}\n")
 
 
-class _CutOff(NajaError):
+class _CutOff(WrongState):
     """The making of a container was cut off before there was a config."""
 
 
@@ -201,7 +201,7 @@ class Container:
 
     def lasting(self, otherwise: str) -> Lasting:
         """Return a context with the process held, in which what fails because it ends says ``otherwise``."""
-        return Lasting(self, NajaError(otherwise, why=self.id))
+        return Lasting(self, WrongState(otherwise, why=self.id))
 
     def status_once_made(self) -> str:
         """Return the status; a container that is being made gets a little time to be there.
@@ -237,7 +237,7 @@ class Container:
         try:
             status = self.status()
             if status != "created":
-                raise NajaError(_WHY_NOT_STARTED.get(status, f"cannot start a container that is {status}"))
+                raise WrongState(_WHY_NOT_STARTED.get(status, f"cannot start a container that is {status}"))
             if self._may_have("no process") and not self.config.get("process"):
                 raise NajaError(
                     "cannot start a container without a process", why="its config.json names none"
@@ -283,14 +283,14 @@ class Container:
 
         held = self.hold()
         if held is None:
-            raise NajaError(_WHY_NOT_STARTED["stopped"])
+            raise WrongState(_WHY_NOT_STARTED["stopped"])
         with held:
             try:
                 channel = Channel(open_gate(lambda: self._directory.connect("gate")))
                 self._hear_until_exec(channel, held)
             except OSError as error:
                 if held.ending():
-                    raise NajaError(_WHY_NOT_STARTED["stopped"]) from None
+                    raise WrongState(_WHY_NOT_STARTED["stopped"]) from None
                 raise NajaError.from_os_error(f"start container {self.id}", error) from None
 
     def _hear_until_exec(self, channel: Channel, held: process.Held) -> None:
@@ -350,7 +350,7 @@ class Container:
         """
         status = self.status_once_made()
         if status == "creating":
-            raise NajaError(_NOT_RUNNING, why=f"{self.id} is being created")
+            raise WrongState(_NOT_RUNNING, why=f"{self.id} is being created")
         # Asked before the signal: whoever waits for the container may remove it at once.
         shares_pids = signal == _SIGKILL and not all and self._shares_pids()
         if all and (status == "stopped" or self.cgroup.exists()):
@@ -358,7 +358,7 @@ class Container:
         elif shares_pids:
             self._kill_with_others()
         elif not self._signal(signal) and not all:  # "all" here: no cgroup knows the others.
-            raise NajaError(_NOT_RUNNING, why=self.id)
+            raise WrongState(_NOT_RUNNING, why=self.id)
         if signal == _SIGKILL:
             self.cgroup.thaw_all()
 
@@ -369,7 +369,7 @@ class Container:
         """
         others = self.cgroup.inhabited()
         if not self._signal(_SIGKILL) and not others:
-            raise NajaError(_NOT_RUNNING, why=self.id)
+            raise WrongState(_NOT_RUNNING, why=self.id)
         self._signal_all(_SIGKILL)
 
     def _shares_pids(self) -> bool:
@@ -428,7 +428,7 @@ class Container:
                 raise
             status = "unknown"
         if status not in ("stopped", "created") and not force:
-            raise NajaError(f"cannot delete container {self.id} that is not stopped: {status}")
+            raise WrongState(f"cannot delete container {self.id} that is not stopped: {status}")
         if status == "unknown" or not self._record:
             from . import remains
 
@@ -486,7 +486,7 @@ class Container:
         try:
             status = self.status()
             if status not in ("running", "created"):
-                raise NajaError(_NOT_RUNNING, why=f"{self.id} is {status}")
+                raise WrongState(_NOT_RUNNING, why=f"{self.id} is {status}")
             with self.lasting(_NOT_RUNNING):
                 self.cgroup.freeze()
         finally:
@@ -498,7 +498,7 @@ class Container:
         try:
             self.status()  # The cgroups of a container that was being made were not yet known.
             if not self.cgroup.paused():
-                raise NajaError("container not paused", why=self.id)
+                raise WrongState("container not paused", why=self.id)
             self.cgroup.thaw()
             if self.cgroup.frozen():
                 raise NajaError(f"container {self.id} is still paused", why=self.cgroup.what_holds())
@@ -510,7 +510,7 @@ class Container:
         self._directory.lock()
         try:
             if self.status() == "stopped":
-                raise NajaError(_NOT_RUNNING, why=self.id)
+                raise WrongState(_NOT_RUNNING, why=self.id)
             with self.lasting(_NOT_RUNNING):
                 self.cgroup.apply(resources, self.warn, self.config["linux"].get("resources") or {})
         finally:

@@ -19,8 +19,11 @@ def list_containers(root: str | None = None, *, warn: Callable[[str], None] = sa
     for id in state.ids(root):
         try:
             container = Container.load(id, root=root)
-            if container.record or not container.is_busy():
-                documents.append(container.state())
+            try:
+                if container.record or not container.is_busy():
+                    documents.append(container.state())
+            finally:
+                container.directory.close()
         except state.NoContainer:
             continue  # Deleted meanwhile.
         except (NajaError, OSError) as error:

@@ -49,7 +49,7 @@ def run(
             making = {"root": root, "warn": warn, "detached": detach, "interrupted": interrupted, **options}
             creation = Creation(id, bundle, gate=False, **making)
             creation.make(begun)
-            container = _started(creation)
+            container = started(creation)
             if attached is None:
                 if creation.notifications:
                     container.wait_until_ready(creation.notifications)
@@ -63,7 +63,7 @@ def run(
             attached.close()
 
 
-def _started(creation: Creation) -> Container:
+def started(creation: Creation) -> Container:
     """Return the container whose program runs, and which others may come to now. Raises NajaError."""
     container = Container(creation.directory, creation.record, creation.warn, creation.config)
     try:

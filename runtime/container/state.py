@@ -13,7 +13,7 @@ import stat
 import time
 
 from ..config import json
-from ..errors import NajaError
+from ..errors import AlreadyExists, NajaError, NotFound
 from ..linux import process
 from ..linux.process import start_time
 from .record import problem
@@ -43,7 +43,7 @@ _PATIENCE = 2.0
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class NoContainer(NajaError):
+class NoContainer(NotFound):
     """There is no container of that ID; engines look for these words."""
 
     def __init__(self, id: str) -> None:
@@ -130,7 +130,7 @@ class StateDirectory:
             return cls(root, id, root_descriptor, os.open(id, _DIRECTORY, dir_fd=root_descriptor))
         except FileExistsError:
             os.close(root_descriptor)
-            raise NajaError("container with given ID already exists", why=id) from None
+            raise AlreadyExists("container with given ID already exists", why=id) from None
         except FileNotFoundError:
             os.close(root_descriptor)
             raise NoContainer(id) from None  # Another command has deleted it at once.
@@ -179,7 +179,7 @@ class StateDirectory:
             _remove_empty(self.id, self._root_descriptor)
             raise NajaError.from_os_error(f"lock the state directory {self.path}", error) from None
         if taken:
-            raise NajaError("container with given ID already exists", why=self.id)
+            raise AlreadyExists("container with given ID already exists", why=self.id)
 
     def unlock(self) -> None:
         """Let the next command have the container."""

@@ -95,7 +95,7 @@ class Channel:
         if not header:
             raise ChannelClosed
         length, count = _HEADER.unpack(header)
-        found = _rights(ancillary)
+        found = rights(ancillary)
         if length > _LIMIT or count != len(found):
             raise ChannelClosed
         descriptors += found
@@ -121,7 +121,7 @@ def receive_part(channel: int, size: int, most: int) -> tuple[bytes, list[int], 
     try:
         room = _socket.CMSG_SPACE(4 * most)
         part, ancillary, flags, _ = socket.recvmsg(size, room, _socket.MSG_CMSG_CLOEXEC)
-        return part, _rights(ancillary), flags
+        return part, rights(ancillary), flags
     finally:
         socket.detach()
 
@@ -142,7 +142,8 @@ def _ancillary(descriptors: Sequence[int]) -> list[tuple[int, int, bytes]]:
     return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)]
 
 
-def _rights(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+def rights(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """Return the descriptors that came with a message (SCM_RIGHTS)."""
     descriptors: list[int] = []
     for level, kind, data in ancillary:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:

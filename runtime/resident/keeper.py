@@ -13,7 +13,8 @@ from ..container import state
 from ..container.creation import Creation
 from ..container.execution import add
 from ..container.lifecycle import Container
-from ..errors import NajaError
+from ..container.running import started
+from ..errors import NajaError, WrongState
 from ..linux import process
 from ..process.launch import Launch
 from .ends import End
@@ -91,6 +92,8 @@ class Kept(Process):
         #: Of its state directory, which is held: the number of one that is gone goes to the next.
         self.identity = _identity(os.path.join(root, self.id) if held < 0 else held)
         self._held = held
+        #: Whether it is to go with whoever has made it.
+        self.tied = False
 
     @property
     def status(self) -> str:
@@ -127,6 +130,10 @@ class Keeper:
             return None
         return kept
 
+    def keeps(self, kept: Kept) -> bool:
+        """Tell whether a container is still kept."""
+        return self.find(kept.root, kept.id) is kept
+
     def containers(self) -> list[Kept]:
         """Return all that are kept."""
         return list(self._kept.values())
@@ -140,9 +147,12 @@ class Keeper:
         *,
         streams: Sequence[int] = (),
         preserved: Sequence[int] = (),
+        gate: bool = True,
         **options: Any,
     ) -> Call | None:
         """Create a container; its process waits for ``start``. The answer's value is a ``Kept``.
+
+        Without a ``gate`` its program runs at once.
 
         Where it has a terminal, its master is the answer's descriptor, unless ``options`` name a
         console_socket. They are those of ``naja.container.creation.Creation``.
@@ -151,7 +161,9 @@ class Keeper:
         call: Call | None = None
 
         def work(report: Report) -> Any:
-            return _create(report, id, bundle, {"root": root, "preserve_fds": len(preserved), **options})
+            return _create(
+                report, id, bundle, {"root": root, "gate": gate, "preserve_fds": len(preserved), **options}
+            )
 
         def created(answer: Answer) -> None:
             if answer.error is None:
@@ -162,7 +174,7 @@ class Keeper:
                 return
             done(answer)
 
-        name = f"create {id}"
+        name = f"{'create' if gate else 'run'} {id}"
         call = self._workers.call(work, created, name=name, streams=streams, preserved=preserved, moves=True)
         return call
 
@@ -196,12 +208,20 @@ class Keeper:
 
         self.call(kept, "delete", lambda container: container.delete(force=force), deleted, broken=True)
 
+    def remove(self, root: str, id: str, done: Done, *, force: bool = False) -> None:
+        """Remove what is left of a container that is not kept, and whose record may tell nothing any more."""
+
+        def work(report: Report) -> None:
+            Container.open(id, root=root, warn=report.warn).delete(force=force)
+
+        self._workers.call(work, done, name=f"delete {id}")
+
     def signal(self, kept: Kept, number: int, done: Done, *, all: bool = False) -> None:
         """Send a signal to the container's process, or to all of its processes."""
         if all or number == _SIGKILL:
             self.call(kept, "kill", lambda container: container.kill(number, all=all), done)
             return
-        error = None if kept.signal(number) else NajaError("container not running", why=kept.id)
+        error = None if kept.signal(number) else WrongState("container not running", why=kept.id)
         self._loop.soon(lambda: done(Answer(error=error)))
 
     def pause(self, kept: Kept, done: Done) -> Call | None:
@@ -222,6 +242,18 @@ class Keeper:
             container.update(resources)
 
         return self.call(kept, "update", work, done)
+
+    def mount(self, kept: Kept, source: str, destination: str, done: Done, **options: Any) -> Call | None:
+        """Mount something in a container; ``options`` are those of ``naja.container.mounting.mount``."""
+
+        def work(container: Container) -> None:
+            container.mount(source, destination, **options)
+
+        return self.call(kept, "mount", work, done)
+
+    def unmount(self, kept: Kept, destination: str, done: Done) -> Call | None:
+        """Take away what ``mount`` has put there."""
+        return self.call(kept, "umount", lambda container: container.unmount(destination), done)
 
     def state(self, kept: Kept, done: Done) -> Call | None:
         """Ask for the state document (runtime.md, State)."""
@@ -350,8 +382,10 @@ class Keeper:
 def _create(report: Report, id: str, bundle: str, options: dict[str, Any]) -> dict[str, Any]:
     """Create a container, and return what is to be known of it."""
     with Launch(options["preserve_fds"]) as launch:
-        creation = Creation(id, bundle, warn=report.warn, gate=True, takes_console=True, **options)
+        creation = Creation(id, bundle, warn=report.warn, takes_console=True, **options)
         creation.make(launch)
+        if not options["gate"]:
+            started(creation)
     report.descriptors.append(creation.directory.hand_over())
     if creation.console >= 0:
         report.descriptors.append(creation.console)

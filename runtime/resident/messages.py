@@ -43,13 +43,19 @@ def receive(channel: int) -> tuple[Message, list[int]] | None:
             raise NajaError(f"a message of more than {MOST_BYTES} bytes")
         if flags & _socket.MSG_CTRUNC:
             raise NajaError("a message with more descriptors than it may have, or than can be open")
-        message = json.loads(packet, "a message")
-        if type(message) is not dict:
-            raise NajaError("a message that is no object")
+        message = parse(packet)
     except BaseException:
         close(descriptors)
         raise
     return message, descriptors
+
+
+def parse(packet: bytes) -> Message:
+    """Return the message in a packet. Raises NajaError."""
+    message = json.loads(packet, "a message")
+    if type(message) is not dict:
+        raise NajaError("a message that is no object")
+    return message
 
 
 def send(channel: int, message: Message, descriptors: Sequence[int] = ()) -> None:

@@ -2,14 +2,21 @@
 
 A request is {"call": N, "do": WHAT, ...}, and the answer to it, at any later time, {"call": N, "value": ...}
 or {"call": N, "error": ...} (messages.failure), with "warnings" where there are some. N is the caller's, and
-null in answers to what was no request. All but those about a process name "root" and "id"; beside that:
+null in answers to what was no request. All but those about a process, and the first two, name "root" and
+"id"; beside that:
 
-- create: "bundle", what _CREATE lists; "streams": true where descriptors for 0, 1 and 2 come along, more are
-  for 3 and on. Value: "pid" and "descriptors", the names of those that come with it ("pidfd", "console").
+- hello: nothing. Value: "version", "package" and "pid".
+- connect: a descriptor of one more such connection, which is served as this one is.
+- cancel: to the N of a request. What that has begun is undone; there is no other answer than the request's.
+- create, run: "bundle", what _CREATE lists; "tied": whether it is deleted when this caller leaves;
+  "streams": true where descriptors for 0, 1 and 2 come along, more are for 3 and on. Value: "pid" and
+  "descriptors", the names of those that come with it ("pidfd", "console").
 - exec: "program", what _EXEC lists, descriptors as for create. Value: the same, and "process", a number.
 - wait: nothing, or "process" alone. Answered at the end, with "code" (128 + N for signal N) and "time" (ns).
 - signal: "signal", and "all"; or "signal" and "process" alone.
-- delete: "force". update: "resources". start, state, statistics, processes, pause, resume: nothing.
+- mount: "source", "destination", what _MOUNT lists. unmount: "destination".
+- delete: "force". update: "resources". tie: "tied". start, state, statistics, processes, pause, resume:
+  nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +28,8 @@ from ..container import state
 from ..container.record import is_text
 from ..errors import NajaError
 from ..linux import process
+from ..startup import precompiled
+from ..version import VERSION
 from .workers import Answer
 
 TYPE_CHECKING = False
@@ -43,9 +52,10 @@ _CREATE = {
     **dict.fromkeys(("console_socket", "pid_file"), str),
     **dict.fromkeys(("no_pivot", "no_new_keyring", "rootless", "systemd_cgroup"), bool),
 }
-_EXEC = {"console_socket": str, "pid_file": str, "cgroup": dict, "ignore_paused": bool}
+_EXEC = {"console_socket": str, "pid_file": str, "cgroup": dict, "ignore_paused": bool, "user": str}
+_MOUNT: dict[str, type] = {"kind": str, "options": list}
 
-_WORDS = {str: "text", int: "a number", bool: "true or false", dict: "an object"}
+_WORDS = {str: "text", int: "a number", bool: "true or false", dict: "an object", list: "a list"}
 
 
 class Request:
@@ -115,6 +125,12 @@ class Request:
                 raise NajaError("a descriptor of a directory would lead out of the container")
         return {"streams": self._descriptors[:first], "preserved": self._descriptors[first:]}
 
+    def connection(self) -> int:
+        """Return a copy of the only descriptor, a connected socket as callers have it. Raises NajaError."""
+        if len(self._descriptors) != 1:
+            raise NajaError("one descriptor is to come with the message")
+        return os.dup(self._descriptors[0])
+
     def end(self, *, descriptors: bool = False) -> None:
         """See that nothing is left that nobody has asked for. Raises NajaError."""
         if self._fields:
@@ -124,10 +140,13 @@ class Request:
 
 
 class Requests:
-    """Does what one caller asks for."""
+    """Does what one caller asks for; ``connect`` is told of one more."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, connect: Callable[[int], None]) -> None:
         self._keeper = keeper
+        self._connect_to = connect
+        #: The containers that go with the caller.
+        self._tied: set[Kept] = set()
         #: Those that the caller has added to containers, by number, until it has waited for them.
         self._processes: dict[int, Process] = {}
         self._number = 0
@@ -139,16 +158,48 @@ class Requests:
             raise NajaError(f"{name} is nothing that could be done")
         _ACTIONS[name](self, request)
 
-    def _create(self, request: Request) -> None:
+    def leave(self) -> None:
+        """Take leave of the caller: what is tied to it goes. Others that have gone already are no error."""
+        for kept in self._tied:
+            if self._keeper.keeps(kept):
+                self._keeper.delete(kept, lambda _: None, force=True)
+
+    def _hello(self, request: Request) -> None:
+        request.end()
+        request.done(Answer({"version": VERSION, "package": precompiled.PACKAGE, "pid": os.getpid()}))
+
+    def _connect(self, request: Request) -> None:
+        connection = request.connection()
+        try:
+            request.end(descriptors=True)
+            self._connect_to(connection)
+        except BaseException:
+            os.close(connection)
+            raise
+        request.done(Answer())
+
+    def _tie(self, request: Request) -> None:
+        tied = request.take("tied", bool)
+
+        def tie(kept: Kept) -> None:
+            (self._tied.add if tied else self._tied.discard)(kept)
+            request.done(Answer())
+
+        self._of_container(request, tie)
+
+    def _create(self, request: Request, *, gate: bool = True) -> None:
         names = request.path("root"), request.id(), request.path("bundle")
-        options = {**request.options(_CREATE), **request.streams()}
+        tied = request.take("tied", bool, False)
+        options = {**request.options(_CREATE), **request.streams(), "gate": gate}
         request.end(descriptors=True)
 
         def created(answer: Answer) -> None:
             if request.abandoned and answer.error is None:
                 self._keeper.delete(answer.value, request.done, force=True)
-            else:
-                _introduce(answer, request.done)
+                return
+            if tied and answer.error is None:
+                self._tied.add(answer.value)
+            _introduce(answer, request.done)
 
         request.call = self._keeper.create(*names, created, **options)
 
@@ -209,7 +260,22 @@ class Requests:
 
     def _delete(self, request: Request) -> None:
         force = request.take("force", bool, False)
-        self._of_container(request, lambda kept: self._keeper.delete(kept, request.done, force=force))
+        root, id = request.path("root"), request.id()
+        request.end()
+        if kept := self._keeper.find(root, id):
+            self._tied.discard(kept)
+            self._keeper.delete(kept, request.done, force=force)
+        else:
+            self._keeper.remove(root, id, request.done, force=force)
+
+    def _mount(self, request: Request) -> None:
+        paths = request.take("source", str), request.take("destination", str)
+        options = request.options(_MOUNT)
+        self._of_container(request, lambda kept: self._keeper.mount(kept, *paths, request.done, **options))
+
+    def _unmount(self, request: Request) -> None:
+        destination = request.take("destination", str)
+        self._of_container(request, lambda kept: self._keeper.unmount(kept, destination, request.done))
 
     def _update(self, request: Request) -> None:
         resources = request.take("resources", dict)
@@ -267,11 +333,17 @@ def _plain(name: str) -> Callable[[Requests, Request], None]:
 
 
 _ACTIONS: dict[str, Callable[[Requests, Request], None]] = {
+    "hello": Requests._hello,
+    "connect": Requests._connect,
     "create": Requests._create,
+    "run": lambda requests, request: requests._create(request, gate=False),
+    "tie": Requests._tie,
     "exec": Requests._exec,
     "wait": Requests._wait,
     "signal": Requests._signal,
     "delete": Requests._delete,
     "update": Requests._update,
+    "mount": Requests._mount,
+    "unmount": Requests._unmount,
     **{name: _plain(name) for name in ("start", "state", "statistics", "processes", "pause", "resume")},
 }

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from .messages import Message
 
-#: How much one caller may have asked for, or not yet have taken, at a time.
-_MOST_REQUESTS, _MOST_UNREAD = 256, 1024
+#: How much one caller may have asked for at a time (beside ends that it waits for), wait for, and not yet
+#: have taken.
+_MOST_REQUESTS, _MOST_PENDING, _MOST_UNREAD = 256, 8192, 8192
 
 #: How long the first caller is waited for, or the work of the last; and room to accept one; in seconds.
 _PATIENCE, _PAUSE = 30.0, 0.5
@@ -60,7 +61,7 @@ class Server:
             self._loop.watch(channel, lambda: self._accept(channel))
             self._loop.later(_PATIENCE, self._end_alone)
         else:
-            self._begin(channel)
+            self.begin(channel)
         self._loop.run()
 
     def _accept(self, listener: int) -> None:
@@ -77,11 +78,12 @@ class Server:
         finally:
             socket.detach()
         if _user(connection) in (0, os.geteuid()):
-            self._begin(connection)
+            self.begin(connection)
         else:
             os.close(connection)
 
-    def _begin(self, connection: int) -> None:
+    def begin(self, connection: int) -> None:
+        """Serve one more caller."""
         os.set_blocking(connection, False)
         self._callers.add(Caller(self, self._loop, self._workers, self._keeper, connection))
 
@@ -109,7 +111,7 @@ class Caller:
         self._server = server
         self._loop = loop
         self._workers = workers
-        self._requests = Requests(keeper)
+        self._requests = Requests(keeper, server.begin)
         self._connection = connection
         self._pending: dict[int, Request] = {}
         self._unread: list[tuple[Message, list[int]]] = []
@@ -123,6 +125,9 @@ class Caller:
         except NajaError as error:
             self._say({"call": None, "error": messages.failure(error)})
             return
+        except OSError:  # It is no connection.
+            self._leave()
+            return
         if received is None:
             self._leave()
         else:
@@ -131,7 +136,11 @@ class Caller:
     def _take(self, message: Message, descriptors: list[int]) -> None:
         """Begin to do what a message asks for. Its descriptors are closed when it is done."""
         number = message.pop("call", None)
-        if type(number) is not int or number in self._pending or len(self._pending) >= _MOST_REQUESTS:
+        if message.get("do") == "cancel":
+            messages.close(descriptors)
+            self._cancel(number)
+            return
+        if type(number) is not int or number in self._pending or self._asks_too_much():
             messages.close(descriptors)
             why = "call is no number that is free, or too much is asked for at a time"
             self._say({"call": None, "error": messages.failure(NajaError(why))})
@@ -147,6 +156,23 @@ class Caller:
             self._requests.perform(request)
         except Exception as error:
             done(Answer(error=worded(error, "a request")))
+
+    def _cancel(self, number: Any) -> None:
+        """Have a request be undone, if it is not done yet; its answer is an error then."""
+        request = self._pending.get(number) if type(number) is int else None
+        if request is None:
+            return
+        request.abandon()
+        if request.watched:
+            request.done(Answer(error=NajaError("cancelled")))
+        else:
+            self._workers.cancel(request.call)
+
+    def _asks_too_much(self) -> bool:
+        many = len(self._pending)
+        if many >= _MOST_REQUESTS:
+            many -= sum(request.watched is not None for request in self._pending.values())
+        return many >= _MOST_REQUESTS or len(self._pending) >= _MOST_PENDING
 
     def _answer(self, number: int, answer: Answer) -> None:
         message: dict[str, Any] = {"call": number}
@@ -199,6 +225,7 @@ class Caller:
         for request in self._pending.values():
             request.abandon()
             self._workers.cancel(request.call)
+        self._requests.leave()
         self._server.leave(self)
 
 

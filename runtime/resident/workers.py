@@ -15,7 +15,7 @@ import marshal
 import os
 from struct import Struct
 
-from ..errors import NajaError, unborn, worded
+from ..errors import NajaError, remade, unborn, worded
 from ..linux import process
 from ..linux.channel import Channel, receive_part
 from ..startup import precompiled
@@ -212,23 +212,7 @@ def _read_answer(content: bytearray, descriptors: list[int]) -> Answer | None:
     failed, value, warnings = marshal.loads(memoryview(content)[_LENGTH.size :])
     if not failed:
         return Answer(value, descriptors, warnings=warnings)
-    kind, what, errno, why, origin, notes = value
-    # Without its own way to make it, which may know what is to be said from something else.
-    error = NajaError.__new__(_kind(kind))
-    NajaError.__init__(error, what, errno=errno, why=why, origin=origin)
-    for note in notes:
-        error.add_note(note)
-    return Answer(error=error, warnings=warnings)
-
-
-def _kind(name: str) -> type[NajaError]:
-    """Return the class of errors that has a name."""
-    kinds = [NajaError]
-    for kind in kinds:
-        if kind.__name__ == name:
-            return kind
-        kinds += kind.__subclasses__()
-    return NajaError
+    return Answer(error=remade(*value), warnings=warnings)
 
 
 def _live(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from naja import Container, NajaError
+from naja.container.lifecycle import Container
+from naja.errors import NajaError
 from naja.linux import files
 from naja.linux.libc import syscall
 from tests.support.command import Runtime

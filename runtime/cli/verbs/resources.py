@@ -7,7 +7,7 @@ import time
 from ... import config
 from ...config import json
 from ...container.lifecycle import Container
-from ...errors import NajaError, Unsupported
+from ...errors import NajaError, Unsupported, WrongState
 from ..output import show
 from ..parser import UsageError
 from ..values import integer, json_file, size
@@ -103,7 +103,7 @@ def events(command: Command, log: Log) -> None:
         return
     container = Container.load(command.id, root=command.root, warn=log.warning)
     if container.status() == "stopped":
-        raise NajaError("container not running", why=container.id)
+        raise WrongState("container not running", why=container.id)
     if command.options["stats"]:
         _show_event("stats", container.id, data=container.statistics())
         return

@@ -1,0 +1,113 @@
+"""What one container costs by the library, in a program that is warm, beside ``crun run`` and ``runc run``.
+
+    python -m conformance.bench_library [--runs N]
+
+From the call to the container's end and its deletion; all take turns in one run. ``aio`` is ``naja.aio.run``;
+"create … delete" are the calls one by one. Prints Markdown: medians, and their ratio to crun's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+import naja
+from conformance.bench.place import Place, hide_unified
+from conformance.bench.subject import Failed, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.bundle import Bundle
+
+
+def whole(bundle: Bundle, root: str) -> None:
+    """Run a container to its end."""
+    null = naja.DEVNULL
+    naja.run(bundle.id, bundle.path, root=root, stdin=null, stdout=null, stderr=null, check=True)
+
+
+def one_by_one(bundle: Bundle, root: str) -> None:
+    """Make, start, wait for and delete a container."""
+    null = naja.DEVNULL
+    container = naja.Container.create(bundle.id, bundle.path, root=root, stdin=null, stdout=null, stderr=null)
+    container.start()
+    container.wait()
+    container.close()
+    container.delete()
+
+
+def contestants(place: Place, bundle: Bundle) -> dict[str, Callable[[], object]]:
+    """Return what is measured, by name."""
+    root = os.path.join(place.directory, "state-library")
+    found: dict[str, Callable[[], object]] = {
+        "naja.run": lambda: whole(bundle, root),
+        "create … delete": lambda: one_by_one(bundle, root),
+    }
+    for name in ("crun", "runc"):
+        try:
+            subject = Subject(name, [name])
+        except Failed as error:
+            print(error, file=sys.stderr)
+            continue
+        words = [*subject.command, *place.root(subject), "run", "--bundle", bundle.path, bundle.id]
+        found[f"{name} run"] = lambda words=words: subprocess.run(  # type: ignore[misc]
+            words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+    return found
+
+
+async def measure_aio(bundle: Bundle, root: str, runs: int) -> list[float]:
+    """Return the milliseconds of each of several calls, one after the other, on one loop."""
+    times, null = [], naja.DEVNULL
+    for _ in range(runs + 1):
+        begun = time.perf_counter()
+        await naja.aio.run(bundle.id, bundle.path, root=root, stdin=null, stdout=null, stderr=null)
+        times.append((time.perf_counter() - begun) * 1000)
+    return times[1:]
+
+
+def in_turns(all: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each, which take turns."""
+    times: dict[str, list[float]] = {name: [] for name in all}
+    for call in all.values():
+        call()
+    for _ in range(runs):
+        for name, call in all.items():
+            begun = time.perf_counter()
+            call()
+            times[name].append((time.perf_counter() - begun) * 1000)
+    return times
+
+
+def main() -> int:
+    """Measure, and print a table; return an exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=100)
+    runs = parser.parse_args().runs
+    hide_unified()
+    with tempfile.TemporaryDirectory() as directory:
+        place = Place(directory)
+        bundle = place.bundle("library", "/bin/true")
+        times = in_turns(contestants(place, bundle), runs)
+        times["aio"] = asyncio.run(measure_aio(bundle, os.path.join(directory, "state-library"), runs))
+    medians = {name: statistics.median(each) for name, each in times.items()}
+    base = medians.get("crun run", 0.0)
+    print("| one container | median ms | least | to crun run |\n|---|---:|---:|---:|")
+    for name, median in medians.items():
+        ratio = f"{median / base:.2f}" if base else ""
+        print(f"| {name} | {median:.1f} | {min(times[name]):.1f} | {ratio} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
