@@ -54,6 +54,11 @@ class JoinSessionKeyring(Operation):
         if self.label:
             _write_attribute(context, "keycreate", "")
 
+    def explain(self, error: OSError, context: Context) -> str:
+        from . import reasons
+
+        return reasons.of_keyring(error)
+
 
 def has_selinux() -> bool:
     """Tell whether the kernel enforces, or would enforce, SELinux's rules."""
@@ -118,6 +123,9 @@ class SetExecProfile(Operation):
             _write_attribute(context, "apparmor/exec", f"exec {self.profile}")
         except FileNotFoundError:  # Linux before 5.8 has one set of files for all modules.
             _write_attribute(context, "exec", f"exec {self.profile}")
+
+    def explain(self, error: OSError, context: Context) -> str:
+        return "it is not loaded: apparmor_parser --add FILE does that" if error.errno == errno.ENOENT else ""
 
 
 def _write_attribute(context: Context, name: str, value: str) -> None:

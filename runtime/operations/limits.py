@@ -74,7 +74,7 @@ class RaiseLimit(Operation):
         # Inherited from the caller; those of a process that has become another user are not told.
         soft, hard = scheduling.prlimit(0, self.name)
         if hard < self.hard:
-            _set_limits(context.pid, self.name, soft, self.hard)
+            _set_limits(context.pid, self.name, soft, self.hard, context.descriptors.get("proc", -1))
 
 
 class SetLimit(Operation):
@@ -92,11 +92,11 @@ class SetLimit(Operation):
         return f"limit {self.name} to {_amount(self.soft)}, at most {_amount(self.hard)}"
 
     def apply(self, context: Context) -> None:
-        _set_limits(0, self.name, self.soft, self.hard)
+        _set_limits(0, self.name, self.soft, self.hard, context.descriptors.get("proc", -1))
 
 
-def _set_limits(pid: int, name: str, soft: int, hard: int) -> None:
-    """Set both limits of a process, 0 being the caller. Raises NajaError."""
+def _set_limits(pid: int, name: str, soft: int, hard: int, proc: int) -> None:
+    """Set both limits of a process, 0 being the caller; ``proc`` is a procfs, or -1. Raises NajaError."""
     try:
         scheduling.prlimit(pid, name, (soft, hard))
     except OSError as error:
@@ -104,8 +104,11 @@ def _set_limits(pid: int, name: str, soft: int, hard: int) -> None:
         if error.errno == errno.EINVAL:
             why = "the soft limit exceeds the hard one"
         elif isinstance(error, PermissionError):
+            from . import reasons
+
+            why = reasons.of_many_files(proc, hard) if name == "RLIMIT_NOFILE" else ""
             now = _amount(scheduling.prlimit(0, name)[1])
-            why = f"the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE on the host"
+            why = why or f"the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE on the host"
         raise NajaError.from_os_error(f"set {name} to {_amount(hard)}", error, why=why) from None
 
 

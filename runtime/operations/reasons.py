@@ -41,6 +41,10 @@ def of_cgroup(directory: str, error: OSError) -> str:
         return "the tree of cgroups is mounted read-only"
     if error.errno == errno.EAGAIN:
         return "one above it has as many below it as it may (cgroup.max.depth, cgroup.max.descendants)"
+    if error.errno in (errno.ENOSPC, errno.ENOMEM):
+        return (
+            "the kernel has no number left for it (65535 with memory): some that nobody uses may be removed"
+        )
     if error.errno not in (errno.EACCES, errno.EPERM):
         return ""
     above = directory
@@ -152,6 +156,19 @@ def _parameter(proc: int, path: str) -> str:
         return ""
     finally:
         os.close(descriptor)
+
+
+def of_many_files(proc: int, hard: int) -> str:
+    """Return why nobody may open so many files; ``proc`` is a procfs, or -1."""
+    most = _parameter(proc, "fs/nr_open")
+    return f"the kernel takes at most {most} (sysctl fs.nr_open)" if most and int(most) < hard else ""
+
+
+def of_keyring(error: OSError) -> str:
+    """Return why there is no new keyring (keyrings(7))."""
+    if error.errno != errno.EDQUOT:
+        return ""
+    return "its user has as many keys as may be (sysctl kernel.keys.maxkeys); --no-new-keyring does without"
 
 
 def of_oom_score(error: OSError) -> str:

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from naja.operations import reasons
+from naja.operations import namespaces, reasons
+from naja.operations.base import INIT, Context
+from naja.operations.cgroup import MakeCgroup
+from naja.operations.identity import JoinSessionKeyring, SetExecProfile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+CONTEXT = Context(INIT, print)
 
 
 def refused(number: int) -> OSError:
@@ -64,6 +70,35 @@ def test_of_a_cgroup(tmp_path: Path) -> None:
     assert said.startswith(f"{tmp_path} is user {os.geteuid()}'s: leave out cgroupsPath and resources")
     assert "cgroup.max.depth" in reasons.of_cgroup(directory, refused(errno.EAGAIN))
     assert reasons.of_cgroup(directory, refused(errno.EBUSY)) == ""
+
+
+def test_of_what_is_used_up() -> None:
+    assert "kernel.keys.maxkeys" in JoinSessionKeyring("x", "").explain(refused(errno.EDQUOT), CONTEXT)
+    assert JoinSessionKeyring("x", "").explain(refused(errno.EPERM), CONTEXT) == ""
+    assert "no number left" in MakeCgroup("/c", optional=False).explain(refused(errno.ENOSPC), CONTEXT)
+    proc = os.open("/proc", os.O_PATH)
+    assert reasons.of_many_files(proc, 1 << 62).endswith("(sysctl fs.nr_open)")
+    assert reasons.of_many_files(proc, 1) == ""
+    os.close(proc)
+    assert reasons.of_many_files(-1, 1 << 62) == ""
+
+
+def test_of_a_profile() -> None:
+    profile = SetExecProfile("x", origin="")
+    assert profile.explain(refused(errno.ENOENT), CONTEXT).startswith("it is not loaded")
+    assert profile.explain(refused(errno.EACCES), CONTEXT) == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "raise the limit of namespaces (sysctl user.max_*_namespaces)"),
+        (errno.EAGAIN, "raise the limit of processes (ulimit -u), or that of the cgroup (pids.max)"),
+        (errno.EIO, ""),
+    ],
+)
+def test_of_a_namespace(number: int, said: str) -> None:
+    assert namespaces.refused(refused(number)) == said
 
 
 def test_of_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
