@@ -87,7 +87,9 @@ class EnableControllers(Operation):
     def apply(self, context: Context) -> None:
         directory = self.mount + self.path
         if directory in skipped(context):
-            self._require([], "without privileges no cgroup could be made")
+            self._require(
+                [], "without privileges no cgroup could be made: have systemd make it (--systemd-cgroup)"
+            )
             return
         parent, reason = self.mount, ""
         for part in self.path.strip("/").split("/"):

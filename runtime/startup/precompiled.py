@@ -95,7 +95,9 @@ class Finder:
         return posix.pread(self.descriptor, length, self._start + offset)
 
     def keep(self, names: Sequence[str]) -> Finder:
-        """Return a finder for these modules alone, as far as they are current; it opens and reads no file."""
+        """Return a finder for these modules, as far as they are current, that opens and reads no file."""
+        if self.descriptor < 0:
+            return self  # It has all of them in memory.
         kept = {name: self._modules[name] for name in names if self.has(name)}
         finder = Finder(-1, kept, {}, 0)
         for name, (*_, offset, length) in kept.items():
