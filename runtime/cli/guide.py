@@ -87,6 +87,7 @@ EXAMPLES = {
             "a shell on a terminal",
         ),
         ("naja exec --user www-data:www-data box id", "by the container's own /etc/passwd and /etc/group"),
+        ("naja exec --limit memory=64m --limit pids=32 box make", "with limits of its own"),
         ("naja exec --detach --process process.json box", "what a file describes; do not wait"),
     ),
     "features": (("naja features", "print them"),),

@@ -141,6 +141,11 @@ _EXEC = (
         "run in this existing cgroup below the container's, [CONTROLLER:]PATH; may be repeated",
         TEXTS,
     ),
+    Option(
+        "limit",
+        "limit this process and its children: memory=SIZE, pids=N, cpus=N, cpuset=LIST; may be repeated",
+        TEXTS,
+    ),
     Option("ignore-paused", "do not refuse a paused container", FLAG),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import cgroups
-from ..errors import NajaError, WrongState
+from ..errors import Aftermath, NajaError, WrongState
 from ..linux import namespaces, process
 from ..operations.base import RUNTIME, Context
 from ..plan import Request
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..cgroups import Manager
     from ..plan import Plan
+    from .limiting import Limits
 
     class _Handle(Protocol):
         """What has to be known of a container (lifecycle.py) to add a process to it."""
@@ -42,23 +43,39 @@ if TYPE_CHECKING:
         def lasting(self, otherwise: str) -> AbstractContextManager[process.Held]: ...
 
 
-def execute(container: _Handle, program: dict[str, Any], *, detach: bool = False, **options: Any) -> int:
+def execute(
+    container: _Handle,
+    program: dict[str, Any],
+    *,
+    detach: bool = False,
+    limits: dict[str, Any] | None = None,
+    **options: Any,
+) -> int:
     """Run ``program`` (the shape of config.json's /process) in a running container.
 
-    ``options`` are those of ``add``. Returns the program's exit code, 128 + N where signal N ended it; 0 at
-    once with ``detach``. Raises NajaError.
+    ``limits`` are for it and its children, in the shape of /linux/resources: memory.limit, pids.limit,
+    cpu.quota, cpu.period and cpu.cpus. ``options`` are those of ``add``. Returns the program's exit code,
+    128 + N where signal N ended it; 0 at once with ``detach``. Raises NajaError.
     """
     from ..process.attached import Attached
 
     require_terminal(program.get("terminal", False), detach)
+    limited = None
+    if limits:
+        from .limiting import Limits
+
+        limited = Limits(limits, f"exec-{os.getpid()}")
     attached = None if detach else Attached()
     try:
-        pid, console = add(container, program, detached=detach, **options)
+        pid, console = add(container, program, detached=detach, limits=limited, **options)
         if attached is None:
             return 0
         if console >= 0:
             attached.relay(console)
-        return attached.wait(pid)
+        code = attached.wait(pid)
+        if limited:
+            limited.remove()
+        return code
     finally:
         if attached:
             attached.close()
@@ -78,6 +95,7 @@ def add(
     cgroup: dict[str, str] | None = None,
     ignore_paused: bool = False,
     user: str = "",
+    limits: Limits | None = None,
     origin: str = "/process",
 ) -> tuple[int, int]:
     """Add a process to a running container; it is a child of this one, and runs ``program``.
@@ -86,7 +104,8 @@ def add(
     own: a process that is added shall not be freer than those that it comes to, nor outlive them.
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``user`` is a user's name
-    in the container that goes before the user of ``program`` (users.py). ``origin`` is the place of
+    in the container that goes before the user of ``program`` (users.py). ``limits`` are those of a cgroup of
+    its own below these. ``origin`` is the place of
     ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
     terminal where the caller is to relay it, or takes it as it is (``takes_console``), else -1. Raises
     NajaError.
@@ -102,11 +121,23 @@ def add(
                 from .users import named
 
                 program = named(program, user, held)
-            request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
-            kinds = _foreign_namespaces(held, request)
-            plan = compile_exec(request, held.pid, kinds, program, origin, place=held.name, follow=not cgroup)
-            context.values["cgroup mark"] = container.cgroup.mark
-            _add(plan, context, held, begun)
+            if limits:
+                cgroup = limits.place(container.cgroup, cgroup or {}, container.warn)
+            try:
+                request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
+                kinds = _foreign_namespaces(held, request)
+                plan = compile_exec(
+                    request, held.pid, kinds, program, origin, place=held.name, follow=not cgroup
+                )
+                context.values["cgroup mark"] = container.cgroup.mark
+                _add(plan, context, held, begun)
+            except BaseException as error:
+                if limits:
+                    with Aftermath(error):
+                        begun.abandon()
+                    with Aftermath(error):
+                        limits.remove()
+                raise
         if pidfd_socket:
             send_pidfd(pidfd_socket, begun.init)
         if pid_file:

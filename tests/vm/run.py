@@ -41,6 +41,7 @@ COMMON = (
     "test_cgroup_rootless.py",
     "test_cgroup_threaded.py",
     "test_properties_resources.py",
+    "test_exec_limits.py",
 )
 INTEGRATION = {
     "v2": COMMON,

@@ -8,7 +8,7 @@ from ...container.lifecycle import Container
 from ...errors import NajaError
 from ...linux import capabilities
 from ...plan.request import NO_PROCESS
-from ..values import group, json_file, user, user_names
+from ..values import group, integer, json_file, size, user, user_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def _run(container: Container, process: dict[str, Any], origin: str, command: Co
         detach=options["detach"],
         cgroup=_cgroups(options["cgroup"]),
         ignore_paused=options["ignore-paused"],
+        limits=_limits(options["limit"]),
         user=options["user"] if user_names(options["user"]) and not options["process"] else "",
     )
 
@@ -117,6 +118,50 @@ def _cgroups(texts: tuple[str, ...]) -> dict[str, str]:
     if "" in paths and len(paths) > 1:
         raise NajaError("--cgroup without a controller cannot be combined with another")
     return paths
+
+
+def _limits(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Read ``--limit``, as /linux/resources has it. Raises NajaError."""
+    resources: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not value or name not in _LIMITS:
+            raise NajaError(f"invalid value for --limit: {text!r}", why=f"known are {', '.join(_LIMITS)}")
+        section, values = _LIMITS[name](value)
+        resources.setdefault(section, {}).update(values)
+    return resources
+
+
+def _memory_limit(text: str) -> tuple[str, dict[str, Any]]:
+    return "memory", {"limit": _positive(size("limit memory", text), text)}
+
+
+def _pids_limit(text: str) -> tuple[str, dict[str, Any]]:
+    return "pids", {"limit": _positive(integer("limit pids", text), text)}
+
+
+def _cpus_limit(text: str) -> tuple[str, dict[str, Any]]:
+    whole, _, part = text.partition(".")
+    if not (whole + part).isdecimal() or not whole.isascii() or len(text) > 12:
+        raise NajaError(f"invalid value for --limit: cpus={text!r} is not a number")
+    return "cpu", {"quota": _positive(int(float(text) * _PERIOD), text), "period": _PERIOD}
+
+
+def _cpuset_limit(text: str) -> tuple[str, dict[str, Any]]:
+    return "cpu", {"cpus": text}
+
+
+def _positive(number: int, text: str) -> int:
+    if number <= 0:
+        raise NajaError(f"invalid value for --limit: {text!r}", why="a limit is more than 0")
+    return number
+
+
+#: What ``--limit`` takes: the section of linux.resources that it is for, and what is in there.
+_LIMITS = {"memory": _memory_limit, "pids": _pids_limit, "cpus": _cpus_limit, "cpuset": _cpuset_limit}
+
+#: In which the kernel counts processor time, in µs (its default).
+_PERIOD = 100_000
 
 
 def _user(base: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
