@@ -106,7 +106,7 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	MYPYPATH=hooks $(BIN)/mypy hooks/bridge.py hooks/lxcfs.py
+	MYPYPATH=hooks $(BIN)/mypy hooks/bridge.py hooks/cni.py hooks/lxcfs.py
 
 hooks: $(VENV)/.tools
 	$(BIN)/pre-commit install
