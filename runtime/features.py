@@ -37,7 +37,11 @@ def features() -> dict[str, Any]:
         "hooks": list(hooks.KINDS),
         "mountOptions": sorted(mount_options.KNOWN),
         "linux": _linux(),
-        "annotations": {_CHECKPOINT: "true"} if service.works() else {},
+        "annotations": {
+            # The annotation of a config that is understood (config/landlock.py).
+            "naja.landlock": "true",
+            **({_CHECKPOINT: "true"} if service.works() else {}),
+        },
         "potentiallyUnsafeConfigAnnotations": list(UNSAFE_ANNOTATIONS),
     }
 

@@ -45,8 +45,13 @@ def whole(config: Config) -> Findings:
             yield "", f"{name!r} is missing: it is needed to make a container on Linux"
     if config.get("root") and not config["root"]["path"]:
         yield "/root/path", "is empty"
-    if "" in config.get("annotations", ()):
+    annotations = config.get("annotations", {})
+    if "" in annotations:
         yield "/annotations/", "the name of an annotation is empty"
+    if "naja.landlock" in annotations:
+        from . import landlock
+
+        yield from landlock.problems(annotations["naja.landlock"])
 
 
 def is_semver(version: str) -> bool:

@@ -59,6 +59,9 @@ def checkpoint(
     if not any(entry["type"] == "mount" for entry in container.config["linux"].get("namespaces") or ()):
         what = "checkpoint a container without a mount namespace"
         raise Unsupported(what, why="its mounts are in no mount table", origin="/linux/namespaces")
+    if "naja.landlock" in (container.config.get("annotations") or {}):
+        why = "CRIU restores none, and the processes would be free of it"
+        raise Unsupported("checkpoint under Landlock", why=why, origin="/annotations/naja.landlock")
     options = dict(options or {})
     service.require_version()
     for feature, wanted in (("mem_track", pre_dump or parent), ("lazy_pages", options.get("lazy_pages"))):

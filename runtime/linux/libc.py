@@ -89,6 +89,9 @@ CALLS = {
     438: "pidfd_getfd",
     439: "faccessat2",
     442: "mount_setattr",
+    444: "landlock_create_ruleset",
+    445: "landlock_add_rule",
+    446: "landlock_restrict_self",
 }
 #: Those that need no privilege: who is denied them has a filter.
 _FOR_ALL = (434, 436, 437, 439)

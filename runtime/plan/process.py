@@ -77,11 +77,21 @@ def identity(request: Request, process: Process | None = None, origin: str = "/p
     operations.append(SetUmask(user.get("umask", _DEFAULT_UMASK), origin=f"{origin}/user"))
     if not environment_of(request, process, origin).get("HOME"):
         operations.append(FindHome(user.get("uid", 0)))
+    if (rules := _landlock(request)) is not None:
+        from . import landlock
+
+        operations += landlock.make(rules)
     operations.append(EnterDirectory(process["cwd"], as_user=False, origin=f"{origin}/cwd"))
     operations.extend(_rights(request, process, origin))
     if process is not NO_PROCESS:
         operations.append(_find_program(request, process, origin))
     return operations
+
+
+def _landlock(request: Request) -> str | None:
+    """Return the annotation ``naja.landlock``, which is for exec as well; None where there is none."""
+    found: str | None = (request.config.get("annotations") or {}).get("naja.landlock")
+    return found
 
 
 def _kernel_side(request: Request, process: Process, origin: str) -> list[Operation]:
@@ -153,6 +163,9 @@ def _rights(request: Request, process: Process, origin: str) -> list[Operation]:
         operations.insert(0, Warn(f"unknown capabilities are left out: {', '.join(unknown)}", origin=where))
     if process.get("noNewPrivileges"):
         operations.append(SetNoNewPrivileges(origin=f"{origin}/noNewPrivileges"))
+    elif _landlock(request) is not None:
+        # Without it nobody may be put under rules.
+        operations.append(SetNoNewPrivileges(origin="/annotations/naja.landlock"))
     return operations
 
 
@@ -173,7 +186,7 @@ def _needs_admin(request: Request, process: Process) -> bool:
     effective = (process.get("capabilities") or {}).get("effective") or []
     return (
         seccomp.profile(request) is not None
-        and not process.get("noNewPrivileges")
+        and not (process.get("noNewPrivileges") or _landlock(request) is not None)
         and "CAP_SYS_ADMIN" not in effective
     )
 
@@ -264,6 +277,10 @@ def confine(
 ) -> list[Operation]:
     """Return what the init takes from itself, the seccomp filter last."""
     operations: list[Operation] = _scheduling(process, origin) if request.rootless else []
+    if _landlock(request) is not None:
+        from . import landlock
+
+        operations += landlock.obey()
     for limit, where in _rlimits(process, origin):
         operations.append(SetLimit(limit["type"], limit["soft"], limit["hard"], origin=where))
     operations += [ResetSignals(), SealDescriptors(_activated(request) + request.preserve_fds)]
