@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.test_debug import as_it_is, hooks, planned, seccomp, user_namespace
 from tests.support.command import Runtime
+from tests.support.terminal import OnTerminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +164,20 @@ def test_without_the_launcher(naja: Runtime, bundle: Bundle) -> None:
     rows = table(traced(module, bundle).stderr)
     assert any(row.startswith("start the stage, a sealed interpreter") for row in rows["runtime"][1])
     assert rows["stage"]
+
+
+def test_on_a_terminal_a_signal_comes_once(naja: Runtime, bundle: Bundle) -> None:
+    bundle.shell(
+        "trap 'echo interrupted' INT; trap 'exit 7' TERM; echo ready; while :; do read x; echo got $x; done"
+    )
+    with OnTerminal(naja.command("trace", "--id", bundle.id, bundle.path)) as terminal:
+        terminal.screen.expect("ready")
+        terminal.screen.send("\x03")
+        terminal.screen.expect("interrupted")
+        terminal.screen.send("word\n")
+        assert terminal.screen.expect("got word").count("interrupted") <= 1
+        naja.kill(bundle, "TERM")
+        assert terminal.wait() == 7
 
 
 def test_its_signals_are_the_containers(naja: Runtime, bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import fcntl
 import os
 import shutil
@@ -16,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..output import Log
     from ..parser import Command
+
+#: What a terminal sends to whoever is in the foreground: the process that is traced has it already.
+_OF_TERMINALS = (_signal.SIGINT, _signal.SIGQUIT)
 
 #: Where the file for the trace gets its number: below are descriptors that the container is to have.
 _ABOVE = 100
@@ -32,10 +36,15 @@ def trace(command: Command, log: Log) -> int:
     # By the word "run" the launcher knows that it is to seal Python, as for that.
     words = [*_globals(command), "traced", *_flags(command), "run", str(descriptor), bundle, id]
     attached = Attached()
+    if os.isatty(0):
+        for number in _OF_TERMINALS:
+            _signal.signal(number, _signal.SIG_IGN)
     try:
-        began = time_ns()
         program = _program()
-        pid = os.posix_spawn(program[0], [*program, *words], dict(os.environ), setsigmask=())
+        began = time_ns()
+        pid = os.posix_spawn(
+            program[0], [*program, *words], dict(os.environ), setsigmask=(), setsigdef=_OF_TERMINALS
+        )
         code = attached.wait(pid)
         ended = time_ns()
     finally:
