@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from errno import EINVAL, EPERM, EROFS
 
-from ..errors import Aftermath, NajaError, Unsupported
+from ..errors import Aftermath, NajaError, Unsupported, WrongState
 from ..linux import files, mounts, namespaces, process
 from ..operations import binds, errand
 from ..operations import mounts as mount_operations
@@ -133,9 +133,9 @@ def _check(entry: Mount) -> None:
 def _check_container(container: _Handle, what: str) -> None:
     status = container.status_once_made()
     if status == "stopped":
-        raise NajaError(_NOT_RUNNING, why=container.id)
+        raise WrongState(_NOT_RUNNING, why=container.id)
     if status == "creating":
-        raise NajaError(what, why="it is being created")
+        raise WrongState(what, why="it is being created")
     kinds = [entry["type"] for entry in (container.config.get("linux") or {}).get("namespaces") or ()]
     if "mount" not in kinds:
         raise Unsupported(what, why="it has no mount namespace of its own, and the mount would be the host's")
