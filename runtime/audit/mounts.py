@@ -10,7 +10,7 @@ from ..operations.binds import BindMount
 from ..operations.masks import MakePathReadonly, MaskPath
 from ..operations.mounts import MakeReadonly, MountFilesystem, Remount
 from ..operations.namespaces import LeaveMountNamespace
-from ..operations.rootfs import MakeRootReadonly, MountRoot, MoveRoot
+from ..operations.rootfs import MakeRootReadonly, MountRoot, MoveRoot, SetHostPropagation
 from ..operations.sources import OpenSource
 from .exposure import Exposure
 from .paths import Place, judge
@@ -82,7 +82,7 @@ def _root(facts: Facts) -> Iterator[Exposure]:
         yield Exposure("root-shared", 2.5 * facts.reach, "/linux/rootfsPropagation", what, fix)
     if facts.all(MoveRoot):
         what = "its root is moved and not pivoted to (--no-pivot): the host's mounts stay below it"
-        yield Exposure("no-pivot", 1.5 * facts.reach, "", what, "make it without --no-pivot")
+        yield Exposure("no-pivot", 1.0 * facts.reach, "", what, "make it without --no-pivot")
 
 
 def _bind(facts: Facts, bind: BindMount) -> Iterator[Exposure]:
@@ -96,7 +96,8 @@ def _bind(facts: Facts, bind: BindMount) -> Iterator[Exposure]:
     if place.what.startswith(("its daemon", "the services", "a socket")):
         what = f"{shown}: {place.what}"
         yield Exposure("host-socket", place.read * share, bind.origin, what, f"remove {bind.origin}")
-    elif _is_writable(facts, bind):
+        return
+    if _is_writable(facts, bind):
         what = f"writes to {shown} (on {bind.destination}): {place.what}"
         fix = f'add "ro" to {bind.origin}/options, or remove {bind.origin}'
         yield Exposure("host-path-written", place.write * share, bind.origin, what, fix)
@@ -105,7 +106,7 @@ def _bind(facts: Facts, bind: BindMount) -> Iterator[Exposure]:
         yield Exposure("host-path-read", place.read * share, bind.origin, what, f"remove {bind.origin}")
         yield from _below(facts, bind, place)
     yield from _flags(facts, bind)
-    yield from _propagation(bind)
+    yield from _propagation(facts, bind)
 
 
 def _is_socket(path: str) -> bool:
@@ -160,15 +161,18 @@ def _flags(facts: Facts, bind: BindMount) -> Iterator[Exposure]:
         )
 
 
-def _propagation(bind: BindMount) -> Iterator[Exposure]:
-    kind = bind.propagation & ~mounts.MS_REC
-    if kind == mounts.MS_SHARED:
+def _propagation(facts: Facts, bind: BindMount) -> Iterator[Exposure]:
+    """Yield how mounts spread: a copy of a mount is what that was, unless it is made something else."""
+    kind, root = bind.propagation & ~mounts.MS_REC, facts.one(MountRoot)
+    host = facts.one(SetHostPropagation)
+    private = host is not None and bool(host.propagation & mounts.MS_PRIVATE)
+    if kind in (0, mounts.MS_SHARED) and root and root.shared:
         what = f"what it mounts below {bind.destination} appears on the host below {bind.source}"
-        fix = f"put rslave or rprivate in the place of (r)shared in {bind.origin}/options"
+        fix = f"put rprivate into {bind.origin}/options, or set /linux/rootfsPropagation to rslave"
         yield Exposure("bind-shared", 2.0, f"{bind.origin}/options", what, fix)
-    elif kind == mounts.MS_SLAVE:
+    elif kind not in (mounts.MS_PRIVATE, mounts.MS_UNBINDABLE) and not private:
         what = f"what the host mounts below {bind.source} later appears on {bind.destination}"
-        fix = f"put rprivate in the place of (r)slave in {bind.origin}/options"
+        fix = f"put rprivate into {bind.origin}/options"
         yield Exposure("bind-slave", 0.1, f"{bind.origin}/options", what, fix)
 
 

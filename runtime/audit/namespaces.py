@@ -17,7 +17,7 @@ _HOST = {
     "network": (2.5, False, "uses the host's network, its loopback services and abstract sockets"),
     "ipc": (1.0, True, "reads and changes the host's shared memory, semaphores and message queues"),
     "uts": (0.3, True, "knows the host's name; may change it with CAP_SYS_ADMIN"),
-    "mount": (6.0, True, "is kept to its root by chroot alone, which root leaves with CAP_SYS_CHROOT"),
+    "mount": (1.0, True, "is kept to its root by its root directory alone"),
     "cgroup": (0.2, False, "sees where its cgroups lie on the host"),
 }
 

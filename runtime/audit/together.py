@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..linux import mounts
 from ..operations.binds import BindMount
 from ..operations.rootfs import MountRoot, MoveRoot
 from . import devices, seccomp
@@ -63,15 +62,15 @@ def _mounting(facts: Facts) -> Iterator[Exposure]:
         fix = f"{_without(facts, 'CAP_SYS_ADMIN')}, or deny mount, fsopen and move_mount in /linux/seccomp"
         yield Exposure("mounts-anew", 7.0, where, what, fix)
     root = facts.one(MountRoot)
-    shared = [bind.origin for bind in facts.all(BindMount) if bind.propagation & mounts.MS_SHARED]
-    if shared or (root and root.shared):
+    if root and root.shared:
         what = "what it mounts over shared directories, the host sees and uses (CAP_SYS_ADMIN)"
-        fix = f"{_without(facts, 'CAP_SYS_ADMIN')}, or make mounts private"
+        fix = f"{_without(facts, 'CAP_SYS_ADMIN')}, or set /linux/rootfsPropagation to rslave"
         yield Exposure("mounts-on-the-host", 6.0, where, what, fix)
 
 
 def _leaving(facts: Facts) -> Iterator[Exposure]:
-    if facts.has("CAP_SYS_CHROOT") and ("mount" in facts.host or facts.all(MoveRoot)):
-        what = "leaves its root by a second chroot (CAP_SYS_CHROOT, and no root that was pivoted to)"
-        fix = f"{_without(facts, 'CAP_SYS_CHROOT')}, or give it a mount namespace and do without --no-pivot"
-        yield Exposure("leaves-its-root", 8.0, facts.capability_origin("CAP_SYS_CHROOT"), what, fix)
+    needed = ("CAP_SYS_ADMIN", "CAP_SYS_CHROOT")
+    if all(facts.has(name) for name in needed) and ("mount" in facts.host or facts.all(MoveRoot)):
+        what = f"joins the mount namespace that it is in, whose root is the host's ({', '.join(needed)})"
+        fix = f"{_without(facts, needed[0])}, or give it a mount namespace and do without --no-pivot"
+        yield Exposure("leaves-its-root", 9.5, facts.capability_origin(needed[0]), what, fix)

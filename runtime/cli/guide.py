@@ -18,6 +18,8 @@ MORE = {
     "completion": "A package installs these files where shells find them; this is for all others.",
     "create": "Its process is set up as config.json says and waits for start before it becomes the program.",
     "delete": "With --force a running container is killed first.",
+    "doctor": "Each thing is really tried, in a child or in a cgroup that goes at once; nothing stays. Of "
+    "a bundle neither its program nor a hook is run. The exit status is 1 where it could not run here.",
     "events": "Without --stats it goes on until the container ends. Without an ID it is about all, those to "
     "come too, tells when one ends, and goes on until it is interrupted.",
     "exec": "The container's environment, user and working directory are the defaults. What follows the ID "
@@ -74,6 +76,10 @@ EXAMPLES = {
     "delete": (
         ("naja delete box", "remove what a stopped container leaves"),
         ("naja delete --force box", "end it first; no error where there is none"),
+    ),
+    "doctor": (
+        ("naja doctor", "what there is, what is missing for what, and how to get it"),
+        ("naja doctor box", "and which line of box/config.json this host says no to"),
     ),
     "events": (
         ("naja events --stats box", "print the statistics once"),

@@ -272,6 +272,14 @@ VERBS = {
         1,
         Option("force f", "kill it first if it runs; an unknown ID is no error", FLAG),
     ),
+    "doctor": Verb(
+        "insight.doctor",
+        "tell what this host lets you do, and what keeps a bundle from running (naja's own)",
+        "[bundle]",
+        0,
+        1,
+        Option("json", "tell it as JSON", FLAG),
+    ),
     "events": Verb(
         "resources.events",
         "print statistics and out-of-memory events of one container or all, a JSON object a line",

@@ -35,19 +35,28 @@ class Subject:
         id: str = "ID",
         rootless: bool | None = None,
         systemd: bool = False,
+        checked: bool = True,
     ) -> None:
-        """Check the config. Raises NajaError."""
+        """Check the config, unless ``checked`` is false. Raises NajaError."""
         self.name = name
         self.config = document
         self.bundle = bundle
         self.id = id
         self.rootless = rootless
         self.systemd = systemd
-        config.check(document)
+        if checked:
+            config.check(document)
 
     @classmethod
     def find(
-        cls, name: str, *, root: str, warn: Callable[[str], None], systemd: bool, rootless: bool | None
+        cls,
+        name: str,
+        *,
+        root: str,
+        warn: Callable[[str], None],
+        systemd: bool,
+        rootless: bool | None,
+        checked: bool = True,
     ) -> Self:
         """Return what a word names: a container below the state root, a bundle, or a config.json.
 
@@ -66,11 +75,12 @@ class Subject:
             )
         if os.path.isfile(name):  # A device or a FIFO is none.
             document = _read_file(name)
-            return cls(name, document, os.path.dirname(name) or ".", systemd=systemd, rootless=rootless)
+            above = os.path.dirname(name) or "."
+            return cls(name, document, above, systemd=systemd, rootless=rootless, checked=checked)
         if not os.path.isdir(name):
             why = f"there is no such directory, file, or container below {root}"
             raise NajaError(f"{name} is neither a bundle nor a container", why=why)
-        return cls(name, config.load(name), name, systemd=systemd, rootless=rootless)
+        return cls(name, config.load(name), name, systemd=systemd, rootless=rootless, checked=checked)
 
     def plan(self, warn: Callable[[str], None], *, bundle: str = "", **options: Any) -> Plan:
         """Return what creating it would do, or did, in another bundle where one is named.

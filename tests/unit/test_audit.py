@@ -142,6 +142,8 @@ def writable(destination: str) -> Any:
     return edit
 
 
+#: What options of the command open.
+BY_THE_COMMAND = {"no-pivot", "callers-keyring", "callers-descriptors"}
 QUIET = ("nosuid", "nodev", "noexec", "rprivate")
 NODE = {"type": "b", "path": "/dev/disk", "major": 8, "minor": 0}
 ALLOW = {"allow": True, "type": "b", "major": 8, "minor": 0, "access": "rw"}
@@ -168,7 +170,18 @@ CHANGES: list[tuple[Any, set[str]]] = [
         {"host-path-read", "bind-below-written"},
     ),
     ({"/mounts/-": bind("/srv/data", "/data", "bind", "ro", "rprivate")}, {"host-path-read", "bind-flags"}),
-    ({"/mounts/-": bind("/srv/data", "/data", *QUIET[:3], "rshared")}, {"host-path-written", "bind-shared"}),
+    (
+        {
+            "/mounts/-": bind("/srv/data", "/data", *QUIET[:3], "rshared"),
+            "/linux/rootfsPropagation": "shared",
+        },
+        {"host-path-written", "bind-shared", "root-shared"},
+    ),
+    (
+        {"/mounts/-": bind("/srv/data", "/data", *QUIET[:3]), "/linux/rootfsPropagation": "private"},
+        {"host-path-written"},
+    ),
+    ({"/mounts/-": bind("/srv/data", "/data", *QUIET[:3])}, {"host-path-written", "bind-slave"}),
     ({"/mounts/-": bind("/srv/data", "/data", *QUIET[:3], "rslave")}, {"host-path-written", "bind-slave"}),
     ({"/mounts/-": bind("/run/containerd/containerd.sock", "/s", *QUIET)}, {"host-socket"}),
     ({"/mounts/-": {"destination": "/disk", "type": "ext4", "source": "/dev/sdz9"}}, {"host-disk"}),
@@ -244,8 +257,8 @@ CHANGES: list[tuple[Any, set[str]]] = [
         {ROOT, "CAP_SYS_ADMIN", "root-shared", "mounts-on-the-host"},
     ),
     (
-        both(rights("CAP_SYS_CHROOT"), shared("mount")),
-        {ROOT, "CAP_SYS_CHROOT", "host-mount", "leaves-its-root"},
+        both(rights("CAP_SYS_ADMIN", "CAP_SYS_CHROOT"), shared("mount")),
+        {ROOT, "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "host-mount", "leaves-its-root"},
     ),
 ]
 
@@ -262,7 +275,7 @@ def test_what_one_change_opens(edit: Any, keys: set[str]) -> None:
 def test_options_of_the_command_count() -> None:
     options = {"no_pivot": True, "no_new_keyring": True, "preserve_fds": 2}
     found = audited.audited(hardened(), **options)
-    assert {one.key for one in found.exposures} == {"no-pivot", "callers-keyring", "callers-descriptors"}
+    assert {one.key for one in found.exposures} == BY_THE_COMMAND
 
 
 @pytest.mark.parametrize("name", capabilities.NAMES)
@@ -354,7 +367,7 @@ def test_every_exposure_of_the_page() -> None:
     with open(os.path.join(os.path.dirname(_GOLDEN), "../../docs/audit.md"), encoding="utf-8") as file:
         rows = [line.split("`")[1] for line in file if line.startswith("| `")]
     keys = set().union(*(keys for _, keys in CHANGES)) - {*capabilities.NAMES}
-    keys |= {"no-pivot", "callers-keyring", "callers-descriptors", "oom-killer-off"}
+    keys |= {*BY_THE_COMMAND, "oom-killer-off"}
     assert sorted(rows) == sorted(keys)
 
 

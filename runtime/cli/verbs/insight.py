@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 _SHOWN = 100
 
 
-def find(command: Command, log: Log, name: str) -> Subject:
-    """Return what a word of the command line names. Raises NajaError."""
+def find(command: Command, log: Log, name: str, *, checked: bool = True) -> Subject:
+    """Return what a word of the command line names, its config checked if so. Raises NajaError."""
     from ...container.state import default_root
     from ...container.subject import Subject
 
     root = command.root or default_root()
     systemd, rootless = command.globals["systemd-cgroup"], command.rootless
-    return Subject.find(name, root=root, warn=log.warning, systemd=systemd, rootless=rootless)
+    options = {"systemd": systemd, "rootless": rootless, "checked": checked}
+    return Subject.find(name, root=root, warn=log.warning, **options)
 
 
 def plan_diff(command: Command, log: Log, name: str, **options: Any) -> None:
@@ -110,6 +111,16 @@ def _comparison(subjects: list[Subject], reports: list[Report], *, as_json: bool
         "new": reports[1].data(),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def doctor(command: Command, log: Log) -> int:
+    """Print what this host lets the caller do. With a bundle, returns 1 where that could not run here."""
+    from ...doctor import examine
+
+    subject = find(command, log, command.arguments[0], checked=False) if command.arguments else None
+    found = examine(subject, rootless=command.rootless)
+    show(json.dumps(found.data(), indent=2) + "\n" if command.options["json"] else found.text())
+    return 1 if found.obstacles else 0
 
 
 def _limit(text: str) -> float | None:
