@@ -110,16 +110,19 @@ class Container(Handle):
         deadline: float | None,
         *,
         tied: bool,
+        brief: bool = False,
         **making: Unpack[Making],
     ) -> Self:
-        """Make a container, which has the streams then. Raises NajaError, TimeoutError."""
+        """Make a container, which has the streams then. Raises NajaError, TimeoutError.
+
+        One that is ``brief`` may have ended, and be deleted; then it has its ``returncode``.
+        """
         try:
             made_id = asking.made_up_id() if id is None else id
             made = cls(made_id, root=making.pop("root", None), warn=making.pop("warn", None))
             descriptors = [*streams.theirs, *making.pop("pass_fds", ())]
             fields = asking.creation(bundle, **making)  # type: ignore[misc]
-            if tied:
-                fields["tied"] = True
+            fields |= {"tied": tied, **({"brief": True} if brief else {})}
             link = connection()
             pending = link.begin(do, descriptors, streams=True, **made._place, **fields)
             answer = link.take(pending, deadline)
@@ -132,6 +135,7 @@ class Container(Handle):
 
     def _take(self, answer: Answer, streams: Streams) -> None:
         self._streams = streams
+        self.returncode = answer.value.get("code")
         self.pidfd = answer.descriptors.get("pidfd", -1)
         self.console = console(answer)
         self._warn_all(answer.warnings)
@@ -427,7 +431,12 @@ def run(
     streams = run_streams(stdin, stdout, stderr, input=input, capture_output=capture_output, text=form)
     deadline = deadline_of(timeout)
     try:
-        container = Container._make("run", id, bundle, streams, deadline, tied=not keep, **making)
+        # Who is to be written to shall not wait for a moment.
+        brief = not keep and input is None
+        container = Container._make(
+            "run", id, bundle, streams, deadline, tied=not keep, brief=brief, **making
+        )
+        gone = container.returncode is not None
     except TimeoutError:
         raise TimeoutExpired(f"run {id or bundle}", timeout or 0.0) from None
     try:
@@ -443,7 +452,7 @@ def run(
             raise TimeoutExpired(f"run {container.id}", timeout or 0.0, error.stdout, error.stderr) from None
         raise
     container.close()
-    if not keep:
+    if not (keep or gone):
         container.delete(force=True)
     done = CompletedContainer(container.id, container.wait(), out, err)
     if check:

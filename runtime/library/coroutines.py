@@ -256,6 +256,7 @@ class Container(Handle):
         streams: Streams,
         *,
         tied: bool,
+        brief: bool = False,
         **making: Unpack[Making],
     ) -> Self:
         pipes = Pipes(streams)
@@ -264,14 +265,14 @@ class Container(Handle):
             made = cls(made_id, root=making.pop("root", None), warn=making.pop("warn", None))
             descriptors = [*streams.theirs, *making.pop("pass_fds", ())]
             fields = asking.creation(bundle, **making)  # type: ignore[misc]
-            if tied:
-                fields["tied"] = True
+            fields |= {"tied": tied, **({"brief": True} if brief else {})}
             await pipes.open()
             answer = await (await link()).ask(do, descriptors, streams=True, **made._place, **fields)
         except BaseException:
             pipes.close()
             raise
         streams.handed()
+        made.returncode = answer.value.get("code")
         made._streams, made._pipes = streams, pipes
         made.console = console(answer)
         made.pidfd = answer.descriptors.get("pidfd", -1)
@@ -463,7 +464,11 @@ async def run(
     container: Container | None = None
     try:
         async with asyncio.timeout(timeout):
-            container = await Container._make("run", id, bundle, streams, tied=not keep, **making)
+            brief = not keep and input is None
+            container = await Container._make(
+                "run", id, bundle, streams, tied=not keep, brief=brief, **making
+            )
+            gone = container.returncode is not None
             refuse_terminal(container)
             out, err = await container.communicate(input)
     except BaseException as error:
@@ -478,7 +483,7 @@ async def run(
             ) from None
         raise
     container.close()
-    if not keep:
+    if not (keep or gone):
         await container.delete(force=True)
     done = CompletedContainer(container.id, await container.wait(), out, err)
     if check:

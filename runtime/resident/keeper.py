@@ -8,13 +8,14 @@ over from this one.
 from __future__ import annotations
 
 import os
+import select
 
 from ..container import state
 from ..container.creation import Creation
 from ..container.execution import add
 from ..container.lifecycle import Container
 from ..container.running import started
-from ..errors import NajaError, WrongState
+from ..errors import Aftermath, NajaError, WrongState
 from ..linux import process
 from ..process.launch import Launch
 from .ends import End
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     Done = Callable[[Answer], None]
 
 _SIGKILL = 9
+
+#: How long a worker waits for the end of a program that may be brief, in milliseconds.
+_MOMENT = 50
+
+#: waitid(2): whatever signal it ends with.
+_WALL = 0x40000000
 
 
 class Process:
@@ -148,11 +155,13 @@ class Keeper:
         streams: Sequence[int] = (),
         preserved: Sequence[int] = (),
         gate: bool = True,
+        brief: bool = False,
         **options: Any,
     ) -> Call | None:
         """Create a container; its process waits for ``start``. The answer's value is a ``Kept``.
 
-        Without a ``gate`` its program runs at once.
+        Without a ``gate`` its program runs at once; ``brief``, where that ends at once too, the container is
+        deleted, and the value an ``End``.
 
         Where it has a terminal, its master is the answer's descriptor, unless ``options`` name a
         console_socket. They are those of ``naja.container.creation.Creation``.
@@ -161,12 +170,13 @@ class Keeper:
         call: Call | None = None
 
         def work(report: Report) -> Any:
-            return _create(
-                report, id, bundle, {"root": root, "gate": gate, "preserve_fds": len(preserved), **options}
-            )
+            making = {"root": root, "gate": gate, "preserve_fds": len(preserved), **options}
+            return _create(report, id, bundle, making, brief=brief)
 
         def created(answer: Answer) -> None:
-            if answer.error is None:
+            if answer.error is None and "code" in answer.value:
+                answer.value = End(answer.value["pid"], answer.value["code"])
+            elif answer.error is None:
                 answer.value = self._keep(root, answer.value, _held(answer))
             elif answer.killed and not known:
                 worker = call.pid if call else 0
@@ -379,17 +389,42 @@ class Keeper:
         self._workers.call(work, cleared, name="undo")
 
 
-def _create(report: Report, id: str, bundle: str, options: dict[str, Any]) -> dict[str, Any]:
+def _create(report: Report, id: str, bundle: str, options: dict[str, Any], *, brief: bool) -> dict[str, Any]:
     """Create a container, and return what is to be known of it."""
     with Launch(options["preserve_fds"]) as launch:
         creation = Creation(id, bundle, warn=report.warn, takes_console=True, **options)
         creation.make(launch)
-        if not options["gate"]:
-            started(creation)
+        container = None if options["gate"] else started(creation)
+    if container and brief and creation.console < 0:
+        code = _see_off(container, creation.init)
+        if code is not None:
+            return {"pid": creation.init, "code": code}
     report.descriptors.append(creation.directory.hand_over())
     if creation.console >= 0:
         report.descriptors.append(creation.console)
     return _essence(creation.record)
+
+
+def _see_off(container: Container, pid: int) -> int | None:
+    """Wait a moment for the end of a program, and delete its container then; return the exit code.
+
+    None where it goes on. That takes no second worker, and no time of the resident process's.
+    """
+    try:
+        pidfd = process.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        ended = poll.poll(_MOMENT)
+        os.close(pidfd)
+        if not ended:
+            return None
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, _WALL)[1])
+    except BaseException as error:
+        with Aftermath(error):
+            container.delete(force=True)
+        raise
+    container.delete(force=True)
+    return 128 - code if code < 0 else code
 
 
 def _held(answer: Answer) -> int:

@@ -9,6 +9,7 @@ null in answers to what was no request. All but those about a process, and the f
 - connect: a descriptor of one more such connection, which is served as this one is.
 - cancel: to the N of a request. What that has begun is undone; there is no other answer than the request's.
 - create, run: "bundle", what _CREATE lists; "tied": whether it is deleted when this caller leaves;
+  "brief" (of run): where its program ends at once the container is deleted, and the value is that of wait;
   "streams": true where descriptors for 0, 1 and 2 come along, more are for 3 and on. Value: "pid" and
   "descriptors", the names of those that come with it ("pidfd", "console").
 - exec: "program", what _EXEC lists, descriptors as for create. Value: the same, and "process", a number.
@@ -30,6 +31,7 @@ from ..errors import NajaError
 from ..linux import process
 from ..startup import precompiled
 from ..version import VERSION
+from .ends import End
 from .workers import Answer
 
 TYPE_CHECKING = False
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .ends import End
     from .keeper import Done, Keeper, Kept, Process
     from .messages import Message
     from .workers import Call
@@ -189,11 +190,14 @@ class Requests:
 
     def _create(self, request: Request, *, gate: bool = True) -> None:
         names = request.path("root"), request.id(), request.path("bundle")
-        tied = request.take("tied", bool, False)
-        options = {**request.options(_CREATE), **request.streams(), "gate": gate}
+        tied, brief = request.take("tied", bool, False), request.take("brief", bool, False)
+        options = {"brief": brief and not gate, **request.options(_CREATE), **request.streams(), "gate": gate}
         request.end(descriptors=True)
 
         def created(answer: Answer) -> None:
+            if isinstance(answer.value, End):
+                request.done(_told(answer.value))
+                return
             if request.abandoned and answer.error is None:
                 self._keeper.delete(answer.value, request.done, force=True)
                 return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from naja.resident.messages import MOST_BYTES, MOST_DESCRIPTORS
+from naja.version import VERSION
 from tests.support.command import runtime_command
 from tests.support.resident import Caller, Refused, Resident
 from tests.support.wait import wait_until
@@ -581,3 +582,80 @@ def test_many_execs_at_a_time(resident: Resident, bundle: Bundle) -> None:
     assert _quiet(resident) == before
     assert sizes[-1] - sizes[1] < 64 << 10
     resident.of(bundle, "delete", force=True)
+
+
+def test_hello(resident: Resident) -> None:
+    told = resident.ask("hello")
+    assert (told["pid"], told["version"]) == (resident.process.pid, VERSION)
+
+
+def test_what_ends_at_once_is_deleted_at_once(resident: Resident, bundle: Bundle, naja: Runtime) -> None:
+    bundle.shell("echo brief; exit 9")
+    reader, streams = pipes()
+    answer = resident.of(bundle, "run", streams, bundle=bundle.path, streams=True, brief=True)
+    close(streams)
+    assert answer["code"] == 9
+    assert output(reader) == "brief\n"
+    assert naja.ids() == []
+    # What goes on is a container as others are.
+    answer = resident.of(bundle.args(*SLEEP), "run", bundle=bundle.path, brief=True)
+    assert naja.state(bundle)["pid"] == answer["pid"]
+    resident.of(bundle, "signal", signal=signal.SIGKILL)
+    assert resident.code(bundle) == 137
+    resident.of(bundle, "delete")
+
+
+def test_what_is_tied_goes_with_its_caller(
+    resident: Resident, busybox_bundle: Callable[[], Bundle], naja: Runtime
+) -> None:
+    tied, untied, free = (busybox_bundle().args(*SLEEP) for _ in range(3))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    resident.ask("connect", [theirs.fileno()])
+    theirs.close()
+    second = Caller(ours, naja.root)
+    for bundle in (tied, untied, free):
+        second.of(bundle, "run", bundle=bundle.path, tied=bundle is untied)
+    second.of(tied, "tie", tied=True)
+    second.of(untied, "tie", tied=False)
+    second.leave()
+    wait_until(lambda: naja.ids() == sorted([untied.id, free.id]), timeout=30, what="the end of what is tied")
+    for bundle in (untied, free):
+        resident.of(bundle, "delete", force=True)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.01, 0.1])
+def test_a_request_that_is_cancelled(resident: Resident, bundle: Bundle, naja: Runtime, after: float) -> None:
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"]}]}
+    bundle.save()
+    number = resident.begin("create", root=naja.root, id=bundle.id, bundle=bundle.path)
+    time.sleep(after)
+    resident.connection.send(json.dumps({"call": number, "do": "cancel"}).encode())
+    with pytest.raises(Refused):
+        resident.value(number)
+    assert naja.ids() == []
+    # One that is over, or never was, is nobody's concern.
+    resident.connection.send(json.dumps({"call": number, "do": "cancel"}).encode())
+    assert resident.ask("hello")
+
+
+def test_a_wait_that_is_cancelled(resident: Resident, bundle: Bundle) -> None:
+    resident.create(bundle)
+    number = resident.begin("wait", root=resident.root, id=bundle.id)
+    resident.ask("hello")
+    resident.connection.send(json.dumps({"call": number, "do": "cancel"}).encode())
+    with pytest.raises(Refused, match="cancelled"):
+        resident.value(number)
+    resident.of(bundle, "delete", force=True)
+
+
+def test_what_is_no_connection(resident: Resident) -> None:
+    null = os.open("/dev/null", os.O_RDONLY)
+    with pytest.raises(Refused):
+        resident.ask("connect", [null])
+    os.close(null)
+    with pytest.raises(Refused, match="one descriptor"):
+        resident.ask("connect")
+    reader, writer = os.pipe()
+    resident.ask("connect", [reader])  # It hears nothing, and is dropped.
+    close([reader, writer])
+    assert resident.ask("hello")
