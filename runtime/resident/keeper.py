@@ -169,10 +169,6 @@ class Keeper:
         known = os.path.exists(os.path.join(root, id))
         call: Call | None = None
 
-        def work(report: Report) -> Any:
-            making = {"root": root, "gate": gate, "preserve_fds": len(preserved), **options}
-            return _create(report, id, bundle, making, brief=brief)
-
         def created(answer: Answer) -> None:
             if answer.error is None and "code" in answer.value:
                 answer.value = End(answer.value["pid"], answer.value["code"])
@@ -184,8 +180,18 @@ class Keeper:
                 return
             done(answer)
 
-        name = f"{'create' if gate else 'run'} {id}"
-        call = self._workers.call(work, created, name=name, streams=streams, preserved=preserved, moves=True)
+        making = {"root": root, "gate": gate, "preserve_fds": len(preserved), **options}
+        given: dict[str, Any] = {"streams": streams, "preserved": preserved}
+        if brief:
+            values = (id, bundle, making, True)
+            call = self._workers.call_ahead(
+                _create, values, created, rehearse=lambda: _rehearse(bundle, root), name=f"run {id}", **given
+            )
+        else:
+            name = f"{'create' if gate else 'run'} {id}"
+            call = self._workers.call(
+                lambda report: _create(report, id, bundle, making), created, name=name, moves=True, **given
+            )
         return call
 
     def take_over(self, root: str, id: str, done: Done) -> None:
@@ -389,7 +395,14 @@ class Keeper:
         self._workers.call(work, cleared, name="undo")
 
 
-def _create(report: Report, id: str, bundle: str, options: dict[str, Any], *, brief: bool) -> dict[str, Any]:
+def _rehearse(bundle: str, root: str) -> None:
+    """Do what touches nothing of what the next container takes; it may be like this one. Raises NajaError."""
+    Creation("rehearsal", bundle, root=root, warn=lambda _: None, gate=False, takes_console=True).plan()
+
+
+def _create(
+    report: Report, id: str, bundle: str, options: dict[str, Any], brief: bool = False
+) -> dict[str, Any]:
     """Create a container, and return what is to be known of it."""
     with Launch(options["preserve_fds"]) as launch:
         creation = Creation(id, bundle, warn=report.warn, takes_console=True, **options)

@@ -15,7 +15,7 @@ import marshal
 import os
 from struct import Struct
 
-from ..errors import NajaError, remade, unborn, worded
+from ..errors import ChannelClosed, NajaError, remade, unborn, worded
 from ..linux import process
 from ..linux.channel import Channel, receive_part
 from ..startup import precompiled
@@ -88,6 +88,16 @@ class Call:
         self.timer: Timer | None = None
 
 
+class Spare:
+    """A worker that was born ahead, and waits for what it is to do."""
+
+    def __init__(self, pid: int, channel: Channel) -> None:
+        self.pid = pid
+        self.channel = channel
+        #: Whether it has said so; till then it may never do.
+        self.ready = False
+
+
 class Workers:
     """Has work done in forks of this process, several at a time."""
 
@@ -96,6 +106,7 @@ class Workers:
         self._ends = ends
         self._calls: dict[int, Call] = {}
         self._warmer = Warmer()
+        self._spare: Spare | None = None
         ends.ask(self._listen_to_all)
 
     def call(
@@ -115,21 +126,90 @@ class Workers:
         where it is about to move into a cgroup. ``name`` says in errors what failed. Returns what ``cancel``
         takes; None where no worker could be born, which ``done`` is told.
         """
-        ours = theirs = None
         try:
-            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
             parent = os.getpid()
-            pid = os.fork()
+            ours, theirs, pid = _fork()
         except OSError as error:
-            for end in (ours, theirs):
-                if end:
-                    end.close()
             failure = NajaError.from_os_error(f"{name}: start a worker", error, why=unborn(error))
             self._loop.soon(lambda: done(Answer(error=failure)))
             return None
         if not pid:
             _live(work, name, theirs.fileno(), (*streams, *preserved), len(streams), parent=parent)
         theirs.close()
+        return self._begin(name, done, ours, pid, moves=moves)
+
+    def call_ahead(
+        self,
+        work: Callable[..., Any],
+        values: tuple[Any, ...],
+        done: Callable[[Answer], None],
+        *,
+        rehearse: Callable[[], object],
+        name: str,
+        streams: Sequence[int] = (),
+        preserved: Sequence[int] = (),
+    ) -> Call | None:
+        """Have a worker that was born ahead do ``work(report, *values)``, if there is one.
+
+        It moves into a cgroup; ``values`` are marshal's. The next one is born at once, and does ``rehearse``
+        while nobody waits for it: most of what a fork costs is the first use of its memory. Else as ``call``.
+        """
+        spare, self._spare = self._spare, None
+        call = None
+        if spare and spare.ready:
+            try:
+                spare.channel.send((name, values, len(streams)), [*streams, *preserved])
+                call = self._begin(name, done, spare.channel.socket, spare.pid, moves=True)
+            except (ChannelClosed, OSError):
+                spare.channel.close()  # It has been killed.
+        elif spare:
+            self._spare = spare
+        if call is None:
+            call = self.call(
+                lambda report: work(report, *values),
+                done,
+                name=name,
+                streams=streams,
+                preserved=preserved,
+                moves=True,
+            )
+        self._loop.soon(lambda: self._prepare(work, rehearse))
+        return call
+
+    def _prepare(self, work: Callable[..., Any], rehearse: Callable[[], object]) -> None:
+        """Give birth to a worker ahead, where there is none."""
+        if self._spare:
+            return
+        try:
+            parent = os.getpid()
+            ours, theirs, pid = _fork()
+        except OSError:
+            return  # The next call says why.
+        if not pid:
+            _wait_for_work(work, rehearse, theirs.fileno(), parent=parent)
+        theirs.close()
+        spare = self._spare = Spare(pid, Channel(ours))
+        self._loop.watch(ours.fileno(), lambda: self._hear(spare))
+        self._ends.watch(pid, lambda _: self._lose(spare))
+
+    def _hear(self, spare: Spare) -> None:
+        self._loop.forget(spare.channel.fileno())
+        try:
+            spare.channel.receive()
+            spare.ready = True
+        except (ChannelClosed, OSError):
+            self._lose(spare)
+
+    def _lose(self, spare: Spare) -> None:
+        """Note that a spare worker has ended; it had nothing to do."""
+        if self._spare is spare:
+            self._spare = None
+            self._loop.forget(spare.channel.fileno())
+            spare.channel.close()
+
+    def _begin(
+        self, name: str, done: Callable[[Answer], None], ours: _socket.socket, pid: int, *, moves: bool
+    ) -> Call:
         if moves:
             self._warmer.warm()
         call = Call(name, done, ours.detach(), pid)
@@ -213,6 +293,39 @@ def _read_answer(content: bytearray, descriptors: list[int]) -> Answer | None:
     if not failed:
         return Answer(value, descriptors, warnings=warnings)
     return Answer(error=remade(*value), warnings=warnings)
+
+
+def _fork() -> tuple[_socket.socket, _socket.socket, int]:
+    """Fork; return both ends of a channel, and the pid. Raises OSError."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        return ours, theirs, os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+
+
+def _wait_for_work(
+    work: Callable[..., Any], rehearse: Callable[[], object], channel: int, *, parent: int
+) -> NoReturn:
+    """Be a worker that was born ahead: rehearse, and wait."""
+    gc.disable()
+    try:
+        process.set_parent_death_signal(_SIGKILL)
+        if os.getppid() == parent:
+            # What others have open may be the last end of somebody's pipe.
+            own = Channel.from_descriptor(arrange(channel, (), 0))
+            try:
+                rehearse()
+            except (NajaError, OSError):
+                pass  # Whoever does it in earnest says why.
+            own.send("ready")
+            (name, values, streams), descriptors = own.receive()
+            channel = own.socket.detach()
+            _live(lambda report: work(report, *values), name, channel, descriptors, streams, parent=parent)
+    finally:
+        os._exit(0)
 
 
 def _live(

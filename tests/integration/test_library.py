@@ -274,15 +274,15 @@ def test_run_from_fifty_threads(busybox_bundle: Callable[[], Bundle], root: Path
 
 
 def test_nothing_of_the_caller_is_touched(bundle: Bundle, root: Path) -> None:
-    bundle.shell("sleep 0.1")
+    bundle.shell("read line")  # It lasts as long as somebody can write to it.
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     before = os.getcwd(), os.umask(0o77), signal.pthread_sigmask(signal.SIG_BLOCK, ())
     os.umask(before[1])
     threads, first = threading.enumerate(), descriptors()
-    naja.run(None, bundle.path, root=root, capture_output=True)
+    naja.run(None, bundle.path, root=root, stdin=DEVNULL, capture_output=True)
     opened = descriptors()
     for _ in range(3):
-        naja.run(None, bundle.path, root=root, capture_output=True)
+        naja.run(None, bundle.path, root=root, stdin=DEVNULL, capture_output=True)
         with Container.start_new(None, bundle.path, root=root, logs=True, stdin=PIPE) as container:
             container.exec(["true"]).wait()
     gc.collect()

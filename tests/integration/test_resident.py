@@ -659,3 +659,51 @@ def test_what_is_no_connection(resident: Resident) -> None:
     resident.ask("connect", [reader])  # It hears nothing, and is dropped.
     close([reader, writer])
     assert resident.ask("hello")
+
+
+def spare(resident: Resident) -> int:
+    """Return the pid of the worker that waits for the next container; no other child is left."""
+
+    def only() -> int:
+        with open(f"/proc/{resident.process.pid}/task/{resident.process.pid}/children") as file:
+            pids = [int(word) for word in file.read().split()]
+        return pids[0] if len(pids) == 1 else 0
+
+    return wait_until(only, timeout=30, what="a worker that waits")
+
+
+def run_brief(resident: Resident, bundle: Bundle) -> int:
+    code: int = resident.of(bundle, "run", bundle=bundle.path, brief=True)["code"]
+    return code
+
+
+def test_a_worker_that_was_born_ahead(resident: Resident, bundle: Bundle) -> None:
+    """It does the next one, has nothing open of anybody else's, and its death is no loss."""
+    bundle.shell("exit 3")
+    reader, streams = pipes()
+    assert resident.of(bundle, "run", streams, streams=True, bundle=bundle.path, brief=True)["code"] == 3
+    close(streams)
+    waiting = spare(resident)
+    assert output(reader) == ""
+    opened = [os.readlink(f"/proc/{waiting}/fd/{number}") for number in os.listdir(f"/proc/{waiting}/fd")]
+    assert sum(name.startswith("socket:") for name in opened) == 1, opened
+    assert not any(name.startswith(("pipe:", resident.root)) for name in opened), opened
+    assert run_brief(resident, bundle) == 3
+    again = spare(resident)
+    assert again != waiting
+    os.kill(again, signal.SIGKILL)
+    assert run_brief(resident, bundle) == 3
+    assert spare(resident) != again
+
+
+def test_a_worker_that_rehearses_in_vain(resident: Resident, busybox_bundle: Callable[[], Bundle]) -> None:
+    first, second = busybox_bundle(), busybox_bundle()
+    first.shell("exit 3")
+    second.shell("exit 4")
+    assert run_brief(resident, first) == 3
+    os.rename(first.path, f"{first.path}.away")
+    assert run_brief(resident, second) == 4
+    assert spare(resident)
+    with pytest.raises(Refused, match="not found"):
+        run_brief(resident, first)
+    assert run_brief(resident, second) == 4
