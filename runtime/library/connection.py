@@ -320,6 +320,8 @@ def connection() -> Connection:
         if found is None or not found.is_alive() or _user != os.geteuid():
             _current = None
             if found:
+                if found.gone:
+                    found.resident.await_end()
                 found.close()
             found = Connection(start())
             _current, _user = found, os.geteuid()

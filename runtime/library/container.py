@@ -123,9 +123,16 @@ class Container(Handle):
             descriptors = [*streams.theirs, *making.pop("pass_fds", ())]
             fields = asking.creation(bundle, **making)  # type: ignore[misc]
             fields |= {"tied": tied, **({"brief": True} if brief else {})}
+            free = not made._exists()
             link = connection()
             pending = link.begin(do, descriptors, streams=True, **made._place, **fields)
             answer = link.take(pending, deadline)
+        except ResidentGone as error:
+            streams.close()
+            if free:
+                with Aftermath(error):
+                    made.delete(force=True)  # It has died in the middle of it.
+            raise
         except BaseException:
             streams.close()
             raise
@@ -310,7 +317,10 @@ class Container(Handle):
         With ``force`` it is ended first, and may be gone.
         """
         try:
-            self._ask("delete", force=force)
+            try:
+                self._ask("delete", force=force)
+            except ResidentGone:
+                self._ask("delete", force=force)  # What it had begun, the next one ends.
         except NotFound:
             if not force:
                 raise

@@ -267,7 +267,14 @@ class Container(Handle):
             fields = asking.creation(bundle, **making)  # type: ignore[misc]
             fields |= {"tied": tied, **({"brief": True} if brief else {})}
             await pipes.open()
+            free = not made._exists()
             answer = await (await link()).ask(do, descriptors, streams=True, **made._place, **fields)
+        except ResidentGone as error:
+            pipes.close()
+            if free:
+                with Aftermath(error):
+                    await made.delete(force=True)  # It has died in the middle of it.
+            raise
         except BaseException:
             pipes.close()
             raise
@@ -386,7 +393,10 @@ class Container(Handle):
         Raises WrongState, NotFound, NajaError.
         """
         try:
-            await self._ask("delete", force=force)
+            try:
+                await self._ask("delete", force=force)
+            except ResidentGone:
+                await self._ask("delete", force=force)  # What it had begun, the next one ends.
         except NotFound:
             if not force:
                 raise

@@ -93,6 +93,9 @@ class Handle:
         """The fields of a request by which the container is found."""
         return {"root": self.root, "id": self.id}
 
+    def _exists(self) -> bool:
+        return os.path.exists(os.path.join(self.root, self.id))
+
     def state(self) -> State:
         """Return the state document (runtime.md, State). Raises NotFound, NajaError."""
         with self._look() as found:

@@ -6,7 +6,9 @@ and ends at once (``naja resident --background``), which costs one child for som
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -39,6 +41,8 @@ class Resident:
         #: A file in memory with what it has written to its standard error.
         self.log = log
         self.pid = 0
+        #: Of the process, -1 where there is none.
+        self.pidfd = -1
 
     def last_words(self) -> str:
         """Return the last line that it has written, "" where there is none."""
@@ -46,10 +50,19 @@ class Resident:
         text = os.pread(self.log, 4096, max(0, size - 4096)).decode(errors="replace").strip()
         return text.rpartition("\n")[2]
 
+    def await_end(self) -> None:
+        """Wait until it is gone for good: its workers go with it, and not before."""
+        if self.pidfd >= 0:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            poll.poll(_PATIENCE * 1000)
+
     def close(self) -> None:
         """Leave it, which ends it where nobody else is connected."""
         self.connection.close()
         os.close(self.log)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
 
 
 def start() -> Resident:
@@ -112,5 +125,7 @@ def _greet(resident: Resident) -> bool:
         raise EOFError
     answer = messages.parse(packet).get("value") or {}
     resident.pid = answer.get("pid", 0)
+    with contextlib.suppress(OSError):
+        resident.pidfd = os.pidfd_open(resident.pid)
     same = os.path.realpath(answer.get("package", "")) == os.path.realpath(precompiled.PACKAGE)
     return same and answer.get("version") == VERSION

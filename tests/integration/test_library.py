@@ -403,3 +403,18 @@ def test_an_interrupted_creation_leaves_nothing(bundle: Bundle, root: Path) -> N
         Container.create(bundle.id, bundle.path, root=root)
     thread.join()
     wait_until(lambda: not list(root.glob("*")), timeout=20, what="the undo")
+
+
+def test_run_leaves_nothing_where_the_resident_process_dies(bundle: Bundle, root: Path) -> None:
+    bundle.shell("read line")
+    reader, writer = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(naja.run, bundle.id, bundle.path, root=root, stdin=reader)
+        wait_until(lambda: naja.list_containers(root, warn=lambda _: None), what="the container")
+        wait_until(lambda: Container(bundle.id, root=root).status() == "running", what="its program")
+        os.kill(resident_pid(), signal.SIGKILL)
+        with pytest.raises(naja.NajaError, match="the resident process has ended"):
+            running.result(60)
+    os.close(reader)
+    os.close(writer)
+    assert naja.list_containers(root) == []
