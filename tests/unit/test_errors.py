@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
 
 from naja.cli.output import Log
+from naja.config import Invalid
 from naja.container import lifecycle
-from naja.errors import Aftermath, NajaError, one_line, unborn
+from naja.container.state import NoContainer
+from naja.errors import Aftermath, NajaError, PermissionDenied, Unsupported, one_line, remade, unborn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,3 +117,27 @@ def test_a_call_that_needs_privileges_may_be_refused() -> None:
     assert str(NajaError.from_os_error("do x", raised.value)) == "do x: Operation not permitted (EPERM)"
     raised.value.errno = errno.ENOSYS
     assert "the kernel has no chown(2)" in str(NajaError.from_os_error("do x", raised.value))
+
+
+def test_what_the_kernel_forbids_is_a_kind_of_its_own() -> None:
+    denied = NajaError.from_os_error("mount proc", PermissionError(errno.EPERM, "no"))
+    assert type(denied) is PermissionDenied
+    assert type(NajaError.from_os_error("mount proc", OSError(errno.EBUSY, "busy"))) is NajaError
+    assert type(Unsupported.from_os_error("mount proc", PermissionError(errno.EACCES, "no"))) is Unsupported
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NajaError("what", errno=errno.EIO, why="why", origin="/mounts/0"),
+        NoContainer("box"),
+        Invalid("config.json", why="wrong", origin="/root"),
+    ],
+)
+def test_an_error_travels(error: NajaError) -> None:
+    """By pickle, and as another process tells of it."""
+    error.add_note("and then")
+    told = (error.what, error.errno, error.why, error.origin, error.__notes__)
+    for again in (pickle.loads(pickle.dumps(error)), remade(type(error).__name__, *told), copy.copy(error)):
+        assert (type(again), str(again), again.__notes__) == (type(error), str(error), ["and then"])
+    assert type(remade("Nonsense", *told)) is NajaError
