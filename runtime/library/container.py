@@ -15,12 +15,12 @@ from .process import Process, console, deadline_of, ended
 from .streams import PIPE, Streams, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
+    from ..types import Event, Resources, User
     from ..types import Process as ProcessConfig
-    from ..types import Resources, User
     from .asking import Signal, StrPath
     from .connection import Pending
     from .streams import Stream
@@ -253,6 +253,15 @@ class Container(Handle):
             raise TimeoutExpired(f"wait for container {self.id}", timeout or 0.0) from None
         self._ending = None
         return ended(answer, f"container {self.id}")
+
+    def events(self, interval: float = 5.0) -> Iterator[Event]:
+        """Tell of statistics, every so many seconds, and of each time the memory ran out, until the end.
+
+        Raises WrongState where the container is not running, and NajaError.
+        """
+        for event in self._events(interval):
+            if event:
+                yield event
 
     def communicate(self, input: str | bytes | None = None, timeout: float | None = None) -> tuple[Any, Any]:
         """Write ``input``, read all of standard output and error, wait for the end; return the two.

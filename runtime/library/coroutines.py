@@ -18,12 +18,12 @@ from .process import console, ended
 from .streams import Streams, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
+    from ..types import Event, Resources, User
     from ..types import Process as ProcessConfig
-    from ..types import Resources, User
     from .asking import Signal, StrPath
     from .streams import Stream
 
@@ -347,6 +347,17 @@ class Container(Handle):
         if self.returncode is None:
             self.returncode = await self._ending.wait(self._wait)
         return self.returncode
+
+    async def events(self, interval: float = 5.0) -> AsyncIterator[Event]:
+        """Tell of statistics, and of each time the memory ran out, until the end (``naja.Container.events``).
+
+        A thread of the loop's waits for them, a quarter of a second at a time.
+        """
+        found = self._events(interval)
+        over: Event = {"type": "stats", "id": ""}
+        while (event := await asyncio.to_thread(next, found, over)) is not over:
+            if event:
+                yield event
 
     async def communicate(self, input: str | bytes | None = None) -> tuple[Any, Any]:
         """Write ``input``, read all of standard output and error, wait for the end; return the two."""

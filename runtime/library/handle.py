@@ -151,11 +151,8 @@ class Handle:
             raise NajaError(f"the logs of container {self.id}", why="they were not captured (logs=True)")
         return found
 
-    def events(self, interval: float = 5.0) -> Iterator[Event]:
-        """Tell of statistics, every so many seconds, and of each time the memory ran out, until the end.
-
-        Raises WrongState where the container is not running, and NajaError.
-        """
+    def _events(self, interval: float) -> Iterator[Event | None]:
+        """Tell of events until the end, and None now and then. Raises WrongState, NajaError."""
         if interval <= 0:
             raise ValueError("interval must be greater than 0")
         with self._look() as found:
@@ -163,7 +160,7 @@ class Handle:
                 raise WrongState("container not running", why=self.id)
             yield from self._tell(found, interval)
 
-    def _tell(self, found: lifecycle.Container, interval: float) -> Iterator[Event]:
+    def _tell(self, found: lifecycle.Container, interval: float) -> Iterator[Event | None]:
         with found.lasting("container not running") as held, found.cgroup.watch_oom() as watch:
             due = time.monotonic()
             while not watch.ended() and not held.ending():
@@ -175,6 +172,8 @@ class Handle:
                         return
                     yield {"type": "stats", "id": self.id, "data": data}
                     due += interval
+                else:
+                    yield None
 
     def _program(
         self,

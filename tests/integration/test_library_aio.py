@@ -68,6 +68,9 @@ def test_a_life(bundle: Bundle, root: Path) -> None:
             await container.resume()
             await container.update(pids={"limit": 77})
             assert container.stats()["pids"]["limit"] == 77
+            async for event in container.events(interval=0.1):
+                assert event["type"] == "stats"
+                break
             first, second = asyncio.create_task(container.wait()), asyncio.create_task(container.wait())
             await asyncio.sleep(0.05)
             first.cancel()
