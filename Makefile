@@ -7,6 +7,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3.12 /usr/bi
 VENV := .venv
 NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
+PREFIX ?= /usr/local
 # What the command is made of: it has all modules in it, and goes without those that have changed since.
 COMMAND := $(shell find runtime -name '*.py' -o -name '*.c')
 # Who is not root gets a container that needs no root.
@@ -27,11 +28,15 @@ endif
 TELLING := $(addprefix tests/integration/test_,run.py exec.py lifecycle.py start.py seal.py descriptors.py births.py) \
     $(addprefix tests/unit/test_,early.py launcher.py imports.py)
 
-.PHONY: help install run test test-tiers test-fast unit lint format hooks packages bench bench-start conformance engines engines-next crictl containerd test-vm test-vm-engines faults clean
+.PHONY: help command install uninstall deb bare run test test-tiers test-fast unit lint format hooks packages bench bench-start conformance engines engines-next crictl containerd test-vm test-vm-engines faults clean
 
 help:
 	@echo "make run          a first container, from this machine's own files"
-	@echo "make install      $(NAJA), without running anything"
+	@echo "make command      $(NAJA), without running anything"
+	@echo "make install      a naja that stands alone, below PREFIX (/usr/local); DESTDIR is for packages"
+	@echo "make uninstall    removes that"
+	@echo "make deb          a Debian package in dist/, of Debian's Python and compiler"
+	@echo "make bare         a first container, and the package, on a Debian with nothing but Python and make (OPTIONS=trixie)"
 	@echo "make test         all tests (make unit: those that need no root)"
 	@echo "make test-tiers   what tells most, with the command as without Python's headers (launcher) and without a compiler"
 	@echo "                  (script); make test TIER=script: all tests with such a command"
@@ -49,19 +54,29 @@ help:
 	@echo "make faults       every system call fails, is delayed, or is the last; races (VERB=exec: of one command)"
 	@echo "make clean        remove what these made"
 
-# Debian keeps venv in a package of its own.
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV) || { \
+# Made from the beginning where the last try did not come to its end: the Python in it is there before pip is. Debian
+# keeps venv in a package of its own.
+$(VENV)/.made:
+	test -e $(VENV)/.packages || $(PYTHON) -m venv --clear $(VENV) || { \
 	    test "$$(id -u)" = 0 && apt-get update && apt-get install --yes --no-install-recommends python3-venv && \
-	    $(PYTHON) -m venv --clear $(VENV); }
-
-# pip's script for naja is replaced by one that starts faster: see runtime/startup/launcher.py.
-$(VENV)/.packages: pyproject.toml | $(BIN)/python
-	$(PIP) --editable .
+	    $(PYTHON) -m venv --clear $(VENV); } || { \
+	    echo "$(VENV) cannot be made: is Python's venv installed (python3-venv)?" >&2; rm -rf $(VENV); exit 1; }
 	touch $@
 
-$(VENV)/.test-packages: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[test,lint]'
+# While pip is at work $(VENV) counts as not made: what it leaves when it is killed it cannot mend.
+pip = cd $(VENV) && rm -f .made && { test ! -e .packages || mv .packages .before; } && cd .. && \
+    { $(PIP) --editable $(1); status=$$?; cd $(VENV) && test $$status -lt 128 && touch .made && \
+    { test ! -e .before || mv .before .packages; }; exit $$status; }
+
+comma := ,
+
+# pip's script for naja is replaced by one that starts faster: see runtime/startup/launcher.py.
+$(VENV)/.packages: pyproject.toml | $(VENV)/.made
+	$(call pip,'.[systemd]')
+	touch $@
+
+$(VENV)/.test-packages: pyproject.toml | $(VENV)/.made
+	$(call pip,'.[test$(comma)lint]')
 	touch $@ $(VENV)/.packages
 
 $(VENV)/.command: $(VENV)/.packages $(COMMAND)
@@ -71,9 +86,18 @@ $(VENV)/.command: $(VENV)/.packages $(COMMAND)
 $(VENV)/.tools: $(VENV)/.test-packages $(VENV)/.command
 	touch $@
 
-install: $(VENV)/.command
+command: $(VENV)/.command
 
-run: install
+install: $(VENV)/.packages
+	$(BIN)/python -B -m installation.tree --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
+
+uninstall: $(VENV)/.packages
+	$(BIN)/python -B -m installation.tree --remove --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
+
+deb: $(VENV)/.packages
+	$(BIN)/python -B -m installation.debian $(OPTIONS)
+
+run: command
 	@rm -rf demo
 	@$(NAJA) delete --force demo
 	$(NAJA) spec --host $(ROOTLESS) --bundle demo
@@ -130,6 +154,9 @@ engines: $(VENV)/.tools packages
 
 engines-next: $(VENV)/.tools
 	$(BIN)/python -m conformance.engines_next $(OPTIONS)
+
+bare: $(VENV)/.packages
+	$(BIN)/python -m conformance.bare $(OPTIONS)
 
 crictl: build/crictl
 

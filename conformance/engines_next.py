@@ -29,7 +29,8 @@ PACKAGES = (
     *("runc", "crun", "containerd", "docker.io", "docker-cli", "podman", "netavark", "buildah", "conmon"),
     *("containernetworking-plugins", "iptables", "nftables", "iproute2", "procps", "uidmap", "tini"),
     *("busybox-static", "ca-certificates", "gcc", "libc6-dev", "libseccomp2", "python3-venv"),
-    *("python3-hatchling", "python3-pyroute2", "python3-jeepney", "python3-websockets"),
+    *("python3-hatchling", "python3-jsonschema", "python3-click", "python3-pyroute2"),
+    *("python3-jeepney", "python3-websockets"),
 )
 #: What the root and all that is played in it take, in bytes.
 MEMORY = 4 << 30

@@ -30,6 +30,7 @@ __all__ = [
     "error_name",
     "kind_of_file",
     "one_line",
+    "package_missing",
     "remade",
     "trace",
     "unborn",
@@ -259,6 +260,12 @@ def remade(  # noqa: PLR0917
     for note in notes:
         error.add_note(note)
     return error
+
+
+def package_missing(what: str, package: str, error: ImportError) -> NajaError:
+    """Return the error of something that needs a Python package which cannot be imported."""
+    remedy = f"apt install python3-{package}, or pip install {package}"
+    return NajaError(f"{what} needs the Python package {package}", why=f"{error} ({remedy})")
 
 
 def worded(error: Exception, verb: str) -> NajaError:

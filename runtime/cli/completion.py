@@ -1,6 +1,7 @@
 """Completion for bash, zsh and fish, made from the declarations in ``options``.
 
-All words are in the scripts. Only for the IDs of containers a shell asks naja, by the hidden command ``ids``.
+All words are in the scripts: to start Python and load click for each key would take a hundred milliseconds.
+Only for the IDs of containers a shell asks naja, by the hidden command ``ids``.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import _signal
 
 from ..linux import capabilities
-from .help import spelled
 from .options import CAPABILITY, DIRECTORY, FILE, FLAG, GLOBAL_OPTIONS, HELP, VERBS
+from .words import spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ __all__ = ["SHELLS", "bash", "fish", "zsh"]
 
 _HEAD = "# {shell} completion for naja, made from its declarations by `naja completion {shell}`.\n"
 
-#: What stands for an argument, in the usage of a command.
-_ID, _SIGNAL = "<container-id>", "[signal]"
+#: What an argument is, by its name in the usage of a command.
+_KINDS = {"bundle": "directory", "source": "file", "bash|zsh|fish": "bash zsh fish"}
 #: Commands whose container is yet to be made.
 _NEW = ("create", "restore", "run")
 
@@ -41,13 +42,11 @@ def _words(option: Option) -> list[str]:
 
 
 def _arguments() -> dict[str, list[str]]:
-    """Return by command what its arguments are: "id", "directory", or the words that may stand there."""
+    """Return by command what its arguments are: "id", "directory", "file", words that may stand there, ""."""
     found: dict[str, list[str]] = {"help": [" ".join(VERBS)]}
     for name, verb in VERBS.items():
-        kinds = {_ID: "" if name in _NEW else "id", _SIGNAL: " ".join(_signals()), "[bundle]": "directory"}
-        kinds["bash|zsh|fish"] = "bash zsh fish"
-        forms = [word for word in verb.arguments.split(" | ")[0].split() if word in kinds]
-        found[name] = [kinds[form] for form in forms]
+        kinds = {**_KINDS, "container-id": "" if name in _NEW else "id", "signal": " ".join(_signals())}
+        found[name] = [kinds.get(word.strip("[]<>"), "") for word in verb.arguments.split(" | ")[0].split()]
     return found
 
 
@@ -168,7 +167,7 @@ def bash() -> str:
 
 
 def _bash_offer(what: str) -> str:
-    known = what in ("id", "directory")
+    known = what in ("id", "directory", "file")
     return f"_naja_offer {what} ''" if known else f"_naja_offer '' {_quoted(what)}"
 
 
@@ -387,7 +386,8 @@ def _fish_option(option: Option) -> list[str]:
 
 
 def _fish_words(what: str) -> str:
-    return {"id": "(__naja_ids)", "directory": "(__fish_complete_directories)"}.get(what, what)
+    functions = {"id": "naja_ids", "directory": "fish_complete_directories", "file": "fish_complete_path"}
+    return f"(__{functions[what]})" if what in functions else what
 
 
 #: By the name of a shell: what makes its script.

@@ -1,130 +1,110 @@
-"""Help: what ``naja help`` prints, made from the declarations in ``options``."""
+"""Help: click commands made from the declarations in ``options``.
+
+Only help loads click, which costs more than running a container does; command lines are always read by
+``parser``. A test holds that both read alike.
+"""
 
 from __future__ import annotations
 
-import os
+from typing import Any
 
-from .guide import ABOUT, EXAMPLES, MORE
-from .options import CAPABILITY, DIRECTORY, DURATION, FILE, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, VERBS
-from .output import show
+from ..errors import package_missing
+from .guide import ABOUT, EXAMPLES
+from .options import DURATION, FLAG, GLOBAL_OPTIONS, HELP, NUMBER, TEXTS, VERBS, Option, Verb
 from .parser import UsageError
 from .suggest import for_command
+from .words import described, helped, placeholder
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+try:
+    import click
+except ImportError as error:
+    raise package_missing("help", "click", error) from None
 
-    from .options import Option
+__all__ = ["commands", "show_help"]
 
-__all__ = ["described", "placeholder", "show_help", "spelled", "usage"]
-
-_WIDEST, _USUAL = 100, 80
-_PLACEHOLDERS = {FILE: "FILE", DIRECTORY: "DIRECTORY", CAPABILITY: "CAPABILITY"}
 _END = "'naja help COMMAND' tells more of one command, 'naja completion SHELL' makes a shell complete words."
+
+
+class _Option(click.Option):
+    """An option that also exists with a single dash, which the help need not repeat."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        declared, self.opts = self.opts, [name for name in self.opts if _is_usual(name)]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = declared
+
+
+def _is_usual(name: str) -> bool:
+    return name.startswith("--") or len(name) == 2
+
+
+def _option(option: Option) -> click.Option:
+    """Return the click option for a declaration; its value is that of ``parser``."""
+    names = [f"{dashes}{name}" for name in option.names for dashes in ("--", "-")]
+    names = [name for name in names if len(name.lstrip("-")) > 1 or not name.startswith("--")]
+    parameter = option.name.replace("-", "_")
+    if option.kind == FLAG:
+        return _Option([*names, parameter], is_flag=True, help=helped(option))
+    return _Option(
+        [*names, parameter],
+        help=helped(option),
+        default=None if option.kind == TEXTS else option.default,
+        multiple=option.kind == TEXTS,
+        type=float if option.kind == DURATION else int if option.kind == NUMBER else str,
+        metavar=placeholder(option),
+    )
+
+
+def _command(name: str, verb: Verb) -> click.Command:
+    arguments = click.Argument(["arguments"], nargs=-1, metavar=verb.arguments)
+    return click.Command(
+        name,
+        params=[arguments, *map(_option, (*verb.options, HELP))],
+        help=described(name),
+        short_help=verb.summary,
+        epilog=_examples(name),
+        add_help_option=False,
+        context_settings=_settings(not verb.greedy),
+    )
+
+
+def _examples(name: str) -> str:
+    """Return the examples of a command; click leaves alone what follows its \\b."""
+    lines = ["\b", "Examples:"]
+    for command, meaning in EXAMPLES.get(name, ()):
+        lines += [f"  {command}", f"      {meaning}"]
+    return "\n".join(lines)
+
+
+def _settings(interspersed: bool) -> dict[str, Any]:
+    return {"allow_interspersed_args": interspersed, "max_content_width": 100}
+
+
+def commands() -> click.Group:
+    """Return all commands as click knows them; they cannot be invoked."""
+    group = click.Group(
+        "naja",
+        help=ABOUT,
+        epilog=f"{_examples('')}\n\n{_END}",
+        params=list(map(_option, GLOBAL_OPTIONS)),
+        add_help_option=False,
+        context_settings=_settings(False),
+    )
+    for name, verb in VERBS.items():
+        group.add_command(_command(name, verb))
+    return group
 
 
 def show_help(program: str, name: str = "") -> int:
     """Print the help of naja or of one verb. Returns 0. Raises UsageError."""
-    if name and name not in VERBS:
-        raise UsageError(f"no such command: {name!r}{for_command(name)}")
-    lines = _verb(program, name) if name else _naja(program)
-    show("".join(f"{line}\n" for line in lines))
+    group = commands()
+    context = group.make_context(program, [], resilient_parsing=True)
+    if name:
+        command = group.commands.get(name)
+        if command is None:
+            raise UsageError(f"no such command: {name!r}{for_command(name)}")
+        context = click.Context(command, parent=context, info_name=name, **command.context_settings)
+    click.echo(context.get_help())
     return 0
-
-
-def _naja(program: str) -> list[str]:
-    verbs = [(name, verb.summary) for name, verb in VERBS.items()]
-    return [
-        f"Usage: {usage(program, '')}",
-        "",
-        *_wrapped(ABOUT),
-        *_section("Options", _options(GLOBAL_OPTIONS)),
-        *_section("Commands", verbs),
-        *_examples(""),
-        "",
-        *_wrapped(_END),
-    ]
-
-
-def _verb(program: str, name: str) -> list[str]:
-    verb = VERBS[name]
-    return [
-        f"Usage: {usage(program, name)}",
-        "",
-        *_wrapped(described(name)),
-        *_section("Options", _options((*verb.options, HELP))),
-        *_examples(name),
-    ]
-
-
-def usage(program: str, name: str) -> str:
-    """Return the form of a command line."""
-    if not name:
-        return f"{program} [global options] COMMAND [options] [arguments]"
-    return f"{program} [global options] {name} [options] {VERBS[name].arguments}".rstrip()
-
-
-def described(name: str) -> str:
-    """Return what a command does, in sentences."""
-    summary = VERBS[name].summary
-    return " ".join(filter(None, (summary[0].upper() + summary[1:] + ".", MORE.get(name))))
-
-
-def spelled(option: Option) -> list[str]:
-    """Return the usual spellings of an option, the short one first."""
-    return [f"-{name}" if len(name) == 1 else f"--{name}" for name in sorted(option.names, key=len)]
-
-
-def placeholder(option: Option) -> str:
-    """Return what stands for an option's value; "" for a flag."""
-    if option.kind == FLAG:
-        return ""
-    usual = {NUMBER: "N", DURATION: "TIME"}.get(option.kind, "VALUE")
-    return _PLACEHOLDERS.get(option.takes) or option.takes.replace(" ", "|") or usual
-
-
-def _options(options: Iterable[Option]) -> list[tuple[str, str]]:
-    rows = []
-    for option in options:
-        default = "" if option.default in (False, "", 0, ()) else f" (default: {option.default})"
-        head = f"{', '.join(spelled(option))} {placeholder(option)}".rstrip()
-        rows.append((head, option.help + default))
-    return rows
-
-
-def _examples(name: str) -> list[str]:
-    if name not in EXAMPLES:
-        return []
-    lines = ["", "Examples:"]
-    for command, meaning in EXAMPLES[name]:
-        lines += [f"  {command}", *_wrapped(meaning, 6)]
-    return lines
-
-
-def _section(title: str, rows: list[tuple[str, str]]) -> list[str]:
-    """Return two columns below a title; what is too long for the first one has a line of its own."""
-    edge = min(max(len(head) for head, _ in rows) + 4, 30)
-    lines = ["", f"{title}:"]
-    for head, text in rows:
-        first, *rest = _wrapped(text, edge)
-        if len(head) > edge - 4:
-            lines += [f"  {head}", first]
-        else:
-            lines.append(f"  {head}".ljust(edge) + first.lstrip())
-        lines += rest
-    return lines
-
-
-def _wrapped(text: str, indentation: int = 0) -> list[str]:
-    """Return the lines of a text, as wide as the terminal is."""
-    try:
-        width = min(os.get_terminal_size(1).columns or _USUAL, _WIDEST)
-    except OSError:
-        width = _USUAL
-    lines, line = [], ""
-    for word in text.split():
-        if line and indentation + len(line) + 1 + len(word) > width:
-            lines.append(" " * indentation + line)
-            line = ""
-        line = f"{line} {word}".lstrip()
-    return [*lines, " " * indentation + line]

@@ -142,9 +142,10 @@ def _with_aftermath(error: BaseException, text: str) -> str:
 
 def _show_version(program: str) -> int:
     """Print the version as engines parse it: runc's lines, under the name that naja was called by."""
+    from ..startup.tier import told
     from ..version import lines
 
-    show("\n".join(lines(program)) + "\n")
+    show("\n".join((*lines(program), f"start: {told(sys.argv[0])}")) + "\n")
     return 0
 
 

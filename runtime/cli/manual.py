@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..version import SPECIFICATION, VERSION
 from .guide import ABOUT, EXAMPLES
-from .help import described, placeholder, spelled, usage
 from .options import GLOBAL_OPTIONS, HELP, VERBS
+from .words import described, helped, placeholder, spelled, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,10 +108,7 @@ def _options(options: Iterable[Option]) -> str:
     for option in options:
         names = ", ".join(f"\\fB{_escaped(name)}\\fR" for name in spelled(option))
         value = placeholder(option)
-        default = "" if option.default in (False, "", 0, ()) else f" (default: {option.default})"
-        rows.append(
-            (f"{names} \\fI{_escaped(value)}\\fR" if value else names, _escaped(option.help + default))
-        )
+        rows.append((f"{names} \\fI{_escaped(value)}\\fR" if value else names, _escaped(helped(option))))
     return _list(rows)
 
 

@@ -2,7 +2,7 @@
 
 A config is refused for the first thing that is wrong with it, in one line that names the place.
 Two things are checked: the form, by a verdict compiled from the JSON Schemas; and what a schema
-cannot say, by rules. Only a refusal pays for a walk through the schemas, which then says what was expected.
+cannot say, by rules. Only a refusal pays for jsonschema, which then says what was expected.
 
 The verdict and the rules are loaded when they are asked: most verbs have no config to check, and
 would lose 2 ms.
@@ -122,13 +122,20 @@ def _check(
         changed = nulls.drop(value)
         pointer = verdict_of(value) if changed else pointer
     if pointer is not None:
-        from . import explain
-
-        raise Invalid(what, why=explain.why(value, verdict_of.__name__, pointer), origin=pointer)
+        raise Invalid(what, why=_why(value, verdict_of.__name__, pointer), origin=pointer)
     for rule in rules_for:
         for origin, why in rule(value):
             raise Invalid(what, why=why, origin=origin)
     return changed
+
+
+def _why(value: Any, name: str, pointer: str) -> str:
+    try:
+        from . import explain
+    except NajaError as error:
+        # That it is wrong, and where, is known without jsonschema.
+        return f"not what the schema asks for; {error}"
+    return explain.why(value, name, pointer)
 
 
 def problems(config: Any, bundle: str = "") -> list[Problem]:

@@ -1,7 +1,6 @@
-"""Say in words what is wrong with the form of a config, by a walk through naja's own JSON Schemas.
+"""Say in words what is wrong with the form of a config, with the help of jsonschema.
 
-Only a refusal, and people's verbs, come here. The walk knows the keywords of JSON Schema (2020-12) that those
-schemas use; the tests compare it with the package jsonschema.
+Only a refusal, and people's verbs, come here: importing jsonschema takes 65 ms.
 """
 
 from __future__ import annotations
@@ -10,11 +9,19 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..errors import package_missing
 from . import json, schemas
 from .pattern import escape
 
+try:
+    import jsonschema
+except ImportError as error:
+    raise package_missing("telling what a config has to be like", "jsonschema", error) from None
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from jsonschema.exceptions import ValidationError
 
 _ARTICLES = {
     "array": "an array",
@@ -46,104 +53,67 @@ class Problem:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Schemas:
-    """Schemas that refer to each other, by file name."""
-
-    def __init__(self, files: dict[str, dict[str, Any]]) -> None:
-        self._files = files
-
-    def problems(self, value: Any, file: str) -> Iterator[Problem]:
-        """Yield what breaks the schema of a file, in its order."""
-        yield from self._walk(value, self._files[file], file, "")
-
-    def _walk(self, value: Any, schema: dict[str, Any], file: str, origin: str) -> Iterator[Problem]:
-        for keyword, wanted in schema.items():
-            if keyword == "$ref":
-                yield from self._walk(value, *self._resolved(wanted, file), origin)
-            elif keyword in _MEMBERS:
-                for name, member, below in _MEMBERS[keyword](value, schema):
-                    yield from self._walk(member, below, file, f"{origin}/{escape(name)}")
-            elif keyword == "required":
-                for why in _missing(value, wanted):
-                    yield Problem(origin, why)
-            elif keyword in _CHECKS and not _CHECKS[keyword](value, wanted):
-                yield Problem(origin, _sentence(keyword, value, schema))
-
-    def _resolved(self, reference: str, file: str) -> tuple[dict[str, Any], str]:
-        """Return the schema that ``$ref`` names, and the file that it is in."""
-        named, _, pointer = reference.partition("#")
-        schema = self._files[named or file]
-        for step in pointer.split("/")[1:]:
-            schema = schema[step]
-        return schema, named or file
+def _is_integer(_checker: object, value: object) -> bool:
+    # JSON Schema counts 1.0 as an integer; the kernel's interfaces, and Go, do not.
+    return type(value) is int
 
 
-#: JSON Schema counts 1.0 as an integer; the kernel's interfaces, and Go, do not.
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "array": lambda value: isinstance(value, list),
-    "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: type(value) is int,
-    "object": lambda value: isinstance(value, dict),
-    "string": lambda value: isinstance(value, str),
-}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _has_pattern(value: Any, pattern: str) -> bool:
+def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Iterator[ValidationError]:
     # In the patterns of JSON Schema $ is the end of the text, in re also before a last line break.
-    return not isinstance(value, str) or bool(re.search(re.sub(r"\$$", r"\\Z", pattern), value))
+    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-#: By keyword: whether a value is as it is to be. What is of another type is the affair of "type".
-_CHECKS: dict[str, Callable[[Any, Any], bool]] = {
-    "type": lambda value, wanted: _TYPES[wanted](value),
-    "enum": lambda value, wanted: isinstance(value, str) and value in wanted,
-    "minimum": lambda value, wanted: not _is_number(value) or value >= wanted,
-    "maximum": lambda value, wanted: not _is_number(value) or value <= wanted,
-    "minItems": lambda value, wanted: not isinstance(value, list) or len(value) >= wanted,
-    "pattern": _has_pattern,
-}
-
-#: What goes one step down: its name, the value there, its schema.
-Member = tuple[str, Any, dict[str, Any]]
-
-
-def _properties(value: Any, schema: dict[str, Any]) -> Iterator[Member]:
-    for name, below in schema["properties"].items():
-        if isinstance(value, dict) and name in value:
-            yield name, value[name], below
-
-
-def _additional(value: Any, schema: dict[str, Any]) -> Iterator[Member]:
-    for name, member in value.items() if isinstance(value, dict) else ():
-        if name not in schema.get("properties", {}):
-            yield name, member, schema["additionalProperties"]
-
-
-def _items(value: Any, schema: dict[str, Any]) -> Iterator[Member]:
-    for index, item in enumerate(value) if isinstance(value, list) else ():
-        yield str(index), item, schema["items"]
-
-
-_MEMBERS = {"properties": _properties, "additionalProperties": _additional, "items": _items}
-
-
-def _missing(value: Any, names: list[str]) -> Iterator[str]:
+def _required(_validator: object, names: list[str], value: Any, _schema: object) -> Iterator[ValidationError]:
     for name in names if isinstance(value, dict) else ():
         if name not in value:
             close = difflib.get_close_matches(name, value, 1)
-            yield f"{name!r} is missing" + (f" (is {close[0]!r} misspelled?)" if close else "")
+            hint = f" (is {close[0]!r} misspelled?)" if close else ""
+            yield jsonschema.ValidationError(f"{name!r} is missing{hint}")
+
+
+_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    validators={"pattern": _pattern, "required": _required},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+def validator(name: str) -> Any:
+    """Return a jsonschema validator for one of naja's schemas ("config", "process", "state" …)."""
+    return validator_of(schemas.read_all(), name)
+
+
+def validator_of(files: dict[str, dict[str, Any]], name: str) -> Any:
+    """Return the same for schemas that were read already."""
+    # How schemas in several files find each other depends on jsonschema's version: so they are one.
+    definitions = {file: _within(schema, file) for file, schema in files.items()}
+    return _Validator({"$ref": f"#/$defs/{name}.json", "$defs": definitions})
+
+
+def _within(schema: Any, file: str) -> Any:
+    """Return a schema of a file as it is below "$defs" of one that holds them all."""
+    if isinstance(schema, list):
+        return [_within(item, file) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # Where a schema names its dialect, jsonschema leaves _Validator for the plain one of that dialect.
+    found = {key: _within(value, file) for key, value in schema.items() if key not in ("$schema", "$id")}
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        named, _, pointer = reference.partition("#")
+        found["$ref"] = f"#/$defs/{named or file}{pointer}"
+    return found
 
 
 def problems(value: Any, name: str) -> list[Problem]:
-    """Return all places where a value breaks a schema of naja's ("config", "process", "state" …).
+    """Return all places where a value breaks the schema ``name``, in the order of the schema."""
+    return problems_of(validator(name), value)
 
-    They are in the order of the schema. Raises NajaError where the schemas are not there.
-    """
-    return list(Schemas(schemas.read_all()).problems(value, f"{name}.json"))
+
+def problems_of(validator: Any, value: Any) -> list[Problem]:
+    """Return the same for a validator that there is already."""
+    return [Problem(_pointer(error), _sentence(error)) for error in validator.iter_errors(value)]
 
 
 def why(value: Any, name: str, pointer: str) -> str:
@@ -152,31 +122,31 @@ def why(value: Any, name: str, pointer: str) -> str:
     return found[0] if found else "not what the schema asks for"
 
 
-def _sentence(keyword: str, value: Any, schema: dict[str, Any]) -> str:
-    wanted = schema[keyword]
-    match keyword:
+def _pointer(error: ValidationError) -> str:
+    return "".join(f"/{escape(str(step))}" for step in error.absolute_path)
+
+
+def _sentence(error: ValidationError) -> str:
+    wanted: Any = error.validator_value
+    match error.validator:
         case "type":
-            expected = _ARTICLES[wanted] + (_bytes(value) if wanted == "integer" else "")
+            expected = _ARTICLES[wanted]
         case "enum":
-            near = _near(value, wanted)
+            near = _near(error.instance, wanted)
             choices = f"{len(wanted)} words" if near else ", ".join(map(repr, wanted[:_MOST]))
             more = " …" if len(wanted) > _MOST and not near else ""
-            return f"expected one of {choices}{more}, found {_show(value)}{near}"
+            return f"expected one of {choices}{more}, found {_show(error.instance)}{near}"
+        case "minimum" | "maximum":
+            schema: Any = error.schema
+            low, high = schema.get("minimum"), schema.get("maximum")
+            expected = f"an integer from {low} to {high}" if high is not None else f"at least {low}"
         case "minItems":
             return "expected at least one item, found none"
         case "pattern":
             expected = f"text like {wanted}"
         case _:
-            low, high = schema.get("minimum"), schema.get("maximum")
-            expected = f"an integer from {low} to {high}" if high is not None else f"at least {low}"
-    return f"expected {expected}, found {_show(value)}"
-
-
-def _bytes(value: Any) -> str:
-    """Return a hint where a value is a size with a unit."""
-    text = value if isinstance(value, str) else ""
-    found = re.fullmatch(r"(\d{1,12}) ?([kmgt])(i?b)?", text, re.IGNORECASE)
-    return f" (of bytes: {int(found[1]) << 10 * ('kmgt'.index(found[2].lower()) + 1)})" if found else ""
+            return error.message
+    return f"expected {expected}, found {_show(error.instance)}"
 
 
 def _near(name: Any, choices: list[str]) -> str:

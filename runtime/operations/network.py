@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..errors import NajaError
+from ..errors import NajaError, package_missing
 from ..linux import namespaces
 from .base import Context, Operation
 
@@ -137,7 +137,7 @@ def _connect() -> Any:
     try:
         from pyroute2 import IPRoute  # type: ignore[import-untyped]
     except ImportError as error:
-        raise NajaError("network devices need the Python package pyroute2", why=str(error)) from None
+        raise package_missing("moving a network device", "pyroute2", error) from None
     return IPRoute()
 
 

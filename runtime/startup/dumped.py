@@ -1,4 +1,4 @@
-"""What an interpreter does before it is dumped (``load``, ``tell``), and in each process (``wake``).
+"""What an interpreter does before it is dumped (``tell``), and in each process (``wake``).
 
 ``naja.startup.dump`` makes the dump, native/dump.c says how it goes on.
 """
@@ -9,19 +9,6 @@ import _thread
 import gc
 import os
 import posix
-import sys
-
-from .precompiled import Finder
-
-#: The verbs of engines, the one that needs least first: what each needs is in few pages then.
-_VERBS = ("state", "delete", "kill", "start", "exec", "create", "run")
-
-
-def load() -> None:
-    """Load naja."""
-    finder = sys.meta_path[0]
-    assert isinstance(finder, Finder)
-    finder.load_all(_VERBS)
 
 
 def tell() -> None:

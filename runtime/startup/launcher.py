@@ -1,4 +1,4 @@
-"""Writes the command ``naja`` that starts fastest: ``python -m naja.startup.launcher FILE``.
+"""Writes the command ``naja`` that starts fastest: ``python -m naja.startup.launcher FILE`` (``--help``).
 
 Saves 6 / 37 / 36 ms against pip's script (``make bench-start``).
 
@@ -12,6 +12,7 @@ before it starts; then one interpreter does what takes two without it. Else it i
 
 from __future__ import annotations
 
+import argparse
 import compileall
 import glob
 import marshal
@@ -45,13 +46,13 @@ _WARM = precompiled.FILE.replace("/precompiled.", "/warm.")
 _SHIM = "containerd-shim-naja-v2"
 
 #: Options for a program without a C library, whose start takes 0.3 ms.
-_BARE = ["-DBARE", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+_BARE = ["-DBARE", "-s", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
 
 #: Libraries of Python's modules, and their archives.
 _STATIC = {"-lz": "-l:libz.a", "-lexpat": "-l:libexpat.a"}
 
 #: Options for a library; the stack that it has for a child need not be probed.
-_SHARED = ["-shared", "-fPIC", "-fno-stack-protector", "-fno-stack-clash-protection"]
+_SHARED = ["-shared", "-s", "-fPIC", "-fno-stack-protector", "-fno-stack-clash-protection"]
 
 _MAIN = """\
 import sys
@@ -69,21 +70,31 @@ _SCRIPT = """\
 [ -d /proc/self/fd/0 ] && exec 0<> /dev/null
 [ -d /proc/self/fd/1 ] && exec 1<> /dev/null
 [ -d /proc/self/fd/2 ] && exec 2<> /dev/null
-exec {python} -IS -c {body} "$0" "$@"
+_naja_python={python}
+[ -x "$_naja_python" ] || _naja_python={usual}
+if ! [ -x "$_naja_python" ]; then
+    printf 'naja: cannot start: its Python is gone, %s, and there is no {usual}\\n' {python} >&2
+    exit 1
+fi
+exec "$_naja_python" -IS -c {body} "$0" "$@"
 """
 
+#: What takes the place of an interpreter that is gone: slower, as nothing was compiled for it.
+_USUAL = "/usr/bin/python3"
 
-def _body(packages: str) -> str:
+
+def _body(packages: str, destdir: str = "") -> str:
     """Return what Python runs; its arguments after -c are the command line, with the name first."""
-    return precompiled.boot() + _MAIN.format(packages=packages)
+    return precompiled.boot(destdir) + _MAIN.format(packages=packages)
 
 
-def script(python: str, packages: str) -> str:
+def script(python: str, packages: str, destdir: str = "") -> str:
     """Return the script that runs naja with ``python``; dependencies are in ``packages``."""
-    return _SCRIPT.format(python=shlex.quote(python), body=shlex.quote(_body(packages)))
+    body = shlex.quote(_body(packages, destdir))
+    return _SCRIPT.format(python=shlex.quote(python), usual=_USUAL, body=body)
 
 
-def program(python: str, packages: str, modules: Modules | None = None) -> bytes | None:
+def program(python: str, packages: str, modules: Modules | None = None, *, destdir: str = "") -> bytes | None:
     """Return the compiled native/launcher.c, that does the same; None where it cannot be compiled.
 
     ``modules`` are those that are in the dump, where there is one.
@@ -96,13 +107,14 @@ def program(python: str, packages: str, modules: Modules | None = None) -> bytes
         "PYTHON": python,
         "DIRECTORY": directory,
         "NAME": name,
-        "OWN": os.path.dirname(_EARLY),
+        "USUAL": os.path.dirname(_USUAL),
+        "OWN": os.path.dirname(_EARLY).removeprefix(destdir),
         "EARLY": os.path.basename(_EARLY),
         "WARM": os.path.basename(_WARM),
-        "PACKAGE": precompiled.PACKAGE,
-        "LOWER": _NATIVE,
+        "PACKAGE": precompiled.PACKAGE.removeprefix(destdir),
+        "LOWER": _NATIVE.removeprefix(destdir),
         "LENDERS": lenders.beginning(),
-        "BODY": _body(packages),
+        "BODY": _body(packages, destdir),
     }
     values = [f"-D{key}={_quoted(value)}" for key, value in definitions.items()]
     values += [f"-DSIZE={status.st_size}", f"-DCHANGED={int(status.st_mtime)}"]
@@ -114,7 +126,7 @@ def program(python: str, packages: str, modules: Modules | None = None) -> bytes
     return _compiled("launcher.c", [[*values, *options] for options in (_BARE, ["-static"], [])])
 
 
-def interpreter(python: str, packages: str, *, dumps: bool = False) -> bytes | None:
+def interpreter(python: str, packages: str, *, dumps: bool = False, destdir: str = "") -> bytes | None:
     """Return the compiled native/interpreter.c; None where it cannot be compiled, or does not work.
 
     With ``dumps``, the program of its dump with all of naja loaded. It takes Python's headers and its static
@@ -131,11 +143,13 @@ def interpreter(python: str, packages: str, *, dumps: bool = False) -> bytes | N
         "STDLIB": paths["stdlib"],
         "EXTENSIONS": get("DESTSHARED"),
     }
-    body = _body(packages)
+    body = _body(packages, destdir)
     code = marshal.dumps(compile(_MAIN_AWAKE if dumps else body, "<start>", "exec"))
     options = [f"-D{key}=L{_quoted(value)}" for key, value in definitions.items()]
     options += [f"-DBODY={_quoted(body)}", f"-DCODE={_quoted(code)}"]
     options += [f"{_NATIVE}/kernel.c", f"{_NATIVE}/json.c"]
+    if destdir:
+        options.append(f"-ffile-prefix-map={destdir}=")  # Python's macros name the file.
     options += ["-no-pie", "-s", f"-I{paths['include']}", f"-I{paths['platinclude']}"]
     if dumps:
         options += ["-DDUMP", f"{_NATIVE}/dump.c", _WRAPPED]
@@ -145,17 +159,22 @@ def interpreter(python: str, packages: str, *, dumps: bool = False) -> bytes | N
     fixed = [_STATIC.get(library, library) for library in libraries]
     program = _compiled("interpreter.c", [[*options, *each] for each in (fixed, libraries)])
     if program and dumps:
-        program = dump.dumped(program, _ASLEEP.format(boot=precompiled.boot(), packages=packages))
+        asleep = _ASLEEP.format(boot=precompiled.boot(), packages=packages, verbs=_VERBS)
+        program = dump.dumped(program, asleep)
     return program if program and _works(program) else None
 
 
-#: What an interpreter does before it is dumped, and when it goes on.
+#: What is loaded before the dump, what needs least first: what each verb needs is in few pages then.
+_VERBS = ("command", "state", "delete", "kill", "start", "exec", "create", "run")
+
+#: What an interpreter does before it is dumped, and when it goes on. The modules are not yet where they
+#: will be, so it is the file of all of them that they are loaded from.
 _ASLEEP = """\
 import sys
 {boot}
 sys.path.append({packages!r})
-from naja.startup.dumped import load, tell
-load()
+sys.meta_path[0].load_all({verbs!r})
+from naja.startup.dumped import tell
 from naja.cli.practice import practise
 practise(sys.argv[2])
 tell()
@@ -225,28 +244,43 @@ def _quoted(text: str | bytes) -> str:
     return '"' + "".join(f"\\{byte:03o}" for byte in os.fsencode(text)) + '"'
 
 
-def write(path: str, *, native: bool = True) -> None:
+def write(
+    path: str, *, native: bool = True, bytecode: bool = True, packages: str = "", destdir: str = ""
+) -> str:
     """Write the command; as a script where ``native`` is false, or no C compiler is there.
 
-    naja is compiled as well, which a user without privileges could not do later. Raises OSError, or
+    naja is compiled as well, which a user without privileges could not do later (for Python's own way to
+    load modules where ``bytecode`` is true). ``packages`` is the directory of naja's dependencies, this
+    Python's where it is "". All that is written is below ``destdir``, as naja itself, and works once that has
+    gone from the beginning of all paths. Returns in a few words how the command starts. Raises OSError, or
     ValueError as ``precompiled.pack`` does.
     """
-    where = (os.path.realpath(sys.executable), sysconfig.get_path("purelib"))
-    compileall.compile_dir(precompiled.PACKAGE, quiet=1)
-    modules = precompile.build()
+    where = (os.path.realpath(sys.executable), packages or sysconfig.get_path("purelib"))
+    if bytecode:
+        compileall.compile_dir(precompiled.PACKAGE, quiet=1, stripdir=destdir or None)
+    modules = precompile.build(destdir)
     files = {libc.FILE: library()}
     if native:
-        files[_EARLY] = interpreter(*where)
-        files[_WARM] = files[_EARLY] and interpreter(*where, dumps=True)
-    content = (program(*where, modules) if native else None) or os.fsencode(script(*where))
+        files[_EARLY] = interpreter(*where, destdir=destdir)
+        files[_WARM] = files[_EARLY] and interpreter(*where, dumps=True, destdir=destdir)
+    compiled = program(*where, modules, destdir=destdir) if native else None
     for file, made in files.items():
         if made:
             precompile.replace(file, made, 0o755)
         elif os.path.lexists(file):
             os.unlink(file)  # Of another Python, or another compiler's.
-    precompile.replace(path, content, 0o755)
-    _link_shim(path)
+    precompile.replace(destdir + path, compiled or os.fsencode(script(*where, destdir)), 0o755)
+    _link_shim(destdir + path)
     _own([precompiled.FILE, *files])
+    if compiled is None:
+        return "as a script"
+    return (
+        "from a dump"
+        if files.get(_WARM)
+        else "by half of Python's start"
+        if files.get(_EARLY)
+        else "as a launcher"
+    )
 
 
 def _link_shim(command: str) -> None:
@@ -269,18 +303,68 @@ def _own(files: list[str]) -> None:
                     file.write(entry)
 
 
-def main() -> int:
-    """Write the command to the file that is the only argument; return an exit status."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m naja.startup.launcher FILE\n")
-        return 2
+_EPILOG = """\
+The command starts in the fastest way that this machine can make (docs/design.md, Fast):
+
+  dump      with a C compiler, and Python's headers and static archive (Debian: gcc, python3-dev)
+  launcher  with a C compiler
+  script    otherwise
+
+Written are FILE, a link to it that is containerd's shim, and naja's compiled modules, into its own directory:
+write it as whom that belongs to. It is to be written anew when the Python that it was made for is replaced;
+until then it starts slower, and `naja --version` says so.
+"""
+
+
+def _arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m naja.startup.launcher",
+        description="Write the command naja that starts fastest.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="the command (that which pip has put beside this Python)"
+    )
+    parser.add_argument(
+        "--tier", choices=("dump", "launcher", "script"), help="no faster one than this (dump)"
+    )
+    parser.add_argument(
+        "--packages", default="", metavar="DIRECTORY", help="where its dependencies are (this Python's)"
+    )
+    parser.add_argument(
+        "--destdir",
+        default="",
+        metavar="DIRECTORY",
+        help="where naja is until it is put in place; FILE is its name there",
+    )
+    parser.add_argument("--no-bytecode", action="store_true", help="leave Python's .pyc files to others")
+    arguments = parser.parse_args(words)
+    if not arguments.file:
+        arguments.file = os.path.join(sysconfig.get_path("scripts"), "naja")
+        if not os.path.exists(arguments.file):
+            parser.error(f"name the FILE: there is no {arguments.file}")
+    return arguments
+
+
+def main(words: list[str]) -> int:
+    """Write the command as the command line says; return an exit status."""
+    global _TIER
+    arguments = _arguments(words)
+    _TIER = arguments.tier or _TIER
     try:
-        write(sys.argv[1])
+        starts = write(
+            arguments.file,
+            bytecode=not arguments.no_bytecode,
+            packages=arguments.packages,
+            destdir=arguments.destdir,
+        )
     except (OSError, ValueError) as error:
         sys.stderr.write(f"naja.startup.launcher: {error}\n")
         return 1
+    sys.stdout.write(f"{arguments.file} is written; it starts {starts}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

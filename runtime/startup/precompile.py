@@ -51,15 +51,17 @@ _FIRST = ("naja.startup.precompiled", "naja.startup.early")
 _PART = 12
 
 
-def build() -> Modules:
+def build(destdir: str = "") -> Modules:
     """Write the file that ``precompiled`` reads, for the running Python; return what it says of the modules.
 
-    Raises OSError, SyntaxError.
+    All is to be put in place later: then ``destdir`` goes from the beginning of all paths. Raises OSError,
+    SyntaxError.
     """
     home = precompiled.PACKAGE
     sources = {_module(path): path for path in sorted(_sources(home))}
     trees = {name: stripped(f"{home}/{path}", _package(name, path)) for name, path in sources.items()}
-    codes = {name: compiled(tree, f"{home}/{sources[name]}") for name, tree in trees.items()}
+    final = home.removeprefix(destdir)
+    codes = {name: compiled(tree, f"{final}/{sources[name]}") for name, tree in trees.items()}
     body = bytearray()
 
     def add(content: Any) -> tuple[int, int]:
@@ -80,7 +82,7 @@ def build() -> Modules:
             loaded.update(names)
         parts = [names[i : i + _PART] for i in range(0, len(names), _PART)]
         groups[group] = (names, [add({name: codes[name] for name in part}) for part in parts])
-    head = precompiled.pack([codes[name] for name in _FIRST], modules, groups)
+    head = precompiled.pack([codes[name] for name in _FIRST], modules, groups, destdir)
     directory = os.path.dirname(precompiled.FILE)
     os.makedirs(directory, exist_ok=True)
     permissions = os.stat(directory).st_mode & 0o7777

@@ -133,7 +133,7 @@ class Finder:
                 setattr(sys.modules[package], own, module)
 
     def load_all(self, run: Sequence[str]) -> None:
-        """Load the groups of modules in ``run``, and the code of all others; the file is not read again."""
+        """Load the groups of modules in ``run``, and the code of all others; no file is looked at again."""
         groups = [self._groups[group][0] for group in run]
         for names in (*groups, self._modules):
             for name in names:
@@ -144,6 +144,10 @@ class Finder:
         self._groups = {}
         posix.close(self.descriptor)
         self.descriptor = -1
+
+    def is_dumped(self) -> bool:
+        """Tell whether all modules were in the program from its beginning (dump.py)."""
+        return bool(self._codes)
 
     def _new_module(self, name: str) -> ModuleType:
         module = type(sys)(name)
@@ -214,14 +218,16 @@ def move(descriptor: int) -> None:
         finder.descriptor = descriptor
 
 
-def pack(first: list[CodeType], modules: Modules, groups: Groups) -> bytes:
+def pack(first: list[CodeType], modules: Modules, groups: Groups, destdir: str = "") -> bytes:
     """Return the beginning of the file; ``first`` are this module and ``early``.
 
-    Raises ValueError where it would be too long.
+    ``destdir`` is what goes from the beginning of all paths when it is put in place. Raises ValueError where
+    the result would be too long.
     """
     from _frozen_importlib_external import MAGIC_NUMBER
 
-    start = compile(_START.format(own=__file__, home=_HOME), "<start>", "exec")
+    paths = {"own": __file__.removeprefix(destdir), "home": _HOME.removeprefix(destdir)}
+    start = compile(_START.format(**paths), "<start>", "exec")
     parts = (marshal.dumps((start, *first)), marshal.dumps((modules, groups)))
     head = MAGIC_NUMBER + b"".join(len(part).to_bytes(_LENGTH, "little") + part for part in parts)
     if len(head) > _HEAD:
@@ -229,13 +235,17 @@ def pack(first: list[CodeType], modules: Modules, groups: Groups) -> bytes:
     return head
 
 
-def boot() -> str:
-    """Return the statements by which a bare Python (-I -S) begins: afterwards ``import naja`` works."""
+def boot(destdir: str = "") -> str:
+    """Return the statements by which a bare Python (-I -S) begins: afterwards ``import naja`` works.
+
+    They are for when ``destdir`` has gone from the beginning of all paths.
+    """
     from _frozen_importlib_external import MAGIC_NUMBER
 
-    ordinary = _ORDINARY.format(home=_HOME)
-    places = {"file": FILE, "package": PACKAGE, "head": _HEAD, "code": _MAGIC + _LENGTH}
-    return _BOOT.format(**places, magic=MAGIC_NUMBER, ordinary=ordinary)
+    ordinary = _ORDINARY.format(home=_HOME.removeprefix(destdir))
+    places = {"file": FILE.removeprefix(destdir), "package": PACKAGE.removeprefix(destdir)}
+    numbers = {"head": _HEAD, "code": _MAGIC + _LENGTH}
+    return _BOOT.format(**places, **numbers, magic=MAGIC_NUMBER, ordinary=ordinary)
 
 
 _HOME = PACKAGE.rpartition("/")[0]
@@ -280,6 +290,8 @@ sys.path.append({home!r})
 _ORDINARY = """\
 import gc, sys
 gc.disable()
+if sys.version_info < (3, 11):
+    raise SystemExit("naja: cannot start: it needs Python 3.11 or newer")
 if not hasattr(sys, "path"):
     import _early
     words = sys.argv

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-from ..errors import NajaError
+from ..errors import NajaError, package_missing
 
 try:
     from jeepney import (  # type: ignore[import-untyped]
@@ -25,7 +25,7 @@ try:
     from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
     from jeepney.io.blocking import DBusConnection  # type: ignore[import-untyped]
 except ImportError as error:
-    raise NajaError("cgroups by systemd need the Python package jeepney", why=str(error)) from None
+    raise package_missing("a cgroup of systemd's", "jeepney", error) from None
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

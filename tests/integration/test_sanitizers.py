@@ -40,7 +40,7 @@ from naja.startup import launcher
 watched = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 launcher._BARE = watched
 launcher._SHARED = ["-shared", "-fPIC", "-include", "clone.h", *watched]
-launcher.interpreter = lambda *where: None
+launcher.interpreter = lambda *where, **how: None
 launcher.write(sys.argv[1])
 """
 

@@ -1,4 +1,4 @@
-"""Configs made from a schema, valid and spoiled; and jsonschema, and the official schemas, as referees."""
+"""Configs made from a schema, valid and spoiled; and the official schemas as a referee."""
 
 from __future__ import annotations
 
@@ -53,28 +53,6 @@ def official_validator(name: str) -> Any:
         jsonschema.Draft4Validator, validators={"pattern": _pattern}
     )
     return kind(contents[f"{name}-schema.json"], registry=registry)
-
-
-def validator_of(files: dict[str, dict[str, Any]], name: str) -> Any:
-    """Return a validator of jsonschema's for one of naja's schemas, to compare with naja's own walk."""
-    # Where a schema names its dialect, jsonschema leaves our validator for the plain one of that dialect.
-    plain = {
-        file: {key: value for key, value in schema.items() if key != "$schema"}
-        for file, schema in files.items()
-    }
-    registry: Any = referencing.Registry().with_resources(
-        (schemas.BASE + file, referencing.jsonschema.DRAFT202012.create_resource(schema))
-        for file, schema in plain.items()
-    )
-    kind: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-        jsonschema.Draft202012Validator,
-        validators={"pattern": _pattern},
-        # It counts 1.0 as an integer.
-        type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-            "integer", lambda _, value: type(value) is int
-        ),
-    )
-    return kind(plain[f"{name}.json"], registry=registry)
 
 
 def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Any:

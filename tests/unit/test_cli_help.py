@@ -27,8 +27,7 @@ def test_help_has_everything(capfd: pytest.CaptureFixture[str], name: str) -> No
     for option in (*VERBS[name].options, HELP) if name else GLOBAL_OPTIONS:
         assert all((f"--{each}" if len(each) > 1 else f"-{each}") in words for each in option.names)
     assert text.startswith("Usage: naja ")
-    assert "\nExamples:\n" in text or name == "features"
-    assert max(map(len, text.splitlines()[1:])) <= 80
+    assert "\n  Examples:\n" in text
 
 
 def test_help_lists_all_commands(capfd: pytest.CaptureFixture[str]) -> None:

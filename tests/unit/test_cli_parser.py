@@ -1,16 +1,17 @@
-"""The command line is read as runc's is; what was mistyped is guessed."""
+"""The command line is read as runc's is, and as the help says; what was mistyped is guessed."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from naja.cli import help as cli_help
 from naja.cli.options import DURATION, FLAG, GLOBAL_OPTIONS, NUMBER, TEXTS, VERBS, Option
 from naja.cli.parser import Command, UsageError, parse_globals, parse_verb
-from tests.support.clicked import as_click_reads
 
 
 def parse(*words: str) -> Command:
@@ -135,7 +136,7 @@ def test_names_are_unique() -> None:
         assert len(names) == len(set(names))
 
 
-# --- click, told of the same options, reads the same --------------------------------------------
+# --- click, which prints the help, reads the same -----------------------------------------------
 
 _TEXT = st.text(alphabet="ab=, /", max_size=5)
 
@@ -177,6 +178,15 @@ def _command_lines(draw: st.DrawFn) -> tuple[list[str], str, list[str]]:
     return draw(_option_words(GLOBAL_OPTIONS)), name, [*options, *separator, *arguments]
 
 
+def _as_click_reads(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    group = cli_help.commands()
+    context = group.make_context("naja", list(words))
+    protected: list[str] = getattr(context, "_protected_args", [])  # click 9 has them in args.
+    name, *rest = [*protected, *context.args]
+    command = group.commands[name]
+    return context.params, command.make_context(name, rest, parent=context).params
+
+
 def _comparable(options: tuple[Option, ...], values: dict[str, Any]) -> dict[str, Any]:
     names = {option.name: option.name.replace("-", "_") for option in options if option.name != "help"}
     return {name: values[name] if name in values else values[parameter] for name, parameter in names.items()}
@@ -184,14 +194,26 @@ def _comparable(options: tuple[Option, ...], values: dict[str, Any]) -> dict[str
 
 @settings(deadline=None)
 @given(_command_lines())
-def test_it_is_read_as_click_reads_it(line: tuple[list[str], str, list[str]]) -> None:
+def test_the_help_is_true(line: tuple[list[str], str, list[str]]) -> None:
     before, name, after = line
     words = [*before, name, *after]
     command = parse(*words)
-    globals, options = as_click_reads(words)
+    globals, options = _as_click_reads(words)
     assert _comparable(GLOBAL_OPTIONS, globals) == _comparable(GLOBAL_OPTIONS, command.globals)
     assert _comparable(command.verb.options, options) == _comparable(command.verb.options, command.options)
     assert list(options["arguments"]) == command.arguments
+
+
+def test_click_has_all_verbs_and_options() -> None:
+    group = cli_help.commands()
+    assert list(group.commands) == list(VERBS)
+    for name, verb in VERBS.items():
+        names = {text.lstrip("-") for parameter in group.commands[name].params for text in parameter.opts}
+        assert names - {"arguments"} == {alias for option in verb.options for alias in option.names} | {
+            "help",
+            "h",
+        }
+        assert isinstance(group.commands[name], click.Command)
 
 
 # --- whatever is typed, there is an answer -------------------------------------------------------

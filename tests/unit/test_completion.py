@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["naja", "--root", "root", "state", "n"], ["naja"]),
     (["naja", "--root", "root/naja", "exec", "--env", "A=1", "o"], ["other"]),
     (["naja", "--root", "root/naja", "kill", "box", "TER"], ["TERM"]),
+    (["naja", "--root", "root/naja", "mount", "box", "bundle.j"], ["bundle.json"]),
     (["naja", "run", "--bu"], ["--bundle"]),
     (["naja", "exec", "--cap", "CAP_SYS_P"], ["CAP_SYS_PACCT", "CAP_SYS_PTRACE"]),
     (["naja", "list", "--format", ""], ["json", "table"]),
@@ -120,24 +122,24 @@ def test_bash_finds_the_usual_root(place: Path) -> None:
 
 @requires_command("bash")
 def test_bash_is_quick(place: Path) -> None:
-    """A person does not notice it; conformance/bench.py has the figures. The best of some counts here."""
-    took = []
+    """Less than a person notices, in processor time: what else the machine does is not the test's affair."""
+    command = runtime_command()
+    told = subprocess.check_output([*command, "--version"], text=True)
+    if len(command) > 1 or "start: from a dump" not in told:
+        pytest.skip("needs the command as it starts fastest")
     script = f"""
 source ./bash
 compopt() {{ :; }}
-COMP_WORDS=({runtime_command()[0]} --root root/naja state '') COMP_CWORD=4
+COMP_WORDS=({command[0]} --root root/naja state '') COMP_CWORD=4
 for i in 1 2 3 4 5 6 7 8; do
-    start=${{EPOCHREALTIME/[.,]/}}
     _naja naja '' state
-    echo $((${{EPOCHREALTIME/[.,]/}} - start)) "${{#COMPREPLY[@]}}"
+    echo "${{#COMPREPLY[@]}}"
 done
 """
-    for line in run(place, "bash", "-c", script):
-        duration, count = map(int, line.split())
-        assert count == len(IDS)
-        took.append(duration / 1000)
-    if len(runtime_command()) == 1:
-        assert min(took) < 60, took
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run(place, "bash", "-c", script) == [str(len(IDS))] * 8
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8 * 0.060
 
 
 @requires_command("zsh")

@@ -68,8 +68,17 @@ def test_installed_and_removed(kind: str, builds: dict[str, Path], environment: 
     assert not [path for path in added if "/site-packages/runtime" in path]
     assert run(environment, "-c", "import naja; print(naja.Container.__name__)", cwd=project) == "Container"
     command = environment.parent / "naja"
-    run(environment, "-m", "naja.startup.launcher", command, cwd=project)
-    assert run(command, "--version", cwd=project).startswith("naja version ")
+    if kind != "editable":
+        assert run(command, "--version", cwd=project).splitlines()[-1] == (
+            "start: slower than it could be, as this is not the command that its launcher writes; "
+            f"faster after: {environment} -m naja.startup.launcher {command}"
+        )
+        assert {f"share/man/man8/{page}.8" for page in ("naja", "naja-run")} <= added
+    # The command that belongs to this Python.
+    assert f"{command} is written" in run(environment, "-m", "naja.startup.launcher", cwd=project)
+    told = run(command, "--version", cwd=project)
+    assert told.startswith("naja version ")
+    assert "slower" not in told
     run(environment, *_PIP, "uninstall", "--yes", "naja")
     assert installed(environment) == before
     assert not list(environment.parents[1].rglob("naja*"))

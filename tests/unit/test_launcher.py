@@ -1,4 +1,4 @@
-"""The command that ``make install`` writes."""
+"""The command that ``python -m naja.startup.launcher`` writes."""
 
 from __future__ import annotations
 

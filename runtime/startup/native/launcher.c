@@ -8,10 +8,11 @@
  * fails here is left to Python, which seals by itself.
  *
  * Defined by runtime/startup/launcher.py are PYTHON (its real path), DIRECTORY and NAME (the two parts of that path),
- * SIZE and CHANGED (of that file), OWN (where these are), EARLY (native/interpreter.c, compiled) and WARM (native/dump.c's program),
- * PACKAGE and SOURCES (its modules as WARM has them), LOWER (a directory in it), LENDERS (what the paths of the sockets
- * begin with where shims lend themselves) and BODY (what Python is to run); BARE asks
- * for a program without a C library, whose start would take longer than all that is done here.
+ * USUAL (a directory with a python3, for when PYTHON is gone), SIZE and CHANGED (of that file), OWN (where these are),
+ * EARLY (native/interpreter.c, compiled) and WARM (native/dump.c's program), PACKAGE and SOURCES (its modules as WARM
+ * has them), LOWER (a directory in it), LENDERS (what the paths of the sockets begin with where shims lend themselves)
+ * and BODY (what Python is to run); BARE asks for a program without a C library, whose start would take longer than all
+ * that is done here.
  */
 
 #define _GNU_SOURCE
@@ -149,6 +150,8 @@ struct python {
 static const struct python warm = {OWN "/" WARM, OWN ":" LOWER, WARM};
 static const struct python early = {OWN "/" EARLY, OWN ":" LOWER, EARLY};
 static const struct python ordinary = {PYTHON, DIRECTORY ":" LOWER, NAME};
+/* Where that is gone. */
+static const struct python usual = {USUAL "/python3", USUAL ":" LOWER, "python3"};
 
 static const struct source {
     const char *path; /* below PACKAGE */
@@ -195,7 +198,9 @@ static int is_below(long kind, unsigned long long least)
 static const struct python *choose(void)
 {
     struct statx now;
-    if (!look(AT_FDCWD, PYTHON, &now) || now.stx_size != SIZE || now.stx_mtime.tv_sec != CHANGED)
+    if (!look(AT_FDCWD, PYTHON, &now))
+        return &usual;
+    if (now.stx_size != SIZE || now.stx_mtime.tv_sec != CHANGED)
         return &ordinary;
     if (is_ours(&warm) && are_the_same() && !is_below(RLIMIT_AS, WARM_AS) && !is_below(RLIMIT_DATA, WARM_DATA))
         return &warm;
@@ -322,7 +327,7 @@ static long run(int count, char **words, char **environment)
 {
     const struct python *python = choose();
     char *arguments[count + 5];
-    arguments[0] = PYTHON;
+    arguments[0] = python == &usual ? (char *)usual.path : PYTHON;
     arguments[1] = "-IS";
     arguments[2] = "-c";
     arguments[3] = BODY;
@@ -355,5 +360,7 @@ static long run(int count, char **words, char **environment)
         }
     }
     kernel(SYS_execve, (long)python->path, (long)arguments, (long)environment);
+    if (python == &usual)
+        return fail("naja: cannot start: its Python is gone, " PYTHON ", and there is no " USUAL "/python3\n");
     return fail("naja: cannot execute " PYTHON "\n");
 }
