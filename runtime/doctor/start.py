@@ -46,7 +46,7 @@ def _is_dumped() -> bool:
 
 def _reason(way: str) -> tuple[str, str]:
     """Return why it is no better one, and what helps."""
-    write = "python -m naja.startup.launcher FILE (in a checkout: make install)"
+    write = "python -m naja.startup.launcher FILE (in a checkout: make command)"
     if way == SCRIPT:
         if not shutil.which("cc") and not os.path.exists(libc.FILE):
             return "there is no C compiler", f"install gcc and python3-dev, then {write}"
