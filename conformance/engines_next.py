@@ -84,6 +84,8 @@ pip="/opt/naja/bin/pip install --no-index"
     exit 1
 }}
 /opt/naja/bin/python -m conformance.engines "$@"
+# Debian 12's Docker takes no shims.
+/opt/naja/bin/python -m conformance.kills --engine Docker --kills "${{NAJA_KILLS:-10}}"
 if [ -x {CONTAINERD}/containerd ]; then
     # A newer containerd than Debian's.
     for program in {" ".join(containerd.PROGRAMS)}; do

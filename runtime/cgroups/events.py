@@ -18,8 +18,16 @@ class OomWatch:
     descriptor: int
     events: int
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: str, descriptor: int = -1, seen: int = 0) -> None:
+        """Begin to watch; or go on with what another process has handed over (``directory`` and ``seen``)."""
+        self.directory = directory
+        self.descriptor = descriptor
+        self.seen = seen
+        if descriptor < 0:
+            self._open()
+
+    def _open(self) -> None:
+        raise NotImplementedError
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for news at most that long (None: for ever). Return whether there was an OOM."""
@@ -30,7 +38,7 @@ class OomWatch:
 
     def ended(self) -> bool:
         """Say whether the container's cgroup is gone, so that there will be no more news."""
-        return not os.path.isdir(self._directory)
+        return not os.path.isdir(self.directory)
 
     def _take(self) -> bool:
         """Return whether the news is of an OOM, and make ready for the next."""
@@ -52,17 +60,18 @@ class OomWatchV1(OomWatch):
 
     events = select.POLLIN
 
-    def __init__(self, directory: str) -> None:
-        super().__init__(directory)
+    def _open(self) -> None:
+        directory = self.directory
         self.descriptor = os.eventfd(0, os.EFD_CLOEXEC)
-        control = os.open(os.fsencode(f"{directory}/memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            write(f"{directory}/cgroup.event_control", f"{self.descriptor} {control}")
+            control = os.open(os.fsencode(f"{directory}/memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                write(f"{directory}/cgroup.event_control", f"{self.descriptor} {control}")
+            finally:
+                os.close(control)
         except OSError:
             os.close(self.descriptor)
             raise
-        finally:
-            os.close(control)
 
     def _take(self) -> bool:
         os.eventfd_read(self.descriptor)
@@ -75,11 +84,10 @@ class OomWatchV2(OomWatch):
 
     events = select.POLLPRI
 
-    def __init__(self, directory: str) -> None:
-        super().__init__(directory)
-        path = os.fsencode(f"{directory}/memory.events")
+    def _open(self) -> None:
+        path = os.fsencode(f"{self.directory}/memory.events")
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._seen = self._count()
+        self.seen = self._count()
 
     def _count(self) -> int:
         words = os.pread(self.descriptor, 4096, 0).split()
@@ -91,6 +99,6 @@ class OomWatchV2(OomWatch):
         except OSError:
             # ENODEV: the cgroup is gone, which ``ended`` tells.
             return False
-        happened = count > self._seen
-        self._seen = count
+        happened = count > self.seen
+        self.seen = count
         return happened

@@ -26,14 +26,12 @@ class Warmer:
     """Begins to keep moves cheap when somebody is about to move, and ends by itself."""
 
     def __init__(self) -> None:
-        #: The file of the cgroup that this process is in; -1 where it may not write to that.
-        self._procs = _open_own()
         self._until = 0.0
 
     def warm(self) -> None:
         """See that moves are cheap for a while. Raises nothing: this is but a saving of time."""
         now = time.monotonic()
-        if self._procs < 0 or now < self._until:
+        if now < self._until:
             return
         self._until = now + _SPAN
         parent = os.getpid()
@@ -42,21 +40,24 @@ class Warmer:
         except OSError:
             return
         if not pid:
-            _live(self._procs, parent)
+            _live(parent)
 
 
 def _open_own() -> int:
+    """Open the file of the cgroup that this process is in; return -1 where it may not write to that."""
     try:
         return open_own(cgroups.detect())
     except OSError:
         return -1
 
 
-def _live(procs: int, parent: int) -> NoReturn:
+def _live(parent: int) -> NoReturn:
     """Move where it is, again and again; end with the parent, if not before."""
     try:
         process.set_parent_death_signal(_SIGKILL)
-        if os.getppid() == parent:
+        # Looked for here: what is looked at for the first time becomes memory of whoever looks.
+        procs = _open_own()
+        if procs >= 0 and os.getppid() == parent:
             # Nobody shall wait for an end of anybody's pipes because of this.
             os.dup2(procs, 0)
             process.close_range(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import fcntl
 import os
-from errno import EADDRINUSE, ECONNREFUSED, ENOENT
+from errno import EADDRINUSE, ECONNREFUSED, ENOENT, EPROTOTYPE
 
 from . import messages, ttrpc
 
@@ -123,7 +123,7 @@ def remove_dead(address: str) -> None:
     except OSError as error:
         if error.errno == ECONNREFUSED:
             os.unlink(path(address))
-        elif error.errno != ENOENT:
+        elif error.errno not in (ENOENT, EPROTOTYPE):  # The latter is that of a nursery that listens.
             raise
     finally:
         probe.close()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..resident.ends import End
     from ..resident.workers import Answer
     from .ttrpc import Reply
+    from .watch import Handed
 
 _SIGKILL = 9
 
@@ -130,18 +131,18 @@ class Lives(Calls):
                 task,
                 reply,
                 lambda report: verbs.start(report, task.id, task.root),
-                lambda _: self._started(task, reply),
+                lambda answer: self._started(task, reply, answer.value, answer.descriptors),
                 failure="OCI runtime start failed",
             )
             task.turns.take(lambda finished: self._settle_first(task, finished))
 
-    def _started(self, task: Task, reply: Reply) -> None:
+    def _started(self, task: Task, reply: Reply, watch: Handed | None, descriptors: list[int]) -> None:
         task.first.status = "running"
         try:
-            task.watch = watch_oom(
-                self._loop, task, lambda: self._publish(messages.TASK_OOM, container_id=task.id)
-            )
-        except (OSError, NajaError) as error:
+            if watch and descriptors:
+                told = lambda: self._publish(messages.TASK_OOM, container_id=task.id)  # noqa: E731
+                task.watch = watch_oom(self._loop, watch, descriptors[0], told)
+        except OSError as error:
             self._say(f"{task.id}: nobody will hear of an OOM: {error}")
         self._publish(messages.TASK_START, container_id=task.id, pid=task.first.pid)
         reply.give(messages.PID.encode({"pid": task.first.pid}))
@@ -159,8 +160,10 @@ class Lives(Calls):
 
     def _restore(self, task: Task, reply: Reply) -> None:
         def done(answer: Answer) -> None:
+            watch = answer.value["watch"]
+            descriptors = [answer.descriptors.pop(0)] if watch else []
             self._attend(task, task.first, answer.value["pid"], answer.descriptors)
-            self._started(task, reply)
+            self._started(task, reply, watch, descriptors)
 
         streams = task.first.streams
 

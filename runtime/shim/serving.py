@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal
 import _socket
+import gc
 import os
 import stat
 
@@ -14,7 +15,7 @@ from ..resident.ends import Ends
 from ..resident.loop import Loop
 from ..resident.workers import Workers
 from . import address, messages
-from .lending import Lender
+from .nursery import Founder
 from .publisher import Publisher
 from .service import NAMES, Service
 from .settings import Settings
@@ -22,11 +23,10 @@ from .ttrpc import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ..resident.loop import Timer
-    from .lending import Borrower
+    from .nursery import Become
     from .ttrpc import Reply
 
 #: How long a container that ``start`` has announced may take to come, in seconds.
@@ -51,28 +51,26 @@ def serve_inherited(settings: Settings) -> int:
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, _INHERITED)
         where = f"unix://{os.fsdecode(listener.getsockname())}"
     resident.warm()
-    Shim(settings, listener, where).run()
+    birth = {name: getattr(settings, name) for name in ("namespace", "id", "bundle", "events")}
+    Shim({**birth, "where": where}, listener).run()
     return 0
 
 
-def begin(
-    settings: Settings,
-    listener: _socket.socket,
-    where: str,
-    become: Callable[[Borrower], NoReturn],
-    *,
-    cgroup: str,
-    score: int,
-) -> int:
+def begin(birth: dict[str, Any], listener: _socket.socket, become: Become | None) -> int:
     """Leave who has started this, and serve until no container is left. Returns an exit status.
 
-    ``where`` is where ``listener`` listens, ``cgroup`` the one to be in, ``score`` containerd's OOM score.
-    Meanwhile this process lends forks of itself, to ``become`` what is asked for.
+    ``birth`` is plain data: what the command line says of the first container (namespace, id, bundle), where
+    events go, the address of containerd, and its OOM score, where ``listener`` listens, the cgroup to be in.
+    A process that was started in the ordinary way has a nursery made, whose forks ``become`` what is asked for;
+    None where this is such a fork itself.
     """
-    _detach(settings.bundle, score)
-    _enter(cgroup)
-    resident.warm()
-    Shim(settings, listener, where, None if cgroup else become).run()
+    _detach(birth["bundle"], birth["score"])
+    _enter(birth["cgroup"])
+    if become:
+        resident.warm()
+    else:
+        gc.enable()
+    Shim(birth, listener, None if birth["cgroup"] else become).run()
     return 0
 
 
@@ -90,8 +88,11 @@ def _detach(bundle: str, score: int) -> None:
 
 def _write(path: str, number: int) -> None:
     try:
-        with open(path, "wb") as file:
-            file.write(str(number).encode())
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(file, str(number).encode())
+        finally:
+            os.close(file)
     except OSError:
         pass  # A score that is lower than its own not every root may have, and a full disk ends nothing.
 
@@ -119,14 +120,13 @@ class Shim:
 
     def __init__(
         self,
-        settings: Settings,
+        birth: dict[str, Any],
         listener: _socket.socket,
-        where: str,
-        become: Callable[[Borrower], NoReturn] | None = None,
+        become: Become | None = None,
     ) -> None:
-        self._where = where
+        self._where = birth["where"]
         self._log = Log()
-        self._log.use(settings.bundle)
+        self._log.use(birth["bundle"])
         os.chdir("/")
         # Nobody's terminal is anything to us, nor a reader who is gone.
         for number in (_signal.SIGHUP, _signal.SIGPIPE):
@@ -134,26 +134,34 @@ class Shim:
         self._loop = Loop(self._log.say)
         ends = Ends(self._loop)
         self._workers = Workers(self._loop, ends)
-        self._publisher = Publisher(self._loop, settings.events, settings.namespace, self._log.say)
+        self._publisher = Publisher(self._loop, birth["events"], birth["namespace"], self._log.say)
         self._service = Service(
             self._loop,
             self._workers,
             ends,
             self._publisher,
-            settings.namespace,
+            birth["namespace"],
             say=self._log.say,
             idle=self._look,
             left=lambda: self._loop.later(_EXPECTED, self._look),
         )
         self._expected: dict[str, Timer] = {}
         self._is_ending = False
-        self._expect(settings.id)
+        self._expect(birth["id"])
         self._methods = self._service.methods
         services = {name: self._methods | {"Create": self._create} for name in NAMES}
         services[address.SERVICE] = {"Expect": self._hear_expect, "Forget": self._forget}
         self._server = Server(self._loop, listener, services)
         self._listen_to_signals()
-        self._lender = Lender(self._loop, settings.values["address"], become) if become else None
+        if become:
+
+            def serve(birth: dict[str, Any], listener: int) -> NoReturn:
+                try:
+                    begin(birth, _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener), None)
+                finally:
+                    os._exit(0)
+
+            self._founder = Founder(self._loop, birth["containerd"], become, serve)
 
     def run(self) -> None:
         """Serve until the end."""
@@ -217,8 +225,6 @@ class Shim:
         except OSError:
             pass
         self._server.stop_listening()
-        if self._lender:
-            self._lender.close()
         self._publisher.when_idle(self._leave, _LAST_WORDS)
 
     def _leave(self) -> None:

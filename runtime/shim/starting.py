@@ -15,10 +15,10 @@ from .settings import read_stdin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from .lending import Borrower
+    from .nursery import Become
     from .settings import Settings
 
 #: Annotations by which a container says which group it belongs to, and that of a pod (CRI).
@@ -31,11 +31,10 @@ _ALL = "all"
 _ATTEMPTS = 100
 
 
-def start(settings: Settings, become: Callable[[Borrower], NoReturn], borrower: Borrower | None) -> int:
+def start(settings: Settings, become: Become, borrower: Borrower | None) -> int:
     """Print where a container is looked after, and see to it. Returns an exit status. Raises NajaError.
 
-    Who looks after it is lent itself, to ``become`` what is asked for then; or this process, where it has a
-    ``borrower``.
+    Forks of a nursery ``become`` what is asked for later; this is one where it has a ``borrower``.
     """
     given = messages.ANY.decode(read_stdin())
     chosen = options.read(given if given["type_url"] else None)
@@ -43,14 +42,18 @@ def start(settings: Settings, become: Callable[[Borrower], NoReturn], borrower: 
     where = address.make(settings.values["address"], settings.namespace, group)
     listener = _claim(where, settings.id)
     _write_address(settings.bundle, where)
-    score = _oom_score(process.parent(borrower.pid) if borrower else os.getppid())
+    birth: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("namespace", "id", "bundle", "events")
+    }
+    birth |= {"containerd": settings.values["address"], "where": where, "cgroup": chosen["shim_cgroup"]}
+    birth["score"] = _oom_score(process.parent(borrower.pid) if borrower else os.getppid())
 
     def serve() -> int:
         precompiled.preload("shim")
         from .serving import begin
 
         assert listener
-        return begin(settings, listener, where, become, cgroup=chosen["shim_cgroup"], score=score)
+        return begin(birth, listener, become)
 
     if listener and borrower is None and os.fork() == 0:
         return serve()
@@ -63,7 +66,8 @@ def start(settings: Settings, become: Callable[[Borrower], NoReturn], borrower: 
     if listener and borrower:
         _let_go()  # Whoever reads the address reads to the end.
         borrower.report(0)
-        return serve()
+        if not borrower.hand_over(birth, listener):
+            return serve()
     return 0
 
 

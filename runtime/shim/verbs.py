@@ -17,12 +17,14 @@ from ..errors import Aftermath, NajaError
 from ..process.launch import Launch
 from . import metrics, rootfs
 from .options import KEPT
+from .watch import open_watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..resident.workers import Report
+    from .watch import Handed
 
 
 def create(report: Report, order: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -72,14 +74,16 @@ def prepare_restore(report: Report, order: dict[str, Any], options: dict[str, An
 
 
 def restore(report: Report, order: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Make a container from its images, running. Returns what ``_describe`` does."""
+    """Make a container from its images, running. Returns what ``_describe`` and ``start`` do."""
     from ..container.restore import Restoration
 
     bundle = order["bundle"]
     restoration = Restoration(order["id"], bundle, gate=False, **_making(report, order, options))
     work = options["criu_work_path"] or os.path.join(bundle, "work")
     restoration.make_from(order["checkpoint"], work, order["parent_checkpoint"], {})
-    return _describe(report, restoration)
+    container = Container(restoration.directory, restoration.record, report.warn)
+    watch = open_watch(container, report)
+    return {**_describe(report, restoration), "watch": watch}
 
 
 def _keep_options(bundle: str, options: dict[str, Any]) -> None:
@@ -115,9 +119,12 @@ def _on_host(uid: int, mappings: Any) -> int:
     return -1
 
 
-def start(report: Report, id: str, root: str) -> None:
-    """Let a container's process run its program."""
-    Container.load(id, root=root, warn=report.warn).start()
+def start(report: Report, id: str, root: str) -> Handed | None:
+    """Let a container's process run its program. Returns what ``watch_oom`` takes."""
+    container = Container.load(id, root=root, warn=report.warn)
+    watch = open_watch(container, report)
+    container.start()
+    return watch
 
 
 def execute(report: Report, order: dict[str, Any], program: dict[str, Any]) -> int:

@@ -417,7 +417,7 @@ def test_many_are_added_at_once(task: Task) -> None:
     assert [task("Wait", exec_id=id)["exit_status"] for id in ids] == [0] * 32
     for id in ids:
         task("Delete", exec_id=id)
-    # It has come to lend itself meanwhile.
+    # It has come to have a nursery meanwhile.
     wait_until(lambda: len(os.listdir(f"/proc/{task.shim}/fd")) <= before + 1)
 
 
@@ -460,7 +460,7 @@ def test_a_group_has_one_shim(containerd: Containerd, busybox_bundle: Callable[[
     assert three.status() == "running"
 
 
-def test_a_shim_lends_a_fork_of_itself(containerd: Containerd, busybox_bundle: Callable[[], Bundle]) -> None:
+def test_shims_share_their_memory(containerd: Containerd, busybox_bundle: Callable[[], Bundle]) -> None:
     one = containerd.task(busybox_bundle().args("sleep", "1000"))
     one.run()
     place = lenders.place(containerd.address)
@@ -482,7 +482,7 @@ def test_a_shim_lends_a_fork_of_itself(containerd: Containerd, busybox_bundle: C
 
 @pytest.fixture
 def lender(containerd: Containerd, busybox_bundle: Callable[[], Bundle]) -> Task:
-    """A shim that lends."""
+    """A shim that has made a nursery."""
     task = containerd.task(busybox_bundle().args("sleep", "1000"))
     task.run()
     wait_until(lambda: os.path.exists(lenders.place(containerd.address)))
@@ -504,7 +504,7 @@ def test_what_a_fork_is_lent_for(
     assert done.returncode == 0 and not done.stderr, done
     task = Task(containerd, bundle, json.loads(done.stdout)["address"], containerd.options())
     containerd.tasks.append(task)
-    assert parent(task.shim) == lender.shim
+    assert parent(parent(task.shim)) == lender.shim
     with open(f"/proc/{task.shim}/limits") as file:
         assert f"Max open files            {soft - 5} " in file.read()
     pid = task.run()
@@ -525,21 +525,47 @@ def test_who_is_elsewhere_is_lent_nothing(
     for before in (["unshare", "--uts"], ["unshare", "--mount"]):
         containerd.before = before
         task = containerd.task(busybox_bundle().args("sleep", "1000"))
-        assert parent(task.shim) != lender.shim
+        assert parent(parent(task.shim)) != lender.shim
     containerd.before = []
 
 
-def test_a_lender_that_does_not_answer(
+def test_a_nursery_that_does_not_answer_or_is_killed(
     containerd: Containerd, lender: Task, busybox_bundle: Callable[[], Bundle]
 ) -> None:
-    os.kill(lender.shim, signal.SIGSTOP)
+    nursery = parent(containerd.task(busybox_bundle().args("sleep", "1000")).shim)
+    assert parent(nursery) == lender.shim
+    os.kill(nursery, signal.SIGSTOP)
     try:
         task = containerd.task(busybox_bundle().args("sleep", "1000"))
-        assert parent(task.shim) != lender.shim
+        assert parent(task.shim) != nursery
     finally:
-        os.kill(lender.shim, signal.SIGCONT)
-    assert task.run()
-    assert lender.status() == "running"
+        os.kill(nursery, signal.SIGCONT)
+    assert task.run() and lender.status() == "running"
+    os.kill(nursery, signal.SIGKILL)
+    wait_until(lambda: is_gone(nursery))
+
+    def lends() -> bool:
+        """One of those that are started in the ordinary way makes another."""
+        task = containerd.task(busybox_bundle().args("sleep", "1000"))
+        return parent(parent(task.shim)) in {each.shim for each in containerd.tasks}
+
+    wait_until(lends, timeout=20)
+
+
+def test_a_nursery_ends_with_the_last_shim(
+    containerd: Containerd, lender: Task, busybox_bundle: Callable[[], Bundle]
+) -> None:
+    task = containerd.task(busybox_bundle().args("sleep", "1000"))
+    task.run()
+    nursery = parent(task.shim)
+    for each in (lender, task):
+        each("Kill", signal=9)
+        each("Wait")
+        assert not is_gone(nursery)
+        each.delete()
+        wait_until(lambda: is_gone(each.shim))  # noqa: B023
+    wait_until(lambda: is_gone(nursery))
+    assert not os.path.exists(lenders.place(containerd.address))
 
 
 def parent(pid: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -103,13 +105,19 @@ class Containerd:
 
 
 def end(pid: int) -> None:
-    """Kill a shim, which is our orphan, and wait for it."""
+    """Kill a shim, which is our orphan or a nursery's, and wait for it."""
     try:
-        if os.waitpid(pid, os.WNOHANG) == (0, 0):
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
+        held = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return  # It has ended before.
+    try:
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+        select.select([held], [], [], 20)
+        os.waitpid(pid, os.WNOHANG)
     except (ChildProcessError, ProcessLookupError):
-        pass  # It has ended before.
+        pass
+    finally:
+        os.close(held)
 
 
 class Task:
