@@ -59,10 +59,10 @@ def serve_inherited(settings: Settings) -> int:
 def begin(birth: dict[str, Any], listener: _socket.socket, become: Become | None) -> int:
     """Leave who has started this, and serve until no container is left. Returns an exit status.
 
-    ``birth`` is plain data: what the command line says of the first container (namespace, id, bundle), where
-    events go, the address of containerd, and its OOM score, where ``listener`` listens, the cgroup to be in.
-    A process that was started in the ordinary way has a nursery made, whose forks ``become`` what is asked for;
-    None where this is such a fork itself.
+    ``birth`` is plain data: what the command line says of the first container (namespace, id,
+    bundle), where events go, containerd's address and OOM score, where ``listener`` listens, and
+    the cgroup to be in. A process that was started in the ordinary way has a nursery made, whose
+    forks ``become`` what is asked for; None where this is such a fork itself.
     """
     _detach(birth["bundle"], birth["score"])
     _enter(birth["cgroup"])
