@@ -567,7 +567,7 @@ def test_many_execs_at_a_time(resident: Resident, bundle: Bundle) -> None:
     resident.create(bundle.args(*SLEEP))
     resident.of(bundle, "start")
     before, sizes = _quiet(resident), []
-    for _ in range(6):
+    for _ in range(8):
         numbers = [
             resident.begin("exec", root=resident.root, id=bundle.id, program=program("sh", "-c", f"exit {n}"))
             for n in range(16)
@@ -580,7 +580,8 @@ def test_many_execs_at_a_time(resident: Resident, bundle: Bundle) -> None:
         assert codes == list(range(16))
         sizes.append(resident.memory())
     assert _quiet(resident) == before
-    assert sizes[-1] - sizes[1] < 64 << 10
+    # What is used for the first time becomes memory of its own, for a few rounds.
+    assert sizes[-1] - sizes[3] < 64 << 10
     resident.of(bundle, "delete", force=True)
 
 
