@@ -18,6 +18,7 @@ import sys
 import traceback
 
 from tests.engines.catalogue import CATALOGUE, Engines
+from tests.engines.shims import type_of
 from tests.support.command import runtime_command
 
 #: The last: it passed, but something stayed on the host.
@@ -105,7 +106,8 @@ def versions(runtimes: dict[str, str]) -> str:
     found = []
     for program in (*runtimes.values(), "containerd", "dockerd", "podman", "conmon", "buildah"):
         if path := shutil.which(program):
-            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+            flag = "-v" if type_of(path) else "--version"
+            done = subprocess.run([path, flag], capture_output=True, text=True, check=False)
             found += (done.stdout or done.stderr).splitlines()[:1]
     return "\n".join([*found, f"Linux {os.uname().release}"])
 

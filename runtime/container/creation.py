@@ -11,7 +11,7 @@ import time
 from .. import cgroups, config
 from ..config import json
 from ..errors import Aftermath, NajaError
-from ..linux import capabilities, namespaces, process
+from ..linux import capabilities, files, namespaces, process
 from ..linux.mounts import mount_id
 from ..operations.base import RUNTIME, Context
 from ..operations.identity import has_selinux
@@ -306,9 +306,11 @@ def _name_of_stream(number: int) -> str:
         status = os.fstat(number)
     except OSError:
         return ""  # Closed.
-    if stat.S_ISREG(status.st_mode):
-        return f"file[{mount_id(number):x}:{status.st_ino:x}]"
-    return f"pipe:[{status.st_ino}]" if stat.S_ISFIFO(status.st_mode) else ""
+    if stat.S_ISFIFO(status.st_mode) and files.filesystem_magic(number) == files.PIPEFS_MAGIC:
+        return f"pipe:[{status.st_ino}]"
+    # A FIFO that has a name is one of the host's files, too.
+    is_file = stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)
+    return f"file[{mount_id(number):x}:{status.st_ino:x}]" if is_file else ""
 
 
 def is_rootless() -> bool:

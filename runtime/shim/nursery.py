@@ -16,10 +16,10 @@ import os
 import select
 
 from ..errors import ChannelClosed, NajaError
-from ..linux import scheduling
+from ..linux import process, scheduling
 from ..linux.channel import Channel
 from ..resident.workers import arrange
-from ..startup import lenders
+from ..startup import lenders, precompiled
 from . import address
 from .lending import Borrower
 
@@ -179,8 +179,7 @@ class _Nursery:
         """Be a fork that serves. It keeps its end of a channel to the nursery open until it ends."""
         try:
             _forget_signals()
-            channel = Channel.from_descriptor(arrange(descriptor, (nursery,), 0))
-            os.set_inheritable(_FIRST, False)
+            channel = Channel.from_descriptor(_keep(descriptor, nursery))
             channel.socket.settimeout(_PATIENCE)
             birth, (listener,) = channel.receive()
             for name, limits in birth["limits"].items():
@@ -191,6 +190,22 @@ class _Nursery:
         except (OSError, NajaError, ChannelClosed, ValueError):
             os._exit(1)
         self._serve(birth, listener)
+
+
+def _keep(channel: int, nursery: int) -> int:
+    """Close all descriptors but these, and the standard streams. Returns where the first is then.
+
+    As ``arrange``, of which little is left to be done: what is executed for the first time becomes memory of
+    this process's own.
+    """
+    if precompiled.descriptor():
+        return arrange(channel, (nursery,), 0)
+    free = max(channel, nursery) + 1
+    os.dup2(channel, free, inheritable=False)
+    os.dup2(nursery, _FIRST, inheritable=False)
+    os.dup2(free, _FIRST + 1, inheritable=False)
+    process.close_range(_FIRST + 2)
+    return _FIRST + 1
 
 
 def _forget_signals() -> None:

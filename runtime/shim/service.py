@@ -57,7 +57,7 @@ class Service(Lives):
         return {name: self._method(name, kind) for name, kind in _TYPES.items()}
 
     def _method(self, name: str, kind: Message) -> ttrpc.Method:
-        function = getattr(self, _function_name(name))
+        function = getattr(self, _FUNCTIONS[name])
 
         def method(payload: bytes, reply: Reply) -> None:
             try:
@@ -252,3 +252,6 @@ def _function_name(method: str) -> str:
     """Return the function for a method ("CloseIO" → "_close_io")."""
     words = "".join(f"_{c.lower()}" if c.isupper() else c for c in method)
     return words.replace("_i_o", "_io")
+
+
+_FUNCTIONS = {name: _function_name(name) for name in _TYPES}

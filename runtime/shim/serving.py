@@ -148,8 +148,9 @@ class Shim:
         self._expected: dict[str, Timer] = {}
         self._is_ending = False
         self._expect(birth["id"])
-        self._methods = self._service.methods
-        services = {name: self._methods | {"Create": self._create} for name in NAMES}
+        methods = self._service.methods
+        self._create_task, methods["Create"] = methods["Create"], self._create
+        services = dict.fromkeys(NAMES, methods)
         services[address.SERVICE] = {"Expect": self._hear_expect, "Forget": self._forget}
         self._server = Server(self._loop, listener, services)
         self._listen_to_signals()
@@ -183,7 +184,7 @@ class Shim:
         if timer := self._expected.pop(request["id"], None):
             timer.cancel()
         self._log.use(request["bundle"])
-        self._methods["Create"](payload, reply)
+        self._create_task(payload, reply)
 
     def _hear_expect(self, payload: bytes, reply: Reply) -> None:
         """Stay for a container that is about to come."""

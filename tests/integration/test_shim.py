@@ -18,6 +18,7 @@ from naja.shim import messages, ttrpc
 from naja.shim.ttrpc import Failure
 from naja.startup import lenders
 from tests.support.bundle import Bundle
+from tests.support.criu import need_criu
 from tests.support.leaks import Watch
 from tests.support.rootless import let_through
 from tests.support.shim import Containerd, Task, program
@@ -228,6 +229,74 @@ def test_out_of_memory(containerd: Containerd, bundle: Bundle) -> None:
         task("CloseIO", stdin=True)
     assert task("Wait")["exit_status"] in (137, 143, 1)
     wait_until(lambda: "oom" in containerd.events.topics())
+
+
+#: Guests are slow, and CRIU starts many programs; in seconds.
+_EMULATED = 150
+
+
+class Numbers(threading.Thread):
+    """Reads the numbers that a container counts, from a FIFO, to its end."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(daemon=True)
+        self.path = path
+        self.seen = [0]
+        self.start()
+
+    def run(self) -> None:
+        with open(self.path) as file:
+            for line in file:
+                self.seen.append(int(line))
+
+
+def test_checkpoint_and_restore(containerd: Containerd, bundle: Bundle) -> None:
+    """A container goes on where it was, with the FIFO that it is given then."""
+    need_criu()
+    images = os.path.join(bundle.path, "images")
+    bundle.shell("n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done")
+    task = containerd.task(bundle)
+    first = Numbers(task.fifo("first"))
+    task.run(stdout=first.path)
+    wait_until(lambda: first.seen[-1] > 2, timeout=60)
+    task.client.socket.settimeout(_EMULATED)
+    task("Checkpoint", path=images, options=messages.wrap(messages.CHECKPOINT_OPTIONS, {"exit": True}))
+    task("Wait")
+    task.delete()
+    first.join(20)
+    wait_until(lambda: is_gone(task.shim), timeout=60)
+
+    task = containerd.task(bundle)
+    task.client.socket.settimeout(_EMULATED)
+    second = Numbers(task.fifo("second"))
+    assert task.create(stdout=second.path, checkpoint=images) == 0
+    assert task("Start")["pid"]
+    wait_until(lambda: len(second.seen) > 3, timeout=_EMULATED)
+    # The last one may have been on its way.
+    assert first.seen[-1] < second.seen[1] <= first.seen[-1] + 2
+    assert task.exec("e", "true") and task("Wait", exec_id="e")["exit_status"] == 0
+    task("Kill", signal=9)
+    assert task("Wait")["exit_status"] == 137
+    task.delete()
+    wait_until(lambda: "checkpointed" in containerd.events.topics())
+
+
+def test_what_cannot_be_saved(containerd: Containerd, bundle: Bundle) -> None:
+    task = containerd.task(bundle.args("sleep", "1000"))
+    task.create()
+    for values in ({"cgroups_mode": "nonsense"}, {"empty_namespaces": ["pid"]}):
+        options = messages.wrap(messages.CHECKPOINT_OPTIONS, values)
+        assert code_of(lambda: task("Checkpoint", options=options)) == ttrpc.FAILED_PRECONDITION  # noqa: B023
+    task("Start")
+    for values, why in (
+        ({"cgroups_mode": "nonsense"}, "no mode of cgroups is called 'nonsense'"),
+        ({"empty_namespaces": ["pid"]}, "CRIU leaves no namespace empty but network"),
+    ):
+        options = messages.wrap(messages.CHECKPOINT_OPTIONS, values)
+        with pytest.raises(Failure) as caught:
+            task("Checkpoint", path="images", options=options)
+        assert why in caught.value.message
+    assert task.status() == "running"
 
 
 # Streams.
