@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ..errors import NajaError
 from . import messages, options, ttrpc, verbs
 from .calls import REFUSALS, Calls
@@ -168,8 +166,6 @@ class Lives(Calls):
         streams = task.first.streams
 
         def work(report: Any) -> Any:
-            for place, descriptor in enumerate(streams.descriptors):
-                os.dup2(descriptor, place)
             return verbs.restore(report, task.request, task.options)
 
         def job(finished: Callable[[], None]) -> None:
