@@ -130,8 +130,13 @@ def remove_dead(address: str) -> None:
 
 
 def remove_all_dead() -> None:
-    """Remove all sockets of shims that were killed, where containerd was not there to have it done."""
-    with Lock():
-        for name in os.listdir(DIRECTORY):
-            if name.startswith(_PREFIX):
-                remove_dead(f"{DIRECTORY}/{name}")
+    """Remove all sockets of shims that were killed, where nobody had it done. Raises OSError."""
+    paths = [f"{DIRECTORY}/{name}" for name in os.listdir(DIRECTORY) if name.startswith(_PREFIX)]
+    with open("/proc/net/unix", "rb") as file:
+        known = file.read()
+    # Who is not among them may still be in another network namespace; who is, need not be woken.
+    suspects = [path for path in paths if os.fsencode(f" {path}\n") not in known]
+    if suspects:
+        with Lock():
+            for path in suspects:
+                remove_dead(path)

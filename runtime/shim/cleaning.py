@@ -24,10 +24,14 @@ def clean_up(settings: Settings, warn: Callable[[str], None]) -> int:
     try:
         with open(os.path.join(bundle, "address"), "rb") as file:
             where = os.fsdecode(file.read())
-        if address.ask(where, "Forget", id) is None and os.path.exists(address.path(where)):
-            address.remove_all_dead()
+        address.ask(where, "Forget", id)
     except OSError:
         pass  # It had not come that far, or is gone.
+    try:
+        # Of others as well: of a ``start`` that was killed, with its caller, nobody hears.
+        address.remove_all_dead()
+    except OSError:
+        pass
     path = os.path.join(bundle, options.KEPT)
     try:
         chosen = json.loads(read(path), path)

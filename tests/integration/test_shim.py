@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -499,6 +500,19 @@ def test_the_shim_is_killed(containerd: Containerd, task: Task) -> None:
     assert (answer["pid"], answer["exit_status"]) == (pid, 137)
     assert is_gone(pid)
     assert not os.path.exists(task.address.removeprefix("unix://"))
+
+
+def test_what_a_start_leaves_that_was_killed(containerd: Containerd, task: Task) -> None:
+    """A socket that nobody listens at, and no bundle tells of: the next one that cleans up removes it."""
+    path = "/run/containerd/s/naja-nobody"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+    done = containerd.run(task.bundle, "-bundle", task.bundle.path, "delete")
+    assert done.returncode == 0 and not os.path.exists(path)
+    # Who listens is left alone.
+    other = containerd.task(task.bundle)
+    assert os.path.exists(other.address.removeprefix("unix://"))
 
 
 def test_delete_tells_a_shim_that_lives(containerd: Containerd, task: Task) -> None:
