@@ -251,6 +251,22 @@ class Numbers(threading.Thread):
                 self.seen.append(int(line))
 
 
+def test_checkpoint(containerd: Containerd, bundle: Bundle) -> None:
+    """What a container has as output, a FIFO of the host's, is not saved with it."""
+    need_criu()
+    bundle.shell("n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done")
+    task = containerd.task(bundle)
+    task.client.socket.settimeout(_EMULATED)
+    numbers = Numbers(task.fifo("first"))
+    task.run(stdout=numbers.path)
+    wait_until(lambda: numbers.seen[-1] > 2, timeout=60)
+    task("Checkpoint", path=os.path.join(bundle.path, "images"))
+    assert task.status() == "running"
+    seen = len(numbers.seen)
+    wait_until(lambda: len(numbers.seen) > seen, timeout=60)
+    wait_until(lambda: "checkpointed" in containerd.events.topics())
+
+
 def test_checkpoint_and_restore(containerd: Containerd, bundle: Bundle) -> None:
     """A container goes on where it was, with the FIFO that it is given then."""
     need_criu()
