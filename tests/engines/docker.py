@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 from tests.engines.image import BUSYBOX
@@ -107,9 +108,15 @@ class Docker(Docklike):
         """Start dockerd, at first, or after it was killed."""
         daemon = ["dockerd", "--config-file", os.path.join(self._directory, "daemon.json")]
         daemon += ["--host", f"unix://{self._socket}", "--pidfile", os.path.join(self._directory, "pid")]
-        self.sandbox.daemon(daemon, os.path.join(self._directory, "log"), self._socket)
-        patience = 60 * self.sandbox.patience
-        wait_until(lambda: self("version", check=False).returncode == 0, timeout=patience, what="dockerd")
+        log = os.path.join(self._directory, "log")
+        self.sandbox.daemon(daemon, log, self._socket)
+        # After it was killed it first ends what still runs, one container after the other.
+        end = time.monotonic() + 120 * self.sandbox.patience
+        while self("version", check=False, timeout=120).returncode:
+            if time.monotonic() > end:
+                with open(log, errors="replace") as file:
+                    raise AssertionError(f"dockerd does not answer:\n{file.read()[-4000:]}")
+            time.sleep(0.1)
 
 
 def remapped(sandbox: Sandbox, runtime: str, images: str) -> Docker:
