@@ -110,7 +110,12 @@ def _spawn(command: list[str], connection: socket.socket, log: int) -> None:
         stderr=log,
         cwd="/",
     )
-    code = process.wait(_PATIENCE)
+    try:
+        code = process.wait(_PATIENCE)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     if code:
         raise subprocess.SubprocessError(f"exit status {code}")
 

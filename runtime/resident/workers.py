@@ -34,6 +34,9 @@ _SIGKILL, _SIGTERM = 9, 15
 #: How long a worker may take to undo what it has begun, in seconds.
 _PATIENCE = 10.0
 
+#: After how many seconds the next worker is born ahead.
+_REST = 0.003
+
 _LENGTH = Struct("=II")
 _CHUNK, _MOST_DESCRIPTORS = 1 << 16, 250
 
@@ -151,15 +154,21 @@ class Workers:
     ) -> Call | None:
         """Have a worker that was born ahead do ``work(report, *values)``, if there is one.
 
-        It moves into a cgroup; ``values`` are marshal's. The next one is born at once, and does ``rehearse``
+        It moves into a cgroup; ``values`` are marshal's. The next one is born soon, and does ``rehearse``
         while nobody waits for it: most of what a fork costs is the first use of its memory. Else as ``call``.
         """
         spare, self._spare = self._spare, None
         call = None
+
+        def finished(answer: Answer) -> None:
+            done(answer)
+            # Beside this one it would take more time than it saves.
+            self._loop.later(_REST, lambda: self._prepare(work, rehearse))
+
         if spare and spare.ready:
             try:
                 spare.channel.send((name, values, len(streams)), [*streams, *preserved])
-                call = self._begin(name, done, spare.channel.socket, spare.pid, moves=True)
+                call = self._begin(name, finished, spare.channel.socket, spare.pid, moves=True)
             except (ChannelClosed, OSError):
                 spare.channel.close()  # It has been killed.
         elif spare:
@@ -167,13 +176,12 @@ class Workers:
         if call is None:
             call = self.call(
                 lambda report: work(report, *values),
-                done,
+                finished,
                 name=name,
                 streams=streams,
                 preserved=preserved,
                 moves=True,
             )
-        self._loop.soon(lambda: self._prepare(work, rehearse))
         return call
 
     def _prepare(self, work: Callable[..., Any], rehearse: Callable[[], object]) -> None:

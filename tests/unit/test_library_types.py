@@ -86,6 +86,7 @@ def test_the_state_has_what_the_schema_has() -> None:
 
 def test_mypy_finds_each_wrong_use(tmp_path: Path) -> None:
     """Every line of wrong_uses.txt that says so is wrong, and no other; nothing in the examples is."""
+    pytest.importorskip("mypy", reason="needs mypy")
     file = tmp_path / "wrong_uses.py"
     shutil.copyfile(_HOME / "tests" / "data" / "wrong_uses.txt", file)
     wrong = [
