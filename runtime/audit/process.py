@@ -6,6 +6,7 @@ from ..linux.scheduling import RLIMITS
 from ..operations.execution import SealDescriptors
 from ..operations.identity import ChangeUser, JoinSessionKeyring, SetExecLabel, SetExecProfile
 from ..operations.kernel import SetPersonality
+from ..operations.landlock import MakeLandlockRules
 from ..operations.limits import AdjustOomScore, SetIoPriority, SetLimit, SetScheduler
 from .exposure import Exposure
 
@@ -65,6 +66,8 @@ def _rights(facts: Facts) -> Iterator[Exposure]:
 def _labels(facts: Facts) -> Iterator[Exposure]:
     profile, label = facts.one(SetExecProfile), facts.one(SetExecLabel)
     kind = label.label.split(":")[2] if label else ""
+    if facts.all(MakeLandlockRules):
+        return
     if (profile and profile.profile not in _UNCONFINED) or (label and kind not in _UNCONFINED):
         return
     chosen = profile or label
@@ -73,7 +76,7 @@ def _labels(facts: Facts) -> Iterator[Exposure]:
         fix = f"name one that does at {chosen.origin}"
         yield Exposure("no-security-module", 0.7, chosen.origin, what, fix)
     else:
-        what = "no AppArmor profile and no SELinux label: nothing but the kernel's own rules confine it"
+        what = "no AppArmor profile, SELinux label or Landlock rules: nothing but permissions confine it"
         fix = "set /process/apparmorProfile or selinuxLabel, by what the host has (naja doctor)"
         yield Exposure("no-security-module", 0.5, "/process", what, fix)
 

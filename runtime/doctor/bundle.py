@@ -12,7 +12,7 @@ import os
 from .. import cgroups as hierarchies
 from .. import config
 from ..errors import NajaError
-from ..linux import files, namespaces, scheduling
+from ..linux import files, landlock, namespaces, scheduling
 from ..operations.base import INIT, RUNTIME, STAGE, Context, thaw
 from ..operations.binds import BindMount
 from ..operations.cgroup import MakeCgroup
@@ -24,6 +24,7 @@ from ..operations.identity import RequireSecurityModule, SetExecProfile
 from ..operations.instances import WhereMade, WhereShared
 from ..operations.intelrdt import MakeClassOfService
 from ..operations.kernel import RefuseHostNamespace, SetPersonality, WriteSysctl
+from ..operations.landlock import MakeLandlockRules
 from ..operations.limits import (
     AdjustOomScore,
     RaiseLimit,
@@ -133,6 +134,7 @@ class Asked:
             (RunHooks, self._hooks),
             (FindProgram, self._program),
             (SetExecProfile, self._profile),
+            (MakeLandlockRules, self._landlock),
             (CompileSeccomp, self._filter),
             (LoadSeccomp, self._filter_loaded),
             (ConnectSeccompAgent, self._agent),
@@ -361,6 +363,14 @@ class Asked:
         names = {line.rpartition(" (")[0] for line in _lines(listed)}
         if names and operation.profile not in (*names, "unconfined"):
             yield Obstacle(operation.origin, f"AppArmor has loaded no profile {operation.profile}")
+
+    def _landlock(self, operation: MakeLandlockRules) -> Iterator[Obstacle]:
+        yield from self._by_finding("landlock", operation.origin)
+        version, linux = operation.needed
+        found = landlock.abi()
+        if found and found < version:
+            why = f"it takes version {version} of Landlock (Linux {linux}), and here is {found}"
+            yield Obstacle(operation.origin, why)
 
     def _filter(self, operation: CompileSeccomp) -> Iterator[Obstacle]:
         from ..linux.seccomp_filter import compile_filter

@@ -38,7 +38,8 @@ def findings(host: Host) -> Iterator[Finding]:
     yield Finding("overlay", why, needed=needed, remedy="modprobe overlay; for users Linux 5.11")
     needed = '/mounts/*/uidMappings, and options "idmap"'
     yield Finding("idmap-tmpfs", _maps(host, _tmpfs), needed=needed, remedy="Linux 6.3, and root")
-    yield Finding("idmap-overlay", _maps(host, _overlay), needed=needed, remedy="Linux 5.19, and root")
+    remedy = "map the ids of its layers instead, below which it may lie (Linux 5.19)"
+    yield Finding("idmap-overlay", _maps(host, _overlay), needed=needed, remedy=remedy)
     for kind, point in _disks():
         why = _maps(host, _copy(point))
         yield Finding(f"idmap-{kind}", why, needed=needed, detail=point, remedy="root, and a newer kernel")

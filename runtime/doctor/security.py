@@ -6,7 +6,7 @@ import os
 from struct import pack, unpack
 
 from ..errors import NajaError
-from ..linux import keyring, libseccomp, process, seccomp
+from ..linux import keyring, landlock, libseccomp, process, seccomp
 from ..operations.base import RUNTIME, Context
 from ..operations.identity import RequireSecurityModule
 from .attempt import first_line, tried
@@ -36,9 +36,18 @@ def findings() -> Iterator[Finding]:
     """Yield findings about security modules, seccomp and keyrings."""
     yield _module("AppArmor", "apparmor", "/process/apparmorProfile", "apparmor=1 security=apparmor")
     yield _module("SELinux", "selinux", "/process/selinuxLabel", "selinux=1 security=selinux")
+    yield _landlock()
     yield from _seccomp()
     why = tried(lambda: keyring.join_session_keyring(b"naja-doctor"))
     yield Finding("keyring", why, needed="a session keyring of the container's own", remedy="CONFIG_KEYS")
+
+
+def _landlock() -> Finding:
+    needed, version = "the annotation naja.landlock", landlock.abi()
+    if version:
+        return Finding("landlock", needed=needed, detail=f"version {version}")
+    why = "this kernel has none, or it is switched off"
+    return Finding("landlock", why, needed=needed, remedy="Linux 5.13, booted with landlock in lsm=")
 
 
 def _module(name: str, key: str, needed: str, parameters: str) -> Finding:

@@ -111,12 +111,12 @@ def contain(bundle: Bundle, directory: str, *, every: bool) -> None:
         ]
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", "disk"])
+@pytest.mark.parametrize("kind", ["tmpfs", "disk", "overlay"])
 def test_mapped_mounts(naja: Runtime, bundle: Bundle, tmp_path: Path, kind: str) -> None:
     found = {one["key"]: one for one in claims.examined(naja)["findings"]}
     source = tmp_path / "source"
     source.mkdir()
-    finding = found["idmap-tmpfs"]
+    finding = found[f"idmap-{kind}"] if kind != "disk" else {}
     if kind == "disk":
         with open("/proc/self/mountinfo") as file:
             kinds = {line.split()[4]: line.split(" - ")[1].split()[0] for line in file}
@@ -127,6 +127,10 @@ def test_mapped_mounts(naja: Runtime, bundle: Bundle, tmp_path: Path, kind: str)
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     bundle.mount("/data", "bind", str(source), "bind")
     bundle.config["mounts"][-1].update(uidMappings=mapping, gidMappings=mapping)
+    if kind == "overlay":
+        options = f"lowerdir={bundle.rootfs}/bin:{bundle.rootfs}/etc"
+        script = f'mount -t overlay -o {options} overlay {source}; exec "$@"'
+        naja.argv = ["unshare", "--mount", "sh", "-ec", script, "sh", *naja.argv]
     with tmpfs(str(source)) if kind == "tmpfs" else open("/dev/null"):
         done = naja.run_attached(bundle.args("/bin/true"), check=False)
     assert (done.status == 0) is finding["works"], (finding, done.stderr)
@@ -207,6 +211,23 @@ def test_the_line_that_says_no(
     assert why in places[named], found
     # And so it is.
     assert naja.run_attached(bundle, check=False).status != 0
+
+
+def test_the_way_of_the_start(naja: Runtime) -> None:
+    """As a script nothing is sealed and nothing loaded ahead; it says what is the matter."""
+    script = Runtime(naja.root, [sys.executable, "-m", "naja"])
+    start = next(one for one in claims.examined(script)["findings"] if one["key"] == "start")
+    assert not start["works"]
+    assert start["why"].startswith("it starts by script: ")
+
+
+def test_every_finding_is_on_its_page(naja: Runtime) -> None:
+    with open(f"{REPOSITORY}/docs/doctor.md", encoding="utf-8") as file:
+        named = [
+            word for line in file if line.startswith("| `") for word in line.split("|")[1].split("`")[1::2]
+        ]
+    for key in every_key(naja):
+        assert any(key == name or (name[-1] == "…" and key.startswith(name[:-1])) for name in named), key
 
 
 def test_nothing_stays(naja: Runtime, bundle: Bundle) -> None:

@@ -108,6 +108,9 @@ NEEDS: dict[str, Edit] = {
     "controller-net_prio": limits(network={"priorities": [{"name": "lo", "priority": 5}]}),
     "apparmor": puts("process/apparmorProfile", "unconfined"),
     "selinux": puts("process/selinuxLabel", "system_u:system_r:container_t:s0"),
+    "landlock": puts(
+        "annotations", {"naja.landlock": '{"paths": {"/bin": "rx", "/dev": "rw", "/etc": "r"}}'}
+    ),
     "libseccomp": puts("linux/seccomp", _NO_LIMIT),
     "seccomp": puts("linux/seccomp", _NO_LIMIT),
     "overlay": overlaid,
@@ -180,7 +183,7 @@ def wrong(
 def _tried(runtime: Runtime, bundle: Bundle, *, verdicts: bool, **options: Any) -> tuple[list[str], bool]:
     """Run a bundle; return where doctor's verdict is another, and whether it runs."""
     bundle.save()
-    done = runtime.run("run", "--bundle", bundle.path, bundle.id, check=False, timeout=60, **options)
+    done = runtime.run("run", "--bundle", bundle.path, bundle.id, check=False, timeout=120, **options)
     runs = done.status == 0
     if runs and not verdicts:
         return [], runs

@@ -208,6 +208,13 @@ CHANGES: list[tuple[Any, set[str]]] = [
     ({"/annotations/org.systemd.property.MemoryMax": "1"}, {"annotation"}),
     ({"/process/apparmorProfile": "unconfined"}, {"no-security-module"}),
     ({"/process/apparmorProfile": None}, {"no-security-module"}),
+    (
+        {
+            "/process/apparmorProfile": None,
+            "/annotations/naja.landlock": '{"paths": {"/bin": "rx"}}',
+        },
+        set(),
+    ),
     ({"/process/terminal": False}, {"callers-streams"}),
     ({"/linux/personality": {"domain": "LINUX32"}}, {"personality"}),
     ({"/process/oomScoreAdj": -500}, {"oom-spared"}),
