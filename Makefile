@@ -9,7 +9,7 @@ NAJA := $(VENV)/bin/naja
 BIN := $(VENV)/bin
 PREFIX ?= /usr/local
 # What the command is made of: it has all modules in it, and goes without those that have changed since.
-COMMAND := $(shell find runtime -name '*.py' -o -name '*.c')
+COMMAND := $(shell find runtime -name '*.py' -o -name '*.[ch]')
 # Who is not root gets a container that needs no root.
 ROOTLESS := $(if $(filter 0,$(shell id -u)),,--rootless)
 ifdef ROOTLESS

@@ -3,8 +3,8 @@
     python -m conformance.bench_start [--runs N]
 
 Prints a Markdown table of medians in milliseconds, and what is lost without the part; needs root. The dump
-has all the others in it: they are switched off where there is none, and compared to that. Each variant is a
-copy of the package in a directory of its own, with a command of its own.
+has all others but the steps in it: they are switched off where there are neither, and compared to that. Each
+variant is a copy of the package in a directory of its own, with a command of its own.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ NATIVE = True
 _WRITTEN = "launcher.write(sys.argv[2], native=NATIVE)\n"
 _WITHOUT_DUMP = "if os.path.exists(launcher._WARM): os.unlink(launcher._WARM)\n"
 
+#: Otherwise ``state`` would tell nothing of Python.
+_WITHOUT_STEPS = (
+    'change("startup/native/launcher.c", "take_steps(arguments + 4, environment, count)", "-1")\n'
+)
+
 _PIPS_SCRIPT = """\
 with open(sys.argv[2], "w") as file:
     file.write(f"#!{sys.executable}\\nimport sys\\nsys.path.insert(0, {sys.argv[1]!r})\\n")
@@ -66,6 +71,7 @@ class Variant:
 
 VARIANTS = (
     Variant("with all", ""),
+    Variant("steps instead of Python", "steps.py, native/steps.c"),
     Variant("the dump", "dump.py, native/dump.c, json.c"),
     Variant("pip's script", "launcher.py", after=_PIPS_SCRIPT),
     Variant("a script, not a program", "native/launcher.c", before="NATIVE = False\n"),
@@ -78,7 +84,7 @@ VARIANTS = (
     Variant(
         "no early move into a cgroup",
         "native/launcher.c (warm_up), warmup.py",
-        before='change("startup/native/launcher.c", "        warm_up();\\n", "")\n',
+        before='change("startup/native/launcher.c", "follow(WARM_UP, values, 0);", ";")\n',
     ),
     Variant(
         "_ctypes, not the door",
@@ -109,9 +115,9 @@ def build(variant: Variant, directory: str) -> Subject:
     """Make a copy of the package with a command for a variant. Raises Failed."""
     home = os.path.join(directory, variant.name.replace(" ", "-"))
     shutil.copytree(precompiled.PACKAGE, f"{home}/naja", ignore=shutil.ignore_patterns("__pycache__"))
-    program = _WRITE + variant.before + _WRITTEN + variant.after
-    if variant is not VARIANTS[0]:
-        program += _WITHOUT_DUMP
+    number = VARIANTS.index(variant)
+    program = _WRITE + _WITHOUT_STEPS * (number > 0) + variant.before + _WRITTEN + variant.after
+    program += _WITHOUT_DUMP * (number > 1)
     command = [sys.executable, "-c", program, home, f"{home}/command"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -132,7 +138,7 @@ def measure(subject: Subject, bundle: Bundle, root: str, running: str) -> dict[s
 
 
 def table(times: Times) -> str:
-    """Return a Markdown table: for each variant the medians, and what they are more than with all."""
+    """Return a Markdown table: for each variant the medians, and what they are more than with the part."""
     lines = [
         "| without | in startup/ | " + " | ".join(f"{verb} | loses" for verb in VERBS) + " |",
         "|---|---|" + "---:|" * (2 * len(VERBS)),
@@ -140,7 +146,7 @@ def table(times: Times) -> str:
     for variant in VARIANTS:
         cells = []
         for verb in VERBS:
-            base = VARIANTS[0 if variant in VARIANTS[:2] else 1]
+            base = VARIANTS[max(min(VARIANTS.index(variant) - 1, 2), 0)]
             median, whole = (statistics.median(times[name][verb]) for name in (variant.name, base.name))
             cells += [f"{median:.1f}", f"{median - whole:+.1f}"]
         lines.append(f"| {variant.name} | {variant.file} | " + " | ".join(cells) + " |")

@@ -220,6 +220,7 @@ _ID = "<container-id>"
 
 #: What is for programs only, and no part of the help.
 SERVICES = {
+    "hear": Verb("lifecycle.hear", "go on with a start that the launcher has begun", "", 3, 3),
     "ids": Verb("listing.ids", "print the IDs of all containers, for shells to complete", "", 0, 0),
     "traced": Verb(
         "tracing.traced",

@@ -17,10 +17,12 @@ from ..operations.base import RUNTIME, Context
 from ..operations.identity import has_selinux
 from ..plan import Request
 from ..plan.creation import compile_plan, hook_state
+from ..startup.facts import FILE
 from ..startup.warmup import warm_up
 from . import state
 from .caller import check_pid_file, check_terminal, require_terminal, send_pidfd, write_pid_file
 from .record import traits
+from .shortcuts import facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,6 +179,8 @@ class Creation:
 
     def _begin_record(self, content: bytes, subdirectory: str) -> None:
         """Write what is kept of the container from now on. Raises NajaError."""
+        #: Whether there is nothing in the state directory but what each has.
+        self._simple = not subdirectory
         try:
             if subdirectory:
                 self.directory.make_subdirectory(subdirectory)
@@ -217,13 +221,24 @@ class Creation:
     def _draft(self) -> None:
         """Write what the record is going to be; the init is at work, so this takes no time of its own."""
         self.record = self._make_record("created" if self._gate else "running", self.init)
-        self.directory.draft(self.record)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write the draft of the record, and the facts for later verbs. Raises NajaError."""
+        content = self.directory.draft(self.record)
+        if not (self._gate or self._terminal[1]):
+            return  # It ends with this command.
+        if known := facts(self.record, content, simple=self._simple, gate=self._gate):
+            try:
+                self.directory.write_file(FILE, known)
+            except OSError as error:
+                raise self._cannot_keep(error) from None
 
     def _ready(self) -> None:
         """The container is created, or about to run: say so to whoever asked for it."""
         drafted, self.record = self.record, {**self.record, "cgroup": self._manager.record()}
         if drafted != self.record:
-            self.directory.draft(self.record)
+            self._keep()
         self.directory.commit()
         if self.pidfd_socket:
             send_pidfd(self.pidfd_socket, self.init)

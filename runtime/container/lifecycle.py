@@ -20,7 +20,7 @@ from ..config import json
 from ..errors import Aftermath, ChannelClosed, NajaError, WrongState, one_line
 from ..linux import process
 from . import state
-from .record import TRAITS, config_problem, has_own_pids
+from .record import TRAITS, config_problem, document, has_own_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,6 +121,12 @@ class Container:
         """Find a container as ``load`` does, without a look at its record, which may be broken."""
         return cls(state.StateDirectory.open(root or state.default_root(), id), {}, warn)
 
+    @classmethod
+    def take_over(cls, id: str, directory: int, *, root: str | None, warn: Callable[[str], None]) -> Self:
+        """Return a container whose directory is open, and locked. Raises NajaError."""
+        taken = state.StateDirectory.take_over(root or state.default_root(), id, directory)
+        return cls(taken, taken.read(), warn)
+
     @property
     def record(self) -> dict[str, Any]:
         """What is kept on disk, as last read."""
@@ -219,17 +225,7 @@ class Container:
         record = self._record
         if not record:
             raise NajaError("container has no state: its create was cut off", why=self.id)
-        return {
-            "ociVersion": record["ociVersion"],
-            "id": record["id"],
-            "pid": 0 if status == "stopped" else record["pid"],
-            "status": status,
-            "bundle": record["bundle"],
-            "rootfs": record["rootfs"],
-            "created": record["created"],
-            "annotations": self.annotations,
-            "owner": owner_name(record["owner"]),
-        }
+        return document(record, status, self.annotations)
 
     def start(self) -> None:
         """Let the created process run the program, and run the poststart hooks. Raises NajaError."""
@@ -247,15 +243,33 @@ class Container:
             self._record["status"] = "running"
             self._directory.draft(self._record)
             self._open_gate()
-            try:
-                self._directory.commit()
-            except NajaError as error:
-                self.warn(f"{error}: {self.id} is running all the same")
+            self._commit_start()
             self.run_poststart_hooks()
         finally:
             self._directory.unlock()
         if notifications:
             self.wait_until_ready(notifications)
+
+    def _commit_start(self) -> None:
+        try:
+            self._directory.commit()
+        except NajaError as error:
+            self.warn(f"{error}: {self.id} is running all the same")
+
+    def hear(self, connection: int) -> None:
+        """Go on with a ``start`` that the launcher has begun (naja.container.steps): the gate is open.
+
+        ``connection`` is what it opened that with, and the lock is held. Raises NajaError.
+        """
+        from ..linux.channel import Channel
+
+        held = self.hold()
+        try:
+            self._hear_until_exec(Channel.from_descriptor(connection), held)
+        finally:
+            if held:
+                held.close()
+        self._commit_start()
 
     def _notifications(self) -> Notifications | None:
         """Return what the container will say to $NOTIFY_SOCKET, where it was created for that."""
@@ -293,14 +307,14 @@ class Container:
                     raise WrongState(_WHY_NOT_STARTED["stopped"]) from None
                 raise NajaError.from_os_error(f"start container {self.id}", error) from None
 
-    def _hear_until_exec(self, channel: Channel, held: process.Held) -> None:
+    def _hear_until_exec(self, channel: Channel, held: process.Held | None) -> None:
         from ..process.dialogue import explain, receive
 
         def tell(actor: str, event: Event) -> None:
             if self.debug:
                 from ..operations.tracing import words
 
-                self.debug(f"{actor}[{held.pid}]: {words(event)}")
+                self.debug(f"{actor}[{self._record['pid']}]: {words(event)}")
 
         try:
             while True:
@@ -310,7 +324,8 @@ class Container:
             return  # execve has closed it.
         except NajaError:
             # Engines look at the process next, and would leave what still runs.
-            held.wait_for_end(_PATIENCE)
+            if held:
+                held.wait_for_end(_PATIENCE)
             raise
         finally:
             channel.close()
@@ -571,14 +586,3 @@ _WHY_NOT_STARTED = {
     "running": "cannot start an already running container",
     "paused": "cannot start a container in the paused state",
 }
-
-
-def owner_name(uid: int) -> str:
-    """Return the name of a user, or the number where it has none."""
-    number = str(uid).encode()
-    with open("/etc/passwd", "rb") as file:
-        for line in file:
-            fields = line.split(b":")
-            if len(fields) > 2 and fields[2] == number:
-                return os.fsdecode(fields[0])
-    return str(uid)

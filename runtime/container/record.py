@@ -86,6 +86,32 @@ def config_problem(document: Any) -> str:
     return ""
 
 
+def document(record: dict[str, Any], status: str, annotations: dict[str, str]) -> dict[str, Any]:
+    """Return the state document (runtime.md, State), with what runc adds to it."""
+    return {
+        "ociVersion": record["ociVersion"],
+        "id": record["id"],
+        "pid": 0 if status == "stopped" else record["pid"],
+        "status": status,
+        "bundle": record["bundle"],
+        "rootfs": record["rootfs"],
+        "created": record["created"],
+        "annotations": annotations,
+        "owner": owner_name(record["owner"]),
+    }
+
+
+def owner_name(uid: int) -> str:
+    """Return the name of a user, or the number where it has none."""
+    number = str(uid).encode()
+    with open("/etc/passwd", "rb") as file:
+        for line in file:
+            fields = line.split(b":")
+            if len(fields) > 2 and fields[2] == number:
+                return os.fsdecode(fields[0])
+    return str(uid)
+
+
 def _misfit(part: dict[str, Any], members: tuple[tuple[str, type], ...], where: str = "") -> str:
     for name, kind in members:
         if type(part.get(name)) is not kind:

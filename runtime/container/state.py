@@ -154,6 +154,18 @@ class StateDirectory:
                 raise NoContainer(id) from None
             raise NajaError.from_os_error(f"open the state directory {root}/{id}", error) from None
 
+    @classmethod
+    def take_over(cls, root: str, id: str, descriptor: int) -> StateDirectory:
+        """Take over a directory that is open, and locked by that. Raises NajaError."""
+        check_id(id)
+        try:
+            os.set_inheritable(descriptor, False)
+            taken = cls(root, id, os.open(root, _DIRECTORY & ~os.O_NOFOLLOW), descriptor)
+        except OSError as error:
+            raise NajaError.from_os_error(f"take over the state directory {root}/{id}", error) from None
+        taken._locked = True
+        return taken
+
     def lock(self, *, wait: bool = True) -> None:
         """Keep every other command off this container, until ``unlock``, ``close`` or death.
 
@@ -297,13 +309,15 @@ class StateDirectory:
         self.draft(record)
         self.commit()
 
-    def draft(self, record: dict[str, Any]) -> None:
-        """Write the record that ``commit`` makes the container's. Raises NajaError."""
+    def draft(self, record: dict[str, Any]) -> bytes:
+        """Write the record that ``commit`` makes the container's, and return its text. Raises NajaError."""
+        content = json.dumps(record).encode()
         try:
-            self.write_file(_NEW_RECORD, json.dumps(record).encode(), replaces=True)
+            self.write_file(_NEW_RECORD, content, replaces=True)
         except OSError as error:
             self._discard_draft()
             raise self._cannot_write(error) from None
+        return content
 
     def commit(self) -> None:
         """Make the last draft the record. Raises NajaError."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import _signal
 import _thread
 import gc
 import os
@@ -27,6 +28,16 @@ def tell() -> None:
     posix.write(1, text + b"\0")
 
 
-def wake() -> None:
-    """Take over what a process has of its own."""
+def wake(variables: list[bytes], ignored: int) -> None:
+    """Take over what a process has of its own: the environment, and the signals (a bit each) it ignores."""
+    for variable in variables:
+        name, equals, value = variable.partition(b"=")
+        if equals:
+            posix.environ.setdefault(name, value)
     os.read_environment()  # type: ignore[attr-defined]
+    for number in range(1, _signal.NSIG):
+        handler = _signal.SIG_IGN if ignored >> number - 1 & 1 else _signal.SIG_DFL
+        if _signal.getsignal(number) not in (handler, None):
+            _signal.signal(number, handler)
+    if not ignored >> _signal.SIGINT - 1 & 1:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)

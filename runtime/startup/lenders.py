@@ -28,4 +28,4 @@ def place(containerd: str) -> str:
     number = _OFFSET
     for byte in os.fsencode(containerd):
         number = (number ^ byte) * _PRIME & _MASK
-    return start and start + f"{number:016x}"[::-1]
+    return start and f"{start}{number >> 1}"

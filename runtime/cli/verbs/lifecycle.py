@@ -60,6 +60,15 @@ def start(command: Command, log: Log) -> None:
     container.start()
 
 
+def hear(command: Command, log: Log) -> None:
+    """Go on with a start that the launcher has begun."""
+    from ..values import integer
+
+    id, *numbers = command.arguments
+    connection, directory = (integer("hear", number) for number in numbers)
+    Container.take_over(id, directory, root=command.root, warn=log.warning).hear(connection)
+
+
 def state(command: Command, log: Log) -> None:
     """Print the state document."""
     document = Container.load(command.id, root=command.root, warn=log.warning).state()

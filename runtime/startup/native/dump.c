@@ -52,9 +52,7 @@ void *__real_malloc(size_t), *__real_calloc(size_t, size_t), *__real_realloc(voi
 void __real_free(void *);
 
 /* Stands before each allocation in the arena. What is freed there is not used again: nobody reads its pages. */
-struct block {
-    size_t size, unused;
-};
+struct block { size_t size, unused; };
 
 void *__wrap_malloc(size_t size)
 {
@@ -136,15 +134,12 @@ static void scrub(void)
     }
 }
 
-static int write_all(const void *start, const void *end)
+static int write_all(const char *place, const char *end)
 {
-    for (const char *place = start; place < (const char *)end;) {
-        ssize_t count = write(STDOUT_FILENO, place, (const char *)end - place);
-        if (count < 0)
-            return -1;
-        place += count;
-    }
-    return 0;
+    ssize_t count = 0;
+    for (; count >= 0 && place < end; place += count)
+        count = write(STDOUT_FILENO, place, end - place);
+    return count < 0;
 }
 
 /* Write to stdout where the memory begins, and the memory. */
@@ -158,56 +153,25 @@ int dump(void)
     /* The linker gives each process its own of these. */
     environ = NULL;
     stdin = stdout = stderr = NULL;
-    return write_all(&start, &start + 1) || write_all(start, arena + used);
+    return write_all((const char *)&start, (const char *)(&start + 1)) || write_all(start, arena + used);
 }
 
-/* Make posix.environ this process's, as Python does at its start. */
-static int read_environment(void)
-{
-    PyObject *module = PyImport_ImportModule("posix");
-    PyObject *names = module ? PyObject_GetAttrString(module, "environ") : NULL;
-    for (char **word = environ; names && word && *word; word++) {
-        const char *end = strchr(*word, '=');
-        if (!end)
-            continue;
-        PyObject *name = PyBytes_FromStringAndSize(*word, end - *word), *value = PyBytes_FromString(end + 1);
-        if (!name || !value || !PyDict_SetDefault(names, name, value))
-            return -1;
-        Py_DECREF(name);
-        Py_DECREF(value);
-    }
-    return names ? 0 : -1;
-}
-
-/* Have Python know what becomes of each signal: the caller may have others ignored than whoever made the dump. */
-static int read_handlers(void)
-{
-    PyObject *module = PyImport_ImportModule("_signal");
-    for (int number = 1; module && number < NSIG; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) || number == SIGKILL || number == SIGSTOP)
-            continue;
-        const char *name = action.sa_handler == SIG_IGN ? "SIG_IGN"
-                         : number == SIGINT           ? "default_int_handler"
-                                                      : "SIG_DFL";
-        PyObject *handler = PyObject_GetAttrString(module, name);
-        PyObject *known = PyObject_CallMethod(module, "getsignal", "i", number);
-        int same = known && handler && PyObject_RichCompareBool(known, handler, Py_EQ);
-        if (!known || !handler || ((!same || number == SIGINT) && !PyObject_CallMethod(module, "signal", "iO", number, handler)))
-            return -1;
-        Py_DECREF(handler);
-        Py_DECREF(known);
-    }
-    return module ? 0 : -1;
-}
-
-/* Have naja take over what is this process's own: startup/dumped.py. */
+/* Have naja take over what is this process's own (startup/dumped.py): the environment, and which signals are ignored. */
 static int tell_naja(void)
 {
-    PyObject *module = PyImport_ImportModule("naja.startup.dumped");
-    PyObject *done = module ? PyObject_CallMethod(module, "wake", NULL) : NULL;
-    Py_XDECREF(module);
-    Py_XDECREF(done);
+    unsigned long long ignored = 0;
+    struct sigaction action;
+    for (int number = 1; number < NSIG; number++)
+        if (!sigaction(number, NULL, &action) && action.sa_handler == SIG_IGN)
+            ignored |= 1ULL << (number - 1);
+    PyObject *module = PyImport_ImportModule("naja.startup.dumped"), *variables = PyList_New(0);
+    for (char **word = environ; variables && *word; word++) {
+        PyObject *variable = PyBytes_FromString(*word);
+        if (!variable || PyList_Append(variables, variable))
+            return -1;
+        Py_DECREF(variable);
+    }
+    PyObject *done = module ? PyObject_CallMethod(module, "wake", "NK", variables, ignored) : NULL;
     return done ? 0 : -1;
 }
 
@@ -224,5 +188,5 @@ int wake(void)
     /* Since then there is another process, with one thread: as after a fork. */
     PyOS_AfterFork_Child();
     state->thread_id = PyThread_get_thread_ident();
-    return _PySignal_Init(1) || read_handlers() || read_environment() || tell_naja() ? -1 : 1;
+    return _PySignal_Init(1) || tell_naja() ? -1 : 1;
 }

@@ -23,6 +23,7 @@ extern PyObject *PyInit_kernel(void), *PyInit_scan(void);
 extern int wake(void), dump(void);
 #else
 static int wake(void) { return 0; }
+static int dump(void) { return 0; }
 #endif
 
 /* Of what stands before naja's own words (PYTHON, -IS, -c, BODY) the last. */
@@ -68,20 +69,14 @@ static PyStatus initialize(void)
     config.write_bytecode = 0;
     config.install_signal_handlers = 1;
     config.module_search_paths_set = 1;
-    const struct {
-        wchar_t **field;
-        const wchar_t *value;
-    } texts[] = {
-        {&config.program_name, PYTHON},  {&config.executable, PYTHON}, {&config.base_executable, PYTHON},
-        {&config.prefix, HOME},          {&config.exec_prefix, HOME},  {&config.base_prefix, HOME},
-        {&config.base_exec_prefix, HOME}, {&config.stdlib_dir, STDLIB},
+    wchar_t **const texts[] = {
+        &config.program_name, &config.executable, &config.base_executable, &config.prefix, &config.exec_prefix,
+        &config.base_prefix, &config.base_exec_prefix, &config.stdlib_dir,
     };
-    for (unsigned text = 0; text < sizeof texts / sizeof *texts; text++) {
-        status = PyConfig_SetString(&config, texts[text].field, texts[text].value);
-        if (PyStatus_Exception(status))
-            return status;
-    }
-    status = PyWideStringList_Append(&config.module_search_paths, STDLIB);
+    for (int text = 0; !PyStatus_Exception(status) && text < 8; text++)
+        status = PyConfig_SetString(&config, texts[text], text < 3 ? PYTHON : text < 7 ? HOME : STDLIB);
+    if (!PyStatus_Exception(status))
+        status = PyWideStringList_Append(&config.module_search_paths, STDLIB);
     if (!PyStatus_Exception(status))
         status = PyWideStringList_Append(&config.module_search_paths, EXTENSIONS);
     if (!PyStatus_Exception(status))
@@ -137,9 +132,5 @@ int main(int count, char **words)
         PyErr_Print(); /* By sys.excepthook; SystemExit ends here. */
         return 1;
     }
-#ifdef DUMP
-    if (!woken)
-        return dump() ? 1 : 0;
-#endif
-    return 0;
+    return !woken && dump();
 }

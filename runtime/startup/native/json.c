@@ -61,38 +61,22 @@ static PyObject *word(struct text *text, const char *name, PyObject *meaning)
     return Py_NewRef(meaning);
 }
 
-/* Add a member to an object; tell whether there was one. */
-static int member(struct text *text, PyObject *object)
-{
-    PyObject *name = take(text, '"') ? string(text) : NULL, *content = NULL;
-    if (name && take(text, ':')) {
-        PyUnicode_InternInPlace(&name);
-        content = value(text);
-    }
-    int added = content && !PyDict_SetItem(object, name, content);
-    Py_XDECREF(name);
-    Py_XDECREF(content);
-    return added;
-}
-
-static int element(struct text *text, PyObject *array)
-{
-    PyObject *content = value(text);
-    int added = content && !PyList_Append(array, content);
-    Py_XDECREF(content);
-    return added;
-}
-
-/* What stands after its opening bracket. */
-static PyObject *several(struct text *text, PyObject *all, int (*one)(struct text *, PyObject *), char end)
+/* An object or an array, what stands after its opening bracket. */
+static PyObject *several(struct text *text, PyObject *all, char end)
 {
     text->depth++;
-    int whole = all && text->depth < DEEPEST;
-    if (whole && !take(text, end)) {
-        do
-            whole = one(text, all);
-        while (whole && take(text, ','));
-        whole = whole && take(text, end);
+    int named = end == '}', whole = all && text->depth < DEEPEST;
+    for (int more = whole && !take(text, end); more; more = whole && !take(text, end)) {
+        PyObject *name = named && take(text, '"') ? string(text) : NULL, *content = NULL;
+        if (name)
+            PyUnicode_InternInPlace(&name);
+        if (!named || (name && take(text, ':')))
+            content = value(text);
+        whole = content && !(named ? PyDict_SetItem(all, name, content) : PyList_Append(all, content));
+        Py_XDECREF(name);
+        Py_XDECREF(content);
+        if (whole && next(text) != end)
+            whole = take(text, ',') && next(text) != end;
     }
     text->depth--;
     if (!whole)
@@ -104,8 +88,8 @@ static PyObject *value(struct text *text)
 {
     switch (next(text)) {
     case '"': text->place++; return string(text);
-    case '{': text->place++; return several(text, PyDict_New(), member, '}');
-    case '[': text->place++; return several(text, PyList_New(0), element, ']');
+    case '{': text->place++; return several(text, PyDict_New(), '}');
+    case '[': text->place++; return several(text, PyList_New(0), ']');
     case 't': return word(text, "true", Py_True);
     case 'f': return word(text, "false", Py_False);
     case 'n': return word(text, "null", Py_None);

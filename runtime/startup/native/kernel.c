@@ -15,10 +15,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-typedef struct {
-    ssize_t references;
-    void *type;
-} Object;
+typedef struct { ssize_t references; void *type; } Object;
 
 typedef struct {
     const char *name;
@@ -29,9 +26,7 @@ typedef struct {
 
 typedef struct {
     Object object;
-    void *initialization;
-    ssize_t index;
-    void *copy;
+    void *initialization, *index, *copy;
     const char *name, *documentation;
     ssize_t size;
     Method *methods;
@@ -40,15 +35,15 @@ typedef struct {
 
 typedef struct interpreter Interpreter;
 typedef struct state State;
+typedef unsigned long Word;
 
 enum { FASTCALL = 0x80, ABI_VERSION = 3 };
-
 extern Object PyBytes_Type, PyByteArray_Type, _Py_NoneStruct, *PyExc_OSError, *PyExc_TypeError;
 
 Object *PyModule_Create2(Definition *, int);
 Object *PyErr_Occurred(void), *PyErr_SetFromErrno(Object *);
 void PyErr_SetString(Object *, const char *);
-Object *PyLong_FromLong(long), *PyLong_FromUnsignedLong(unsigned long);
+Object *PyLong_FromLong(long), *PyLong_FromUnsignedLong(Word);
 unsigned long PyLong_AsUnsignedLongMask(Object *);
 char *PyBytes_AsString(Object *), *PyByteArray_AsString(Object *);
 Object *PyObject_CallFunctionObjArgs(Object *, ...);
@@ -61,11 +56,10 @@ void PyOS_BeforeFork(void), PyOS_AfterFork_Parent(void), PyOS_AfterFork_Child(vo
 
 /* What syscall(2) takes: a number and six arguments. */
 enum { MOST = 7, MOST_KNOWN = 32 };
-typedef long Function(unsigned long, unsigned long, unsigned long, unsigned long, unsigned long, unsigned long,
-                      unsigned long);
+typedef long Function(Word, Word, Word, Word, Word, Word, Word);
 
 /* Make what C understands: an int is itself, a bytes or bytearray its address, None a null pointer. */
-static int words(Object *const *values, ssize_t count, ssize_t least, ssize_t most, unsigned long *result)
+static int words(Object *const *values, ssize_t count, ssize_t least, ssize_t most, Word *result)
 {
     if (count < least || count > most) {
         PyErr_SetString(PyExc_TypeError, "wrong number of arguments");
@@ -73,12 +67,10 @@ static int words(Object *const *values, ssize_t count, ssize_t least, ssize_t mo
     }
     for (ssize_t index = 0; index < count; index++) {
         Object *value = values[index];
-        if (value->type == &PyBytes_Type)
-            result[index] = (unsigned long)PyBytes_AsString(value);
-        else if (value->type == &PyByteArray_Type)
-            result[index] = (unsigned long)PyByteArray_AsString(value);
-        else
-            result[index] = value == &_Py_NoneStruct ? 0 : PyLong_AsUnsignedLongMask(value);
+        result[index] = value->type == &PyBytes_Type     ? (Word)PyBytes_AsString(value)
+                      : value->type == &PyByteArray_Type ? (Word)PyByteArray_AsString(value)
+                      : value == &_Py_NoneStruct         ? 0
+                                                         : PyLong_AsUnsignedLongMask(value);
     }
     return !PyErr_Occurred();
 }
@@ -91,10 +83,7 @@ static Object *failed(int reason)
 
 /* The functions of libc that were asked for: where it lies is another place in each process, also in one that goes
  * on from the dump of another (dump.c). */
-static struct known {
-    char name[24];
-    Function *function;
-} known[MOST_KNOWN];
+static struct known { char name[24]; Function *function; } known[MOST_KNOWN];
 
 void forget_addresses(void)
 {
@@ -106,7 +95,7 @@ void forget_addresses(void)
 static Object *find(Object *module, Object *const *values, ssize_t count)
 {
     (void)module;
-    unsigned long given;
+    Word given;
     if (!words(values, count, 1, 1, &given))
         return NULL;
     const char *name = (const char *)given;
@@ -125,7 +114,7 @@ static Object *find(Object *module, Object *const *values, ssize_t count)
 static Object *address(Object *module, Object *const *values, ssize_t count)
 {
     (void)module;
-    unsigned long result;
+    Word result;
     return words(values, count, 1, 1, &result) ? PyLong_FromUnsignedLong(result) : NULL;
 }
 
@@ -133,7 +122,7 @@ static Object *address(Object *module, Object *const *values, ssize_t count)
 static Object *call(Object *module, Object *const *values, ssize_t count)
 {
     (void)module;
-    unsigned long given[1 + MOST] = {0}, *a = given + 1;
+    Word given[1 + MOST] = {0}, *a = given + 1;
     if (!words(values, count, 1, 1 + MOST, given))
         return NULL;
     struct known *which = known + given[0] % MOST_KNOWN;
@@ -153,7 +142,7 @@ static Object *clone_copy(Object *module, Object *const *values, ssize_t count)
 {
     (void)module;
     enum { CLONE3 = 435, SIZE = 88 };
-    unsigned long arguments;
+    Word arguments;
     if (!words(values, count, 1, 1, &arguments))
         return NULL;
     PyOS_BeforeFork();
@@ -169,10 +158,7 @@ static Object *clone_copy(Object *module, Object *const *values, ssize_t count)
 /* The stack of a child that shares our memory: calls among Python functions take no room on it. */
 enum { STACK = 512 << 10 };
 
-struct life {
-    Object *function;
-    State *state;
-};
+struct life { Object *function; State *state; };
 
 static int live(void *argument)
 {
@@ -180,10 +166,8 @@ static int live(void *argument)
     /* The parent's handlers would write to descriptors that are no longer what they were. */
     for (int number = 1; number < NSIG; number++) {
         struct sigaction action;
-        if (sigaction(number, NULL, &action) || action.sa_handler == SIG_IGN || action.sa_handler == SIG_DFL)
-            continue;
-        action.sa_handler = SIG_DFL;
-        sigaction(number, &action, NULL);
+        if (!sigaction(number, NULL, &action) && action.sa_handler != SIG_IGN && action.sa_handler != SIG_DFL)
+            signal(number, SIG_DFL);
     }
     PyThreadState_Swap(life->state);
     PyObject_CallFunctionObjArgs(life->function, NULL);
@@ -202,7 +186,7 @@ static Object *birth(Object *module, Object *const *values, ssize_t count)
     (void)module;
     /* A part of this thread's own stack: newer Pythons look whether they are still on it. */
     char stack[STACK] __attribute__((aligned(16)));
-    unsigned long flags;
+    Word flags;
     if (!words(values + 1, count - 1, 1, 1, &flags))
         return NULL;
     State *own = PyThreadState_Get();
@@ -229,12 +213,8 @@ static Object *birth(Object *module, Object *const *values, ssize_t count)
 }
 
 static Method methods[] = {
-    {"find", find, FASTCALL, NULL},
-    {"address", address, FASTCALL, NULL},
-    {"call", call, FASTCALL, NULL},
-    {"clone", clone_copy, FASTCALL, NULL},
-    {"birth", birth, FASTCALL, NULL},
-    {NULL, NULL, 0, NULL},
+    {"find", find, FASTCALL, NULL}, {"address", address, FASTCALL, NULL}, {"call", call, FASTCALL, NULL},
+    {"clone", clone_copy, FASTCALL, NULL}, {"birth", birth, FASTCALL, NULL}, {NULL, NULL, 0, NULL},
 };
 
 static Definition definition = {.object = {1, NULL}, .name = "kernel", .size = -1, .methods = methods};

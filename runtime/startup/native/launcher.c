@@ -9,42 +9,34 @@
  *
  * Defined by runtime/startup/launcher.py are PYTHON (its real path), DIRECTORY and NAME (the two parts of that path),
  * USUAL (a directory with a python3, for when PYTHON is gone), SIZE and CHANGED (of that file), OWN (where these are),
- * EARLY (native/interpreter.c, compiled) and WARM (native/dump.c's program), PACKAGE and SOURCES (its modules as WARM
- * has them), LOWER (a directory in it), LENDERS (what the paths of the sockets begin with where shims lend themselves)
- * and BODY (what Python is to run); BARE asks for a program without a C library, whose start would take longer than all
- * that is done here.
+ * EARLY (native/interpreter.c, compiled) and WARM (native/dump.c's program), PACKAGE and SOURCES (its modules), SUM (what
+ * tells whether they are as WARM has them, and FACTOR how), LOWER (a directory in it), LENDERS (what the paths of the
+ * sockets begin with where shims lend themselves), WARM_UP and SEAL (steps of startup/steps.py) and BODY (what Python is
+ * to run); BARE asks for a program without a C library, whose start would take longer than all that is done here.
  */
 
 #define _GNU_SOURCE
+#include "steps.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/stat.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 
-/* These are the same on all machines; the headers may be older than they are. */
-enum { FSOPEN = 430, FSCONFIG = 431, FSMOUNT = 432, CLOSE_RANGE = 436 };
-enum { CGROUP = 0x27E0EB, CGROUP2 = 0x63677270 }; /* statfs(2) */
 enum { SIGNALS = 8 }; /* bytes of the kernel's signal sets */
-enum { LEAST_AS = 16 << 20, LEAST_DATA = 6 << 20 }; /* bytes that Python takes until it can say what it lacks */
-enum { WARM_AS = 48 << 20, WARM_DATA = 32 << 20 };  /* and with all of naja loaded */
-enum { SET_STRING = 1, CMD_CREATE = 6, CLOEXEC = 1, RDONLY_NODEV = 0x1 | 0x4, PATH_ONLY = 010000000, NOFOLLOW = 0x100 };
+/* Bytes that Python takes until it can say what it lacks, and with all of naja loaded. */
+enum { LEAST_AS = 16 << 20, LEAST_DATA = 6 << 20, WARM_AS = 48 << 20, WARM_DATA = 32 << 20 };
+enum { PATH_ONLY = 010000000 };
+enum { NOFOLLOW = 0x100, EMPTY_PATH = 0x1000 };
 
 static long run(int count, char **words, char **environment);
-
-/* Make a system call, and return what the kernel returns: an error is negative. */
-#define kernel(...) kernel_of((const long[6]){__VA_ARGS__})
 
 #ifndef BARE
 
 #include <unistd.h>
 
-static long kernel_of(const long *of)
+long kernel_of(const long *of)
 {
     long result = syscall(of[0], of[1], of[2], of[3], of[4], of[5]);
     return result < 0 ? -errno : result;
@@ -58,13 +50,11 @@ int main(int count, char **words)
 #else
 #if defined __x86_64__
 
-static long kernel_of(const long *of)
+long kernel_of(const long *of)
 {
     long result;
     register long fourth __asm__("r10") = of[4], fifth __asm__("r8") = of[5];
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(of[0]), "D"(of[1]), "S"(of[2]), "d"(of[3]), "r"(fourth), "r"(fifth)
+    __asm__ volatile("syscall" : "=a"(result) : "a"(of[0]), "D"(of[1]), "S"(of[2]), "d"(of[3]), "r"(fourth), "r"(fifth)
                      : "rcx", "r11", "memory");
     return result;
 }
@@ -73,14 +63,11 @@ __asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call begin\n")
 
 #elif defined __aarch64__
 
-static long kernel_of(const long *of)
+long kernel_of(const long *of)
 {
     register long number __asm__("x8") = of[0], first __asm__("x0") = of[1], second __asm__("x1") = of[2];
     register long third __asm__("x2") = of[3], fourth __asm__("x3") = of[4], fifth __asm__("x4") = of[5];
-    __asm__ volatile("svc #0"
-                     : "+r"(first)
-                     : "r"(number), "r"(second), "r"(third), "r"(fourth), "r"(fifth)
-                     : "memory");
+    __asm__ volatile("svc #0" : "+r"(first) : "r"(number), "r"(second), "r"(third), "r"(fourth), "r"(fifth) : "memory");
     return first;
 }
 
@@ -93,23 +80,34 @@ __asm__(".globl _start\n_start: mov x0, sp\n bl begin\n");
 /* The kernel leaves on the stack: the number of arguments, them, a null, the environment. */
 __attribute__((used, noreturn)) void begin(long *stack)
 {
-    int count = (int)stack[0];
     char **words = (char **)(stack + 1);
-    long status = run(count, words, words + count + 1);
     for (;;)
-        kernel(SYS_exit_group, status);
+        kernel(SYS_exit_group, run((int)*stack, words, words + *stack + 1));
 }
 
 #endif
 
-static int same(const char *one, const char *other)
+const char *after(const char *text, const char *start)
 {
-    while (*one && *one == *other)
-        one++, other++;
-    return *one == *other;
+    while (*start && *text == *start)
+        text++, start++;
+    return *start ? 0 : text;
 }
 
-static long length(const char *text)
+int same(const char *one, const char *other)
+{
+    one = after(one, other);
+    return one && !*one;
+}
+
+int has(const char *text, const char *part)
+{
+    while (*text && !after(text, part))
+        text++;
+    return *text;
+}
+
+long length(const char *text)
 {
     long end = 0;
     while (text[end])
@@ -117,30 +115,11 @@ static long length(const char *text)
     return end;
 }
 
-/* Verbs that make a process in a container. */
-static const char *const verbs[] = {"create", "run", "exec", "restore", "resident"};
-
-/* Tell whether this is the link that is containerd's shim, which stays and makes many. */
-static int is_shim(const char *word)
+/* Tell whether a word is a verb that makes a process in a container. */
+static int launches(const char *word)
 {
-    static const char shim[] = "containerd-shim-";
-    const char *name = word;
-    for (const char *each = word; *each; each++)
-        if (*each == '/')
-            name = each + 1;
-    for (unsigned place = 0; place < sizeof shim - 1; place++)
-        if (name[place] != shim[place])
-            return 0;
-    return 1;
-}
-
-static int makes_a_process(int count, char **words)
-{
-    for (int word = 1; word < count; word++)
-        for (unsigned verb = 0; verb < sizeof verbs / sizeof *verbs; verb++)
-            if (same(words[word], verbs[verb]))
-                return 1;
-    return 0;
+    return same(word, "create") || same(word, "run") || same(word, "exec") || same(word, "restore")
+        || same(word, "resident");
 }
 
 struct python {
@@ -153,16 +132,11 @@ static const struct python ordinary = {PYTHON, DIRECTORY ":" LOWER, NAME};
 /* Where that is gone. */
 static const struct python usual = {USUAL "/python3", USUAL ":" LOWER, "python3"};
 
-static const struct source {
-    const char *path; /* below PACKAGE */
-    unsigned long size;
-    long seconds;
-    unsigned nanoseconds; /* when it was changed */
-} sources[] = {SOURCES{0}};
+static const char *const sources[] = {SOURCES 0}; /* below PACKAGE */
 
-static int look(long directory, const char *path, struct statx *status)
+int look(long directory, const char *path, struct statx *status)
 {
-    return kernel(SYS_statx, directory, (long)path, NOFOLLOW, STATX_BASIC_STATS, (long)status) == 0;
+    return kernel(SYS_statx, directory, (long)path, NOFOLLOW | EMPTY_PATH, STATX_BASIC_STATS, (long)status) == 0;
 }
 
 /* Tell whether an interpreter that was compiled is there, as an ordinary file of the package's owner that nobody
@@ -179,12 +153,11 @@ static int are_the_same(void)
 {
     struct statx now;
     long package = kernel(SYS_openat, AT_FDCWD, (long)PACKAGE, PATH_ONLY | O_CLOEXEC);
-    int same = package >= 0 && sources->path;
-    for (const struct source *each = sources; same && each->path; each++)
-        same = look(package, each->path, &now) && now.stx_size == each->size
-            && now.stx_mtime.tv_sec == each->seconds && now.stx_mtime.tv_nsec == each->nanoseconds;
+    unsigned long sum = 0;
+    for (const char *const *each = sources; *each && look(package, *each, &now); each++)
+        sum = ((sum * FACTOR + now.stx_size) * FACTOR + now.stx_mtime.tv_sec) * FACTOR + now.stx_mtime.tv_nsec;
     kernel(SYS_close, package);
-    return same;
+    return sum && sum == SUM;
 }
 
 /* Tell whether a limit of memory is too low for Python to start, or to say so. */
@@ -207,63 +180,13 @@ static const struct python *choose(void)
     return is_ours(&early) ? &early : &ordinary;
 }
 
-/* Open an interpreter below a detached overlay that has no upper layer; negative where that fails. */
-static long sealed(const struct python *python)
-{
-    long filesystem = kernel(FSOPEN, (long)"overlay", CLOEXEC);
-    if (filesystem < 0)
-        return filesystem;
-    long mount = -1;
-    if (!kernel(FSCONFIG, filesystem, SET_STRING, (long)"lowerdir", (long)python->layers)
-        && !kernel(FSCONFIG, filesystem, CMD_CREATE))
-        mount = kernel(FSMOUNT, filesystem, CLOEXEC, RDONLY_NODEV);
-    kernel(SYS_close, filesystem);
-    /* The mount is not closed: execve does that, and whoever closes it waits for the kernel. */
-    return mount < 0 ? mount : kernel(SYS_openat, mount, (long)python->name, PATH_ONLY | O_CLOEXEC);
-}
-
-/* Tell whether a descriptor is of a cgroup tree: where one was unmounted, somebody may have left a file. */
-static int is_of_cgroups(long descriptor)
-{
-    long status[32] = {0}; /* struct statfs begins with the type */
-    return !kernel(SYS_fstatfs, descriptor, (long)status) && (status[0] == CGROUP || status[0] == CGROUP2);
-}
-
-/* Pay early for the first move into a cgroup: runtime/startup/warmup.py tells what for. A process of no
- * further use moves again and again for as long as a container takes to make, and ends, at the latest
- * with this one; no signal tells of its end, for nobody waits for it. */
-static void warm_up(void)
-{
-    static const char *const files[] = {
-        "/sys/fs/cgroup/cgroup.procs",
-        "/sys/fs/cgroup/unified/cgroup.procs",
-        "/sys/fs/cgroup/systemd/cgroup.procs",
-        "/sys/fs/cgroup/pids/cgroup.procs",
-    };
-    const struct timespec pause = {.tv_nsec = 4000000};
-    long procs = -1, parent = kernel(SYS_getpid);
-    if (kernel(SYS_clone, 0))
-        return;
-    kernel(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
-    if (kernel(SYS_getppid) != parent)
-        kernel(SYS_exit_group, 0);
-    for (unsigned file = 0; !is_of_cgroups(procs) && file < sizeof files / sizeof *files; file++)
-        procs = kernel(SYS_openat, AT_FDCWD, (long)files[file], O_WRONLY);
-    /* Nobody shall wait for an end of the caller's pipes because of this. */
-    if (is_of_cgroups(procs) && kernel(SYS_dup3, procs, 0, 0) == 0 && !kernel(CLOSE_RANGE, 1, 0xFFFFFFFF))
-        for (int times = 0; times < 12 && kernel(SYS_write, 0, (long)"0", 1) == 1; times++)
-            kernel(SYS_nanosleep, (long)&pause);
-    for (;;)
-        kernel(SYS_exit_group, 0);
-}
-
 /* Put the null device in the place of a directory: Python does not start with one as a standard stream, and a
- * container would find its way through it. */
-static void close_directory(long stream)
+ * container would find its way through it. Tell whether there is no such stream. */
+static int close_directory(long stream)
 {
     long inside = kernel(SYS_openat, stream, (long)".", PATH_ONLY | O_CLOEXEC);
     if (inside < 0 && inside != -EACCES)
-        return; /* ENOTDIR; or nothing can be said. */
+        return inside == -EBADF; /* ENOTDIR; or nothing can be said. */
     kernel(SYS_close, inside);
     kernel(SYS_close, stream);
     long null = kernel(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDWR);
@@ -271,6 +194,7 @@ static void close_directory(long stream)
         kernel(SYS_dup3, null, stream, 0);
         kernel(SYS_close, null);
     }
+    return 0;
 }
 
 /* Have a shim that is there do what this one was called for: a fork of it has all of naja loaded. It says when it is
@@ -279,8 +203,7 @@ static void close_directory(long stream)
  * ordinary way, which finds done what was. */
 static long borrow(int count, char **words)
 {
-    enum { SECONDS = 2 };
-    const struct timeval patience = {SECONDS, 0};
+    const struct timeval patience = {2, 0};
     const char *address = "";
     for (int word = 1; word < count; word++)
         if (same(words[word - 1], "-address"))
@@ -291,17 +214,15 @@ static long borrow(int count, char **words)
     for (const char *each = address; *each; each++)
         hash = (hash ^ (unsigned char)*each) * 0x100000001B3;
     struct sockaddr_un place = {AF_UNIX, LENDERS};
-    for (int digit = 0; digit < 16; digit++)
-        place.sun_path[sizeof LENDERS - 1 + digit] = "0123456789abcdef"[hash >> 4 * digit & 15];
+    append(place.sun_path, (long)(hash >> 1));
     long lender = kernel(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC), answered = 0;
-    unsigned char answer = 0, words_wanted = (unsigned char)count;
-    kernel(SYS_setsockopt, lender, SOL_SOCKET, SO_SNDTIMEO, (long)&patience, sizeof patience);
-    kernel(SYS_setsockopt, lender, SOL_SOCKET, SO_RCVTIMEO, (long)&patience, sizeof patience);
+    unsigned char answer = 0, asked = (unsigned char)count;
+    for (int limit = SO_RCVTIMEO; limit <= SO_SNDTIMEO; limit++)
+        kernel(SYS_setsockopt, lender, SOL_SOCKET, limit, (long)&patience, sizeof patience);
     if (!kernel(SYS_connect, lender, (long)&place, sizeof place) && kernel(SYS_read, lender, (long)&answer, 1) == 1
-        && kernel(SYS_sendto, lender, (long)&words_wanted, 1, MSG_NOSIGNAL) == 1)
-        do
-            answered = kernel(SYS_read, lender, (long)&answer, 1);
-        while (answered == -EAGAIN);
+        && kernel(SYS_sendto, lender, (long)&asked, 1, MSG_NOSIGNAL) == 1)
+        while ((answered = kernel(SYS_read, lender, (long)&answer, 1)) == -EAGAIN)
+            ;
     kernel(SYS_close, lender);
     return answered == 1 ? answer : -1;
 }
@@ -312,47 +233,47 @@ static int fail(const char *text)
     return 1;
 }
 
-/* Append a descriptor to a path. */
-static void append(char *path, long number)
+void append(char *text, long number)
 {
-    long end = length(path), digits = 1;
-    for (long rest = number; rest > 9; rest /= 10)
-        digits++;
-    path[end + digits] = 0;
-    for (; digits--; number /= 10)
-        path[end + digits] = '0' + (char)(number % 10);
+    if (number > 9)
+        append(text, number / 10);
+    text += length(text);
+    *text++ = '0' + (char)(number % 10);
+    *text = 0;
 }
 
 static long run(int count, char **words, char **environment)
 {
-    const struct python *python = choose();
-    char *arguments[count + 5];
-    arguments[0] = python == &usual ? (char *)usual.path : PYTHON;
-    arguments[1] = "-IS";
-    arguments[2] = "-c";
-    arguments[3] = BODY;
-    for (int word = 0; word <= count; word++)
-        arguments[4 + word] = words[word];
+    char *arguments[count + 7];
+    static char *const first[] = {PYTHON, "-IS", "-c", BODY};
+    for (int word = 0; word < count + 7; word++)
+        arguments[word] = word < 4 ? first[word] : word < count + 4 ? words[word - 4] : 0;
 
+    /* Containerd's shim is a link to this; it stays, and makes many. */
+    int closed = 0, makes = 0, stays = count && has(words[0], "containerd-shim-");
+    for (long stream = 0; stream < 3; stream++)
+        closed |= close_directory(stream);
+    for (int word = 1; word < count; word++)
+        makes |= launches(words[word]);
+    long status = stays                      ? borrow(count, words)
+                : makes || closed || !count ? -1
+                                             : take_steps(arguments + 4, environment, count);
+    if (status >= 0)
+        return status;
+
+    const struct python *python = choose();
+    if (python == &usual)
+        arguments[0] = (char *)usual.path;
     if (is_below(RLIMIT_AS, LEAST_AS) || is_below(RLIMIT_DATA, LEAST_DATA))
         return fail("naja: cannot start: the limit of memory is too low: raise it (ulimit -v, ulimit -d)\n");
-
     /* Ctrl-C while Python starts would end in a traceback; runtime/cli/main.py lets it through. */
     const unsigned long interrupt[SIGNALS / sizeof(long)] = {1UL << (SIGINT - 1)};
     kernel(SYS_rt_sigprocmask, SIG_BLOCK, (long)interrupt, 0, SIGNALS);
-    for (long stream = 0; stream < 3; stream++)
-        close_directory(stream);
-    const int shim = count && is_shim(words[0]);
-    if (shim) {
-        const long status = borrow(count, words);
-        if (status >= 0)
-            return status;
-    }
-    const int launches = makes_a_process(count, words);
-    if (launches)
-        warm_up();
-    if (launches || shim) {
-        long file = sealed(python);
+    long values[VALUES] = {(long)python->layers, (long)python->name};
+    if (makes)
+        follow(WARM_UP, values, 0);
+    if (makes || stays) {
+        long file = follow(SEAL, values, 0);
         if (file >= 0) {
             char path[32] = "/proc/self/fd/";
             append(path, file);
