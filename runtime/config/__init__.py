@@ -69,7 +69,10 @@ def _read(bundle: str) -> tuple[dict[str, Any], bytes]:
     except FileNotFoundError:
         raise ConfigError(f"{path} not found", why="a bundle is a directory with a config.json") from None
     except OSError as error:
-        raise NajaError.from_os_error(f"read {path}", error) from None
+        from ..linux import unexecutable
+
+        why = unexecutable.unopened(path, error)
+        raise NajaError.from_os_error(f"read {path}", error, why=why) from None
     try:
         config = json.loads(text, path)
     except NajaError as error:
@@ -180,7 +183,13 @@ def rootfs(config: dict[str, Any], bundle: str) -> str:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise Invalid("config.json", why=f"{path}: {error.strerror}", origin="/root/path") from None
+        from ..linux import unexecutable
+
+        hint = unexecutable.unopened(path, error)
+        if isinstance(error, FileNotFoundError):
+            hint = hint or "unpack an image there (`naja spec --host` needs none)"
+        why = f"{path}: {error.strerror}" + (f": {hint}" if hint else "")
+        raise Invalid("config.json", why=why, origin="/root/path") from None
     if not stat.S_ISDIR(found.st_mode):
         raise Invalid("config.json", why=f"{path} is not a directory", origin="/root/path")
     if os.path.realpath(path) == "/":

@@ -182,4 +182,7 @@ def write_spec(bundle: str, *, rootless: bool, host: bool, args: list[str]) -> N
         with open(path, "x", encoding="ascii") as file:
             file.write(json.dumps(config, indent=4) + "\n")
     except OSError as error:
-        raise NajaError.from_os_error(f"write {path}", error) from None
+        from ..linux import unexecutable
+
+        why = unexecutable.unopened(path, error)
+        raise NajaError.from_os_error(f"write {path}", error, why=why) from None

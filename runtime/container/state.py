@@ -122,7 +122,10 @@ class StateDirectory:
             _make_root(root)
             root_descriptor = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
         except OSError as error:
-            raise NajaError.from_os_error(f"make the state root {root}", error) from None
+            from ..linux import unexecutable
+
+            why = unexecutable.unopened(root, error)
+            raise NajaError.from_os_error(f"make the state root {root}", error, why=why) from None
         try:
             # 0711, as a container's own user may have to reach a socket in it.
             os.mkdir(id, 0o711, dir_fd=root_descriptor)

@@ -98,12 +98,16 @@ def _surroundings(view: View, path: str, search: str | None = None) -> Iterator[
         yield f"there is no {shown(nearest)}"
 
 
-def unopened(path: str, error: OSError) -> str:
-    """Return why a path that need not be a program's cannot be opened, "" where nothing is seen."""
-    with View() as view:
+def unopened(path: str, error: OSError, root: int = -1) -> str:
+    """Return why a path that need not be a program's cannot be opened or made, "" where nothing is seen.
+
+    It is looked up below the directory ``root`` where that is given.
+    """
+    with View(root) as view:
         if error.errno == errno.ENOENT:
             return next(_surroundings(view, path), "")
-        return view.obstacle(path, error)
+        said = view.obstacle(path, error)
+        return said or (view.unwritable(path) if error.errno == errno.EACCES else "")
 
 
 def unfound(name: str, search: str) -> str:

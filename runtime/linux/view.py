@@ -37,10 +37,18 @@ _MAGIC = "it is a link of procfs's, which are not followed, as they may lead out
 
 
 class View:
-    """The caller's root. Paths are absolute, or relative to its working directory."""
+    """The caller's root, or another directory in its place. Relative paths begin at the working directory."""
+
+    def __init__(self, root: int = -1) -> None:
+        """Look below the descriptor ``root``, which stays the caller's, where it is given."""
+        self._given = root
+        self._top = "/" if root < 0 else "the root file system"
 
     def __enter__(self) -> Self:
-        self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._given < 0:
+            self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            self._root = os.dup(self._given)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,10 +189,27 @@ class View:
             if not stat.S_ISDIR(status.st_mode):
                 return f"{shown(directory)} is {kind_of_file(status.st_mode)}"
             if error.errno == errno.EACCES and not self.is_directory(f"{directory}/."):
-                return may_not(f"search {shown(directory)}", status)
+                return may_not(f"search {self._called(directory)}", status)
         if error.errno != errno.ELOOP:
             return ""
         return _MAGIC if self._in_procfs(path) else "there are too many symbolic links on the way"
+
+    def unwritable(self, path: str) -> str:
+        """Say that the caller may make nothing in the directory that a path lies in, "" where it may."""
+        directory = os.path.dirname(self.nearest(path)) or "."
+        try:
+            opened = self.open(directory)
+        except OSError:
+            return ""
+        try:
+            if os.access(".", os.W_OK | os.X_OK, dir_fd=opened, effective_ids=True):
+                return ""
+            return may_not(f"write to {self._called(directory)}", os.fstat(opened))
+        finally:
+            os.close(opened)
+
+    def _called(self, directory: str) -> str:
+        return self._top if directory == "/" else shown(directory)
 
     def _in_procfs(self, path: str) -> bool:
         try:
@@ -210,7 +235,7 @@ def shown(text: str) -> str:
 
 
 def _steps(path: str) -> list[str]:
-    return [step for step in os.path.join(os.getcwd(), path).split("/") if step]
+    return [step for step in os.path.join(os.getcwd(), path).split("/") if step not in ("", ".")]
 
 
 def _path(steps: list[str]) -> str:

@@ -43,7 +43,7 @@ def open_directory(
             why = _not_a_directory(root, destination)
         elif error.errno == errno.ELOOP and ordinary:
             why = "it must be mounted on an ordinary directory, and there is a symbolic link"
-        raise _failed(destination, error, why, origin) from None
+        raise _failed(root, destination, error, why, origin) from None
     if not ordinary:
         _refuse_proc(target, destination, origin)
     return target
@@ -72,7 +72,7 @@ def open_file(root: int, destination: str, origin: str, *, follow: bool = True) 
         else:
             target = _open_unfollowed(root, destination)
     except OSError as error:
-        raise _failed(destination, error, "", origin) from None
+        raise _failed(root, destination, error, "", origin) from None
     _refuse_proc(target, destination, origin)
     return target
 
@@ -99,7 +99,11 @@ def _refuse_proc(target: int, destination: str, origin: str) -> None:
         raise NajaError(f"mount on {destination}", why="nothing may be mounted inside /proc", origin=origin)
 
 
-def _failed(destination: str, error: OSError, why: str, origin: str) -> NajaError:
+def _failed(root: int, destination: str, error: OSError, why: str, origin: str) -> NajaError:
+    if error.errno == errno.EACCES:
+        from ..linux import unexecutable
+
+        why = unexecutable.unopened(destination, error, root)
     if error.errno == errno.EROFS:
         why = "it is not there, and cannot be made, as the file system is read-only: make it there beforehand"
     return NajaError.from_os_error(f"open the mount point {destination}", error, why=why, origin=origin)

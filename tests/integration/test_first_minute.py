@@ -175,6 +175,34 @@ def test_what_takes_root(user: User, name: str) -> None:
     assert re.search(said, line), line
 
 
+def test_a_root_file_system_that_he_may_not_enter(user: User) -> None:
+    user.spec()
+    os.chown(f"{user.bundle}/rootfs", 0, 0)
+    os.chmod(f"{user.bundle}/rootfs", 0o700)
+    assert user.run().endswith(
+        ": user 0:0 may not search the root file system (mode 0700, owner nobody, 65534:65534)"
+    )
+    os.rename(f"{user.bundle}/rootfs/proc", f"{user.bundle}/rootfs/elsewhere")
+    os.chmod(f"{user.bundle}/rootfs", 0o755)
+    assert user.run().endswith(
+        ": user 0:0 may not write to the root file system (mode 0755, owner nobody, 65534:65534)"
+    )
+
+
+def test_a_bundle_that_is_roots(user: User) -> None:
+    os.chown(user.bundle, 0, 0)
+    os.chmod(user.bundle, 0o755)
+    done = user.naja("spec")
+    assert done.stderr.endswith(
+        f"user {_USER}:{_USER} may not write to {user.bundle} (mode 0755, owner 0:0)\n"
+    )
+    os.chmod(user.bundle, 0o711)
+    with open(f"{user.bundle}/config.json", "w"):
+        os.chmod(user.bundle, 0o700)
+    done = user.naja("run", "--bundle", user.bundle, user.id)
+    assert done.stderr.endswith(f"user {_USER}:{_USER} may not search {user.bundle} (mode 0700, owner 0:0)\n")
+
+
 def test_root_gets_roots_form(tmp_path: Path) -> None:
     words = [*runtime_command(), "spec", "--bundle", str(tmp_path)]
     subprocess.run(words, check=True)
