@@ -16,7 +16,7 @@ from .view import View, may_not, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: What is looked for where PATH does not lead to it.
 _USUAL = (
@@ -40,15 +40,19 @@ def why(path: str, number: int = 0) -> str:
         return "a process has it open to write to it, and has to close it first"
     if number == errno.EAGAIN:
         return "its user has more processes than RLIMIT_NPROC allows"
+    return _seen(lambda view: _refusal(view, path))
+
+
+def _refusal(view: View, path: str) -> str:
+    """Return why a file cannot be executed, or what it takes for that: its interpreter, its loader."""
     what = ""
-    with View() as view:
-        for _ in range(_MOST_INTERPRETERS + 1):
-            said, role, needed = _look(view, path)
-            if said == _ABSENT and what:
-                return f"{what} is not there"
-            if said or not needed:
-                return f"{what}: {said}" if what and said else said
-            what, path = f"its {role} {shown(needed)}", needed
+    for _ in range(_MOST_INTERPRETERS + 1):
+        said, role, needed = _look(view, path)
+        if said == _ABSENT and what:
+            return f"{what} is not there"
+        if said or not needed:
+            return f"{what}: {said}" if what and said else said
+        what, path = f"its {role} {shown(needed)}", needed
     return "its interpreter is a script, whose interpreter is a script, and so on"
 
 
@@ -74,8 +78,7 @@ def _look(view: View, path: str) -> tuple[str, str, str]:
 
 def missing(path: str, search: str) -> str:
     """Return why nothing is at ``path``, and where it is instead; ``search`` is the container's PATH."""
-    with View() as view:
-        return next(_whereabouts(view, path, search), "")
+    return _seen(lambda view: next(_whereabouts(view, path, search), ""))
 
 
 def _whereabouts(view: View, path: str, search: str) -> Iterator[str]:
@@ -103,17 +106,19 @@ def unopened(path: str, error: OSError, root: int = -1) -> str:
 
     It is looked up below the directory ``root`` where that is given.
     """
-    with View(root) as view:
+
+    def look(view: View) -> str:
         if error.errno == errno.ENOENT:
             return next(_surroundings(view, path), "")
         said = view.obstacle(path, error)
         return said or (view.unwritable(path) if error.errno == errno.EACCES else "")
 
+    return _seen(look, root)
+
 
 def unfound(name: str, search: str) -> str:
     """Return why PATH (``search``) does not lead to a program of that name, "" where nothing is seen."""
-    with View() as view:
-        return next(_unfound(view, name, search), "") if name.strip() else ""
+    return _seen(lambda view: next(_unfound(view, name, search), "")) if name.strip() else ""
 
 
 def _unfound(view: View, name: str, search: str) -> Iterator[str]:
@@ -172,18 +177,30 @@ def too_long(arguments: Sequence[str], environment: dict[str, str], stack: int) 
 
 def not_entered(path: str) -> str:
     """Return why a directory cannot be entered, "" where nothing is seen."""
-    with View() as view:
-        try:
-            directory = view.open(path)
-        except FileNotFoundError:
-            return next(_surroundings(view, path), f"there is no {shown(path)}")
-        except OSError as error:
-            return view.obstacle(path, error)
-        status = os.fstat(directory)
-        os.close(directory)
-        if not stat.S_ISDIR(status.st_mode):
-            return f"it is {kind_of_file(status.st_mode)}"
-        return may_not("enter it", status)
+    return _seen(lambda view: _not_entered(view, path))
+
+
+def _not_entered(view: View, path: str) -> str:
+    try:
+        directory = view.open(path)
+    except FileNotFoundError:
+        return next(_surroundings(view, path), f"there is no {shown(path)}")
+    except OSError as error:
+        return view.obstacle(path, error)
+    status = os.fstat(directory)
+    os.close(directory)
+    if not stat.S_ISDIR(status.st_mode):
+        return f"it is {kind_of_file(status.st_mode)}"
+    return may_not("enter it", status)
+
+
+def _seen(look: Callable[[View], str], root: int = -1) -> str:
+    """Return what is seen, "" where what failed before keeps us from looking, as a lack of descriptors."""
+    try:
+        with View(root) as view:
+            return look(view)
+    except OSError:
+        return ""
 
 
 def _parts(search: str) -> list[str]:

@@ -160,8 +160,15 @@ def apply_all(operations: Sequence[Operation], context: Context) -> None:
         try:
             operation.apply(context)
         except OSError as error:
-            what, why = operation.describe(), operation.explain(error, context)
+            what, why = operation.describe(), _reason(operation, error, context)
             raise NajaError.from_os_error(what, error, why=why, origin=operation.origin) from error
         except NajaError as error:
             error.origin = error.origin or operation.origin
             raise
+
+
+def _reason(operation: Operation, error: OSError, context: Context) -> str:
+    try:
+        return operation.explain(error, context)
+    except OSError:
+        return ""  # What failed may keep us from looking, too.

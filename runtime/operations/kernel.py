@@ -96,7 +96,7 @@ class WriteSysctl(Operation):
     def explain(self, error: OSError, context: Context) -> str:
         from . import reasons
 
-        return reasons.of_sysctl(context.descriptors["proc"], self.path, error)
+        return reasons.of_sysctl(context.descriptors.get("proc", -1), self.path, error)
 
 
 class RaiseLoopback(Operation):

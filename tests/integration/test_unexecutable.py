@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.bundle import Bundle
     from tests.support.command import Result, Runtime
 
@@ -144,3 +147,66 @@ def test_a_working_directory(naja: Runtime, bundle: Bundle) -> None:
     os.mkdir(f"{bundle.rootfs}/closed", 0o700)
     said = naja.run_attached(bundle.save(), check=False)
     assert said.status in (0, 1)
+
+
+def _fifo(bundle: Bundle) -> None:
+    os.mkfifo(f"{bundle.rootfs}/tool", 0o777)
+
+
+def _loop(bundle: Bundle) -> None:
+    os.symlink("tool", f"{bundle.rootfs}/tool")
+
+
+def _own_executable(bundle: Bundle) -> None:
+    os.symlink("/proc/self/exe", f"{bundle.rootfs}/tool")
+
+
+def _device_for_an_interpreter(bundle: Bundle) -> None:
+    os.mknod(f"{bundle.rootfs}/device", 0o777 | stat.S_IFCHR, os.makedev(1, 8))
+    bundle.write("/tool", "#!/device\n")
+
+
+def _its_own_interpreter(bundle: Bundle) -> None:
+    bundle.write("/tool", "#!/tool\n")
+
+
+def _long_line(bundle: Bundle) -> None:
+    bundle.write("/tool", b"#!/" + b"a\x1b[2J\xff" * 2000)
+
+
+def _large_file(bundle: Bundle) -> None:
+    os.truncate(bundle.write("/tool", b"\0"), 1 << 40)
+
+
+def _many_names(bundle: Bundle) -> None:
+    names = [f"{bundle.rootfs}/usr/{number}" for number in range(20_000)]
+    for name in names:
+        os.link(f"{bundle.rootfs}/etc/passwd", name)
+    bundle.process["env"] = ["PATH=" + ":".join(["/usr"] * 1000)]
+    bundle.args("tool")
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        *(_fifo, _loop, _own_executable, _device_for_an_interpreter),
+        *(_its_own_interpreter, _long_line, _large_file, _many_names),
+    ],
+)
+def test_what_an_image_may_offer(naja: Runtime, bundle: Bundle, offer: Callable[[Bundle], None]) -> None:
+    """Nothing is opened that would wait or act, nothing large is read, and nothing reaches the terminal."""
+    bundle.args("/tool")
+    offer(bundle)
+    said = line(naja.run_attached(bundle.save(), check=False))
+    assert said.replace("\udcff", "").isprintable()
+    assert len(said) < 2000
+    assert naja.ids() == []
+
+
+def test_a_program_that_somebody_writes_to(naja: Runtime, bundle: Bundle) -> None:
+    path = bundle.write("/tool", "#!/bin/sh\n")
+    with open(path, "r+"):
+        result = naja.run_attached(bundle.args("/tool"), check=False)
+    if result.status == 0:
+        pytest.skip("needs a kernel that refuses to execute it")
+    assert line(result).endswith("a process has it open to write to it, and has to close it first")

@@ -142,6 +142,21 @@ def test_unfound(tmp_path: Path) -> None:
     assert unexecutable.unfound("", str(tmp_path)) == ""
 
 
+def test_without_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed before is the error to tell, and not that nobody could look."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", refuse)
+    denied = PermissionError(errno.EACCES, "")
+    assert unexecutable.why("/bin/sh") == ""
+    assert unexecutable.missing("/no", "/bin") == ""
+    assert unexecutable.unfound("no", "/bin") == ""
+    assert unexecutable.not_entered("/no") == ""
+    assert unexecutable.unopened("/no", denied) == ""
+
+
 def test_too_long() -> None:
     stack = 8 << 20
     said = unexecutable.too_long(["sh", "x" * 200_000], {}, stack)
