@@ -130,7 +130,7 @@ def _sentence(error: ValidationError) -> str:
     wanted: Any = error.validator_value
     match error.validator:
         case "type":
-            expected = _ARTICLES[wanted]
+            expected = _ARTICLES[wanted] + (_bytes(error.instance) if wanted == "integer" else "")
         case "enum":
             near = _near(error.instance, wanted)
             choices = f"{len(wanted)} words" if near else ", ".join(map(repr, wanted[:_MOST]))
@@ -147,6 +147,13 @@ def _sentence(error: ValidationError) -> str:
         case _:
             return error.message
     return f"expected {expected}, found {_show(error.instance)}"
+
+
+def _bytes(value: Any) -> str:
+    """Return a hint where a value is a size with a unit."""
+    text = value if isinstance(value, str) else ""
+    found = re.fullmatch(r"(\d{1,12}) ?([kmgt])(i?b)?", text, re.IGNORECASE)
+    return f" (of bytes: {int(found[1]) << 10 * ('kmgt'.index(found[2].lower()) + 1)})" if found else ""
 
 
 def _near(name: Any, choices: list[str]) -> str:
