@@ -44,7 +44,6 @@ debootstrap --variant=minbase --include=$packages "$release" "$root" "$mirror" >
 for file; do
     [ ! -e "$file" ] || { mkdir -p "$root${file%/*}"; cp -L "$file" "$root$file"; }
 done
-[ ! -e /etc/apt/apt.conf.d ] || cp -rL /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
 mount --bind "$root" "$root"
 cd "$root"
 mkdir src old
@@ -74,6 +73,8 @@ quietly make run < /dev/null
 grep -q 'Who am I' /tmp/log
 echo "$release: $(($(date +%s) - start)) s to the first container"
 quietly apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev dpkg-dev
+# What the package needs is there before, as it stays when that goes.
+quietly apt-get install --yes --no-install-recommends python3-click python3-jsonschema python3-pyroute2
 quietly make deb OPTIONS="--compression 1"
 if apt-get install --yes --no-install-recommends lintian > /tmp/log 2>&1; then
     lintian --allow-root --fail-on error,warning dist/naja_*.deb
@@ -90,7 +91,7 @@ naja spec --host --bundle box /bin/echo the package runs < /dev/null
 naja run --bundle box naja-bare
 quietly apt-get purge --yes naja
 all > /tmp/after
-diff /tmp/before /tmp/after
+quietly diff /tmp/before /tmp/after
 echo "$release: nothing of the package is left"
 cd /src
 for package in older/*.deb; do
