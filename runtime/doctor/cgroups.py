@@ -131,15 +131,25 @@ def _of_v2(probe: Probe, controller: str) -> tuple[str, str]:
         return probe.refused.get("", "no cgroup can be made"), "a cgroup that is delegated to the user"
     if controller == "devices":
         return _device_filter(place), "CAP_BPF, or root: a user's container can make no devices anyway"
-    above = os.path.dirname(place)
     if controller in read(f"{place}/cgroup.controllers").split():
         return "", ""
-    if controller not in read(f"{above}/cgroup.controllers").split():
+    return _to_be_enabled(probe.hierarchies.mounts[""], os.path.dirname(place), controller)
+
+
+def _to_be_enabled(top: str, directory: str, controller: str) -> tuple[str, str]:
+    """Tell why a controller cannot be enabled below a cgroup and, as naja does it, on the way there."""
+    above, levels = directory, []
+    while controller not in read(f"{above}/cgroup.controllers").split():
+        levels.append(above)
+        if above == top:
+            remedy = "another kernel, or cgroup_enable= on its command line; or v1 has it: cgroup_no_v1="
+            return f"{above} has not got it", remedy
+        above = os.path.dirname(above)
+    if levels and not os.access(f"{above}/cgroup.subtree_control", os.W_OK):
         remedy = f"systemd: Delegate={controller}; else write +{controller} to cgroup.subtree_control above"
-        return f"{above} has not got it", remedy
-    return _enabled(
-        above, controller
-    ), "no process may be in the cgroup above, and its files must be the user's"
+        return f"{directory} has not got it", remedy
+    why = next(filter(None, (_enabled(level, controller) for level in (above, *reversed(levels)))), "")
+    return why, "no process may be in the cgroup above, and its files must be the user's"
 
 
 def _enabled(directory: str, controller: str) -> str:

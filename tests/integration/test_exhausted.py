@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,18 +102,15 @@ def test_no_more_processes(naja: Runtime, bundle: Bundle, tmp_path: Path, verb: 
     """A user's; root has no such limit."""
     let_through(str(tmp_path))
     becoming = ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups"]
-    user = Runtime(f"/tmp/{bundle.id}", [*becoming, "prlimit", "--nproc=0", *naja.argv])
+    user = Runtime(str(tmp_path / "root"), [*becoming, "prlimit", "--nproc=0", *naja.argv])
     os.mkdir(user.root)
     os.chown(user.root, _USER, _USER)
-    try:
-        done = user.detached(verb, "--bundle", bundle.args("/bin/true").path, bundle.id, check=False)
-        assert done.status == 1
-        assert done.stderr.count("\n") == 1
-        assert "Resource temporarily unavailable (EAGAIN)" in done.stderr
-        assert "raise the limit of processes (ulimit -u), or that of the cgroup (pids.max)" in done.stderr
-        assert user.ids() == []
-    finally:
-        shutil.rmtree(user.root)
+    done = user.detached(verb, "--bundle", bundle.args("/bin/true").path, bundle.id, check=False)
+    assert done.status == 1
+    assert done.stderr.count("\n") == 1
+    assert "Resource temporarily unavailable (EAGAIN)" in done.stderr
+    assert "raise the limit of processes (ulimit -u), or that of the cgroup (pids.max)" in done.stderr
+    assert user.ids() == []
 
 
 @pytest.mark.parametrize("size", [300, 3000])

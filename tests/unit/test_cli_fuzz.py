@@ -51,7 +51,10 @@ _WORDS = [
 
 def _line(choose: random.Random) -> list[str]:
     before = choose.choices(_WORDS, k=choose.choice([0, 0, 0, 1, 2]))
-    return ["--root", "state", *before, choose.choice(_VERBS), *choose.choices(_WORDS, k=choose.randrange(6))]
+    verb = choose.choice(_VERBS)
+    # Without it events of all containers follow until somebody interrupts.
+    brief = ["--stats"] if verb == "events" else []
+    return ["--root", "state", *before, verb, *brief, *choose.choices(_WORDS, k=choose.randrange(6))]
 
 
 @pytest.mark.parametrize("seed", range(4))
