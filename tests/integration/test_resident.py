@@ -693,6 +693,8 @@ def test_a_worker_that_was_born_ahead(resident: Resident, bundle: Bundle) -> Non
     again = spare(resident)
     assert again != waiting
     os.kill(again, signal.SIGKILL)
+    # One that is about to die is given work like any other, and its end is an error.
+    wait_until(lambda: not os.path.exists(f"/proc/{again}"), what="the end of it")
     assert run_brief(resident, bundle) == 3
     assert spare(resident) != again
 
