@@ -33,7 +33,7 @@ _STAGE = "lib/.naja-new"
 
 #: What of the repository is in the package, and where.
 _ROOMS = (("runtime", ""), ("schemas", "share/schemas"), ("hooks", "share/hooks"))
-_KINDS = (".py", ".c", ".json", ".typed")
+_KINDS = (".py", ".c", ".h", ".json", ".typed")
 
 #: What is in the tree of naja's extras, where it is installed.
 _EXTRAS = ("jeepney",)

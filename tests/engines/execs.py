@@ -20,6 +20,9 @@ _OWN = 4
 
 _PATIENCE = 15
 
+#: How soon a shim of naja's makes its nursery, in seconds.
+_NURSERY = 1.0
+
 
 class Outcome:
     """What came of it: milliseconds of each that succeeded, why others failed, and what was left."""
@@ -39,6 +42,7 @@ def play(containerd: Containerd, ids: list[str], number: int, at_once: int) -> O
     """Add so many processes that end at once, by ctr, to running containers in turn."""
     outcome = Outcome()
     command = containerd.sandbox.command(["ctr", "--address", containerd.address, "tasks", "exec"])
+    settle(containerd.sandbox)
     traces, before = Traces(containerd.sandbox), descriptors(containerd.sandbox)
 
     def one(index: int) -> None:
@@ -57,6 +61,14 @@ def play(containerd: Containerd, ids: list[str], number: int, at_once: int) -> O
         list(pool.map(one, range(number)))
     outcome.left = traces.left() + grown(containerd.sandbox, before)
     return outcome
+
+
+def settle(sandbox: Sandbox) -> None:
+    """Wait until no shim comes any more: naja's makes one that does nothing but fork, a second later."""
+    before: list[int] = []
+    while not (now := sorted(pids(sandbox, SHIM))) or now != before:
+        before = now
+        time.sleep(2 * _NURSERY)
 
 
 def descriptors(sandbox: Sandbox) -> dict[int, int]:

@@ -42,8 +42,8 @@ class Outcome:
 
 
 def count(workshop: Workshop, name: str) -> list[tuple[str, str, int, bool]]:
-    """Return the calls of a command that meets no fault; as often as ``attempt`` tries it."""
-    for _ in range(_ATTEMPTS - 1):
+    """Return the calls of a command that meets no fault, nor, in a few tries, what ``attempt`` speaks of."""
+    for _ in range(3 * _ATTEMPTS):
         try:
             return _count(workshop, name)
         except AssertionError:

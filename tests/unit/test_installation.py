@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -28,11 +29,16 @@ def run(*words: str | Path, cwd: Path = _HOME) -> str:
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What can be installed: the checkout, and what is built of it."""
+    """What can be installed: a checkout, and what is built of it.
+
+    Not this checkout: it would go on with the dependencies of whoever was the last to install it.
+    """
     place = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", place)
     (wheel,), (sdist,) = place.glob("*.whl"), place.glob("*.tar.gz")
-    return {"editable": _HOME, "wheel": wheel, "sdist": sdist}
+    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "build", "dist", "demo", "__pycache__")
+    shutil.copytree(_HOME, place / "checkout", symlinks=True, ignore=ignored)
+    return {"editable": place / "checkout", "wheel": wheel, "sdist": sdist}
 
 
 @pytest.fixture
