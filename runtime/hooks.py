@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import _thread
 import os
 import select
@@ -87,10 +86,10 @@ def run_hook(
     """
     what = f"hook {hook['path']}"
     # Till somebody waits for it: an interrupted command leaves no hook behind.
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT,))
+    signals = process.EndingSignals()
     try:
         pid = _start(hook, streams, directory, _environment(hook, environment))
-        code = _wait(pid, hook.get("timeout"), mask)
+        code = _wait(pid, hook.get("timeout"), signals)
         if code is None:
             raise NajaError(f"{what} ran longer than its timeout of {hook['timeout']} s", origin=origin)
         if code:
@@ -102,7 +101,7 @@ def run_hook(
     except OSError as error:
         raise NajaError.from_os_error(what, error, why=unborn(error), origin=origin) from None
     finally:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        signals.come()
         streams.close()
 
 
@@ -170,13 +169,13 @@ def _memory(content: bytes) -> int:
     return descriptor
 
 
-def _wait(pid: int, timeout: int | None, mask: set[int]) -> int | None:
+def _wait(pid: int, timeout: int | None, signals: process.EndingSignals) -> int | None:
     """Return the exit code of a child (negative: its signal), None where it had to be killed.
 
-    ``mask`` is that of the signals that stay blocked meanwhile.
+    From now on ``signals`` may come.
     """
     try:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        signals.come()
         if _ends_within(timeout, pid):
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except BaseException as error:

@@ -98,10 +98,17 @@ class Creation:
         plan = self._compile(hierarchies, launch.activation)
         self._require_terminal()
         launch.begin(plan, announces=bool(self.pid_file or self.pidfd_socket))
-        self.directory = state.StateDirectory.create(self.root, self.id)
-        self.directory.claim()
-        handlers = {} if self._interrupted else _catch_signals()
+        signals = process.EndingSignals()
+        handlers: dict[int, Any] = {}
         try:
+            self.directory = state.StateDirectory.create(self.root, self.id)
+            self.directory.claim()
+            handlers = {} if self._interrupted else _catch_signals()
+        except BaseException:
+            signals.come()
+            raise
+        try:
+            signals.come()
             self._manager.intend(self.directory.identity())
             self._begin_record(content, "notify" if self._notify else "")
             self._run(launch)
@@ -292,7 +299,7 @@ class Creation:
 def _catch_signals() -> dict[int, Any]:
     """Let signals that ask for the end interrupt us, as Ctrl-C does. Return the handlers that they had."""
     handlers = {}
-    for number in (_signal.SIGHUP, _signal.SIGQUIT, _signal.SIGTERM):
+    for number in process.ENDING:
         # Not where the caller ignores it, or another thread would have to do it.
         if _signal.getsignal(number) == _signal.SIG_DFL and _is_first_thread():
             handlers[number] = _signal.signal(number, _interrupt)

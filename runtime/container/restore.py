@@ -88,9 +88,15 @@ class Restoration(Creation):
         self.config, content = config.read(self.bundle)
         self._compile(hierarchies)
         self._require_terminal()
-        self.directory = state.StateDirectory.create(self.root, self.id)
-        self.directory.claim()
+        signals = process.EndingSignals()
         try:
+            self.directory = state.StateDirectory.create(self.root, self.id)
+            self.directory.claim()
+        except BaseException:
+            signals.come()
+            raise
+        try:
+            signals.come()
             self._staging = os.path.join(self.directory.path, _STAGING)
             self._manager.intend(self.directory.identity())
             self._begin_record(content, _STAGING)

@@ -242,6 +242,23 @@ def default_signal(signal: int) -> None:
     syscall(number("rt_sigaction"), signal, bytes(32), None, 8)
 
 
+#: Signals that ask for the end, beside SIGINT, for which Python has a handler.
+ENDING = (_signal.SIGHUP, _signal.SIGQUIT, _signal.SIGTERM)
+
+
+class EndingSignals:
+    """Signals that ask for the end wait until they may ``come``, when what they undo is there."""
+
+    __slots__ = ("_mask",)
+
+    def __init__(self) -> None:
+        self._mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT, *ENDING))
+
+    def come(self) -> None:
+        """Have those that are pending come. What their handlers raise is raised here."""
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
+
+
 def reset_signals() -> None:
     """Give every signal that is ignored its default effect, and block none (signal(7)). Raises OSError."""
     for signal in range(1, _signal.NSIG):

@@ -45,3 +45,16 @@ def test_a_hook_after_the_start(naja: Runtime, bundle: Bundle) -> None:
     assert "Input/output error (EIO)" in then
     assert done.stderr.count("\n") == 1
     naja.delete(bundle, "--force")
+
+
+@pytest.mark.parametrize("call", ["mkdirat", "fchmodat", "flock"])
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_an_end_that_is_asked_for_as_the_state_is_made(
+    naja: Runtime, bundle: Bundle, verb: str, call: str
+) -> None:
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=SIGTERM:when=1"]
+    asked = Runtime(naja.root, [*words, *naja.argv])
+    done = asked.detached(verb, "--bundle", bundle.args("/bin/true").path, bundle.id, check=False)
+    # To run it is like any other signal: it is passed on to the container's process.
+    assert verb == "run" or done.status != 0
+    assert naja.ids() == []
