@@ -34,6 +34,8 @@ _SELDOM = ACCESS["ioctl_dev"]
 
 #: Which version of the kernel's Landlock each restriction needs (landlock(7)), and the Linux that has it.
 _FILES, _PORTS, _IOCTL, _SCOPES = (3, "6.2"), (4, "6.7"), (5, "6.10"), (6, "6.12")
+#: Below this nothing is taken.
+LEAST = _FILES
 
 
 class Rules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from struct import pack, unpack
 
+from ..config.landlock import LEAST
 from ..errors import NajaError
 from ..linux import keyring, landlock, libseccomp, process, seccomp
 from ..operations.base import RUNTIME, Context
@@ -44,8 +45,12 @@ def findings() -> Iterator[Finding]:
 
 def _landlock() -> Finding:
     needed, version = "the annotation naja.landlock", landlock.abi()
-    if version:
+    least, linux = LEAST
+    if version >= least:
         return Finding("landlock", needed=needed, detail=f"version {version}")
+    if version:
+        why = f"this kernel's is version {version}, and it takes {least}"
+        return Finding("landlock", why, needed=needed, remedy=f"Linux {linux}")
     why = "this kernel has none, or it is switched off"
     return Finding("landlock", why, needed=needed, remedy="Linux 5.13, booted with landlock in lsm=")
 

@@ -34,6 +34,7 @@ def plain(bundle: Bundle) -> Bundle:
     return bundle.save()
 
 
+@pytest.mark.timeout(900)
 def test_root(naja: Runtime, manager: str, busybox_bundle: Callable[[], Bundle], tmp_path: Path) -> None:
     let_through(str(tmp_path))
 
@@ -47,6 +48,7 @@ def test_root(naja: Runtime, manager: str, busybox_bundle: Callable[[], Bundle],
     assert claims.wrong(naja, make, verdicts=False, leave_out=left_out) == []
 
 
+@pytest.mark.timeout(900)
 def test_a_user(naja: Runtime, manager: str, tmp_path: Path, tag: str, busybox_rootfs: str) -> None:
     if manager == "systemd":
         pytest.skip("nobody has no systemd of its own (test_vm_user.py)")
