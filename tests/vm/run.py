@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         "--runtime", default="", help="the runtime to test, naja by default: runc, crun, a path"
     )
     parser.add_argument("--all", action="store_true", help="test what has nothing to do with cgroups too")
-    parser.add_argument("--timeout", type=float, default=1200, help="seconds that a machine may live")
+    parser.add_argument("--timeout", type=float, default=1500, help="seconds that a machine may live")
     parser.add_argument(
         "--jobs", type=int, default=at_a_time(), help="machines at a time, by default what the host bears"
     )
