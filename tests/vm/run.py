@@ -41,10 +41,9 @@ COMMON = (
     "test_cgroup_rootless.py",
     "test_cgroup_threaded.py",
     "test_properties_resources.py",
-    "test_exec_limits.py",
 )
 INTEGRATION = {
-    "v2": COMMON,
+    "v2": (*COMMON, "test_exec_limits.py"),
     "systemd": (),
     "hybrid": ("test_cgroup_v1.py", *COMMON),
     "v1": ("test_cgroup_v1.py", *COMMON),
