@@ -4,7 +4,7 @@
 
 On two processors on which two of everything run some tests wait too long for something. Where at most MOST
 tests fail, they are run again by themselves; those that pass then are named at the end, so that nobody takes
-them for sound. What races by intent, tests/faults, is not run by this.
+them for sound. tests/faults gives second tries to single faults by itself.
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
+#: How many descriptors it takes to end a container's processes.
+_SPARE = 16
+
 #: How long to wait for processes to freeze, or to be gone so that their cgroup can be removed.
 _PATIENCE = 2.0
 
@@ -132,7 +135,25 @@ class Manager:
         return detect().is_others(path)
 
     def _hold(self, path: str) -> tuple[int, str]:
+        """Lock a cgroup as ``ownership.hold`` does; where the lock of its making is still held, with that."""
+        if self._context and ownership.CLAIM + path in self._context.descriptors:
+            claim = os.dup(self._context.descriptors[ownership.CLAIM + path])
+            return claim, ownership.look(claim, self.mark)[0]
         return ownership.hold(path, self.mark, unmarked=self._is_listed(path))
+
+    def _release_if_short(self) -> None:
+        """Release the cgroups where their descriptors may be why there are too few for the way back.
+
+        Else nobody gets between the end of the processes and that of the cgroups.
+        """
+        if self._context:
+            spare: list[int] = []
+            try:
+                spare.extend(os.dup(0) for _ in range(_SPARE))
+            except OSError:
+                self.release()
+            for descriptor in spare:
+                os.close(descriptor)
 
     def record(self) -> dict[str, Any]:
         """Return plain data of which ``restore`` makes this manager again."""
@@ -298,7 +319,6 @@ class Manager:
 
     def kill(self, signal: int) -> None:
         """Send a signal to all processes of the container, if there are any. Raises NajaError, OSError."""
-        self.release()
         lock, _ = self._hold(self._directory()) if self.inhabited() else (-1, "")
         if lock < 0:
             return
@@ -345,7 +365,7 @@ class Manager:
 
     def end(self) -> None:
         """Kill all processes of the container and wait for their end. Raises NajaError: who stays and why."""
-        self.release()  # Its descriptors too: the limit of these may be why the container is to end.
+        self._release_if_short()
         deadline = time.monotonic() + _PATIENCE_WITH_THE_KILLED
         delay = 0.001
         while self.inhabited() and (pids := self.processes()):
@@ -370,16 +390,18 @@ class Manager:
         """Remove the container's cgroups and all below them. Raises NajaError where they are in use."""
         for group in reversed(self.resctrl):
             _remove(group)
-        self.release()
         for path in self.places.values():
-            lock, how = self._hold(path)
-            if lock < 0:
-                ownership.remove_unfinished(path)
-                continue
-            try:
-                self._give_up(path, lock, how)
-            finally:
-                os.close(lock)
+            self._delete(path)
+
+    def _delete(self, path: str) -> None:
+        lock, how = self._hold(path)
+        if lock < 0:
+            ownership.remove_unfinished(path)
+            return
+        try:
+            self._give_up(path, lock, how)
+        finally:
+            os.close(lock)
 
     def _give_up(self, path: str, lock: int, how: str) -> None:
         if how == ownership.ADOPTED or (not how and path in self.adopted):

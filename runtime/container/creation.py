@@ -288,8 +288,11 @@ class Creation:
 
     def _undo(self) -> None:
         """Take back all that was done, however far that was."""
-        self._manager.end()
-        self._manager.delete()
+        try:
+            self._manager.end()
+            self._manager.delete()
+        finally:
+            self._manager.release()
         if self.init:
             run_poststop(self.config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()

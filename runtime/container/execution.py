@@ -64,7 +64,7 @@ def execute(
     if limits:
         from .limiting import Limits
 
-        limited = Limits(limits, f"exec-{os.getpid()}")
+        limited = Limits(limits)
     attached = None if detach else Attached()
     try:
         pid, console = add(container, program, detached=detach, limits=limited, **options)
@@ -131,6 +131,8 @@ def add(
                 )
                 context.values["cgroup mark"] = container.cgroup.mark
                 _add(plan, context, held, begun)
+                if limits:
+                    limits.entered()
             except BaseException as error:
                 if limits:
                     with Aftermath(error):

@@ -1,9 +1,10 @@
 """Limits for one added process and its children: ``exec --limit``.
 
-They are those of a cgroup of its own below the container's, which is removed when the process has ended, or
-else with the container's. On version 1 it is made in the hierarchies that have what is to be limited. On
-version 2 a cgroup divides memory among those below it only if no process is in itself, and a container's has
-its own; pids, cpu and cpuset it divides among threaded ones as well (cgroup-v2, Threads).
+They are those of a cgroup of its own below the container's, which is removed when the process has ended;
+where others are left in it, by a later process with limits, or with the container. On version 1 it is made in the
+hierarchies that have what is to be limited. On version 2 a cgroup divides memory among those below it only if
+no process is in itself, and a container's has its own; pids, cpu and cpuset it divides among threaded ones as
+well (cgroup-v2, Threads).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..cgroups.hierarchies import by_controller, subgroup
 from ..errors import Aftermath, NajaError, Unsupported
 from ..linux.cgroupfs import GONE, read, write
 from ..operations.base import RUNTIME, Context, apply_all
+from ..operations.ownership import remove_empty, share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from ..cgroups import Manager
     from ..operations.base import Operation
+
+#: What the names of these cgroups begin with.
+_PREFIX = "exec-"
 
 #: Those that version 2 divides among threaded cgroups too.
 _THREADED = ("pids", "cpu", "cpuset")
@@ -35,10 +40,12 @@ _PATIENCE = 0.2
 class Limits:
     """The cgroup of one added process. ``place`` makes it, ``remove`` takes it away."""
 
-    def __init__(self, resources: dict[str, Any], name: str) -> None:
-        """``resources`` has the shape of /linux/resources; ``name`` is that of the cgroup to be made."""
+    def __init__(self, resources: dict[str, Any]) -> None:
+        """``resources`` has the shape of /linux/resources."""
         self._resources = resources
-        self._name = name
+        self._name = _PREFIX + os.urandom(4).hex()
+        #: What keeps others from removing what was made while nobody is in it yet.
+        self._locks: list[int] = []
         #: What was made, outer ones first, and what was enabled for it: files, and what takes it back.
         self._made: list[str] = []
         self._enabled: list[tuple[str, str]] = []
@@ -130,12 +137,29 @@ class Limits:
     def _make(self, directory: str) -> None:
         if directory in self._made:
             return
+        parent = os.path.dirname(directory)
         try:
-            os.mkdir(os.fsencode(directory), 0o755)
+            for name in os.listdir(parent):
+                if name.startswith(_PREFIX):
+                    remove_empty(f"{parent}/{name}")
+            while (lock := self._make_and_lock(directory)) < 0:
+                continue
         except OSError as error:
             why = "--cgroup names none" if error.errno == ENOENT else ""
             raise NajaError.from_os_error(f"--limit: make cgroup {directory}", error, why=why) from None
+        self._locks.append(lock)
         self._made.append(directory)
+
+    def _make_and_lock(self, directory: str) -> int:
+        """Return a descriptor with the lock; -1 where another has removed the cgroup, empty as it was."""
+        os.mkdir(os.fsencode(directory), 0o755)
+        return share(directory)
+
+    def entered(self) -> None:
+        """The process is in the cgroup, so nobody else can remove it."""
+        for lock in self._locks:
+            os.close(lock)
+        self._locks = []
 
     def _apply(self, operations: list[Operation], warn: Callable[[str], None]) -> None:
         try:
@@ -145,7 +169,8 @@ class Limits:
             raise
 
     def remove(self) -> None:
-        """Remove the cgroup; where processes are left in it, it stays, and goes with the container's."""
+        """Remove the cgroup; where processes are left in it, it stays."""
+        self.entered()
         for directory in reversed(self._made):
             _remove(directory)
         for file, value in reversed(self._enabled):

@@ -279,6 +279,22 @@ def share(directory: str) -> int:
     return -1
 
 
+def remove_empty(directory: str) -> None:
+    """Remove a cgroup in which nobody is, unless one holds it (``share``). Raises OSError."""
+    try:
+        descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        if _try_lock(descriptor):
+            os.rmdir(os.fsencode(directory))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EBUSY):
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def _try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)

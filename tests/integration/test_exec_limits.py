@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +16,6 @@ from naja.cgroups.hierarchies import by_controller
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.bundle import Bundle
     from tests.support.command import Result, Runtime
 
@@ -55,11 +56,43 @@ def limited(naja: Runtime, bundle: Bundle, *words: str, check: bool = True) -> R
     return naja.run("exec", *flags, bundle.id, "/bin/sh", "-c", words[-1], check=check)
 
 
+def present(naja: Runtime, bundle: Bundle) -> list[int]:
+    """Return the pids of a container's processes."""
+    pids: list[int] = json.loads(naja.run("ps", "--format=json", bundle.id).stdout)
+    return pids
+
+
 def test_processes(naja: Runtime, running: Bundle) -> None:
     script = "for i in 1 2 3 4 5 6; do sleep 0.2 & done; wait"
     assert "can't fork" in limited(naja, running, "pids=4", script, check=False).stderr
     assert limited(naja, running, "pids=20", script).stderr == ""
     assert naja.exec(running, "/bin/sh", "-c", script).stderr == "", "the others are free"
+    # Those that it had begun when it could not go on may have outlived it.
+    wait_until(lambda: len(present(naja, running)) == 1)
+    limited(naja, running, "pids=20", "true")
+    assert left(running) == []
+
+
+def test_processes_that_outlive_it(naja: Runtime, running: Bundle) -> None:
+    """Their cgroup stays, with its limit, till one with limits comes after them."""
+    limited(naja, running, "pids=4", "sleep 1000 >&- 2>&- & sleep 1000 >&- 2>&- & true")
+    outlived = left(running)
+    assert len(outlived) == 1
+    limited(naja, running, "pids=5", "true")
+    assert left(running) == outlived, "somebody is in there"
+    for pid in Path(outlived[0], "cgroup.procs").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    wait_until(lambda: len(present(naja, running)) == 1)
+    limited(naja, running, "pids=5", "true")
+    assert left(running) == []
+
+
+def test_many_at_a_time(naja: Runtime, running: Bundle) -> None:
+    """None removes the cgroup of another, in which there is nobody yet."""
+    command = naja.command("exec", "--limit=pids=4", running.id, "/bin/true")
+    for _ in range(10):
+        many = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(8)]
+        assert [each.wait(timeout=60) for each in many] == [0] * 8
     assert left(running) == []
 
 
@@ -98,7 +131,7 @@ def test_processor_time(naja: Runtime, running: Bundle, tmp_path: Path) -> None:
     pid, paths = int(file.read_text()), left(running)
     assert _read(paths, "cpu.max" if V2 else "cpu.cfs_quota_us").split()[0] == "25000"
     assert _read(paths, "cpuset.cpus").strip() == "0"
-    assert pid in json.loads(naja.run("ps", "--format=json", running.id).stdout), "it is the container's"
+    assert pid in present(naja, running), "it is the container's"
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     naja.delete(running, "--force")
