@@ -1,10 +1,10 @@
 """Limits for one added process and its children: ``exec --limit``.
 
 They are those of a cgroup of its own below the container's, which is removed when the process has ended;
-where others are left in it, by a later process with limits, or with the container. On version 1 it is made in the
-hierarchies that have what is to be limited. On version 2 a cgroup divides memory among those below it only if
-no process is in itself, and a container's has its own; pids, cpu and cpuset it divides among threaded ones as
-well (cgroup-v2, Threads).
+where others are left in it, by a later process with limits, or with the container. On version 1 it is made
+in the hierarchies that have what is to be limited. On version 2 a cgroup divides memory among those below it
+only if no process is in itself, and a container's has its own; pids, cpu and cpuset it divides among
+threaded ones as well (cgroup-v2, Threads).
 """
 
 from __future__ import annotations
