@@ -37,14 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--address", default="", help="the container's address (the lowest that is free)")
     parser.add_argument("--interface", default="eth0", metavar="NAME", help="its name inside (eth0)")
     parser.add_argument("--mtu", type=int, default=0, help="of the bridge and the interface (the kernel's)")
-    parser.add_argument(
-        "--publish",
-        type=Port.parse,
-        action="append",
-        default=[],
-        metavar="[ADDRESS:]HOST:CONTAINER[/tcp|udp]",
-        help="have a port of the host lead to one of the container; may be repeated",
-    )
+    Port.add_option(parser)
     parser.add_argument(
         "--masquerade",
         action=argparse.BooleanOptionalAction,

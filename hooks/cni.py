@@ -43,14 +43,7 @@ def arguments() -> argparse.Namespace:
         help="a network namespace that outlives the container's process",
     )
     parser.add_argument("--arg", action="append", default=[], metavar="KEY=VALUE", help="for CNI_ARGS")
-    parser.add_argument(
-        "--publish",
-        type=Port.parse,
-        action="append",
-        default=[],
-        metavar="[ADDRESS:]HOST:CONTAINER[/tcp|udp]",
-        help="have a port of the host lead to one of the container (portMappings); may be repeated",
-    )
+    Port.add_option(parser)
     parser.add_argument("--configurations", default="/etc/cni/net.d", metavar="DIR", help="(/etc/cni/net.d)")
     parser.add_argument(
         "--plugins",

@@ -43,6 +43,18 @@ class Port:
             raise argparse.ArgumentTypeError(f"{text!r} is not [ADDRESS:]HOST:CONTAINER[/tcp|udp]")
         return cls(*numbers, protocol or "tcp", listen)
 
+    @classmethod
+    def add_option(cls, parser: argparse.ArgumentParser) -> None:
+        """Have a command line take ports, as ``publish``."""
+        parser.add_argument(
+            "--publish",
+            type=cls.parse,
+            action="append",
+            default=[],
+            metavar="[ADDRESS:]HOST:CONTAINER[/tcp|udp]",
+            help="have a port of the host lead to one of the container; may be repeated",
+        )
+
 
 @dataclass
 class Lease:
