@@ -125,10 +125,7 @@ def add(
                 cgroup = limits.place(container.cgroup, cgroup or {}, container.warn)
             try:
                 request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
-                kinds = _foreign_namespaces(held, request)
-                plan = compile_exec(
-                    request, held.pid, kinds, program, origin, place=held.name, follow=not cgroup
-                )
+                plan = _compile(request, held, program, origin, follow=not cgroup)
                 context.values["cgroup mark"] = container.cgroup.mark
                 _add(plan, context, held, begun)
                 if limits:
@@ -145,6 +142,13 @@ def add(
         if pid_file:
             write_pid_file(pid_file, begun.init)
     return begun.init, context.descriptors.pop("console", -1)
+
+
+def _compile(
+    request: Request, held: process.Held, program: dict[str, Any], origin: str, *, follow: bool
+) -> Plan:
+    kinds = _foreign_namespaces(held, request)
+    return compile_exec(request, held.pid, kinds, program, origin, place=held.name, follow=follow)
 
 
 def _add(plan: Plan, context: Context, held: process.Held, launch: Launch) -> None:

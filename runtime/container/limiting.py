@@ -142,18 +142,28 @@ class Limits:
             for name in os.listdir(parent):
                 if name.startswith(_PREFIX):
                     remove_empty(f"{parent}/{name}")
-            while (lock := self._make_and_lock(directory)) < 0:
-                continue
+            self._make_and_lock(directory)
         except OSError as error:
             why = "--cgroup names none" if error.errno == ENOENT else ""
             raise NajaError.from_os_error(f"--limit: make cgroup {directory}", error, why=why) from None
-        self._locks.append(lock)
         self._made.append(directory)
 
-    def _make_and_lock(self, directory: str) -> int:
-        """Return a descriptor with the lock; -1 where another has removed the cgroup, empty as it was."""
-        os.mkdir(os.fsencode(directory), 0o755)
-        return share(directory)
+    def _make_and_lock(self, directory: str) -> None:
+        """Make a cgroup, and keep off who would remove it, empty as it is.
+
+        Who holds the lock for long is inside of the container, and shall not keep us off by that.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                os.mkdir(os.fsencode(directory), 0o755)
+            except FileExistsError:
+                if time.monotonic() > deadline:
+                    return
+            if (lock := share(directory)) >= 0:
+                self._locks.append(lock)
+                return
+            time.sleep(0.001)
 
     def entered(self) -> None:
         """The process is in the cgroup, so nobody else can remove it."""

@@ -269,11 +269,13 @@ def share(directory: str) -> int:
 
     -1 where one has it, or there is no such cgroup. Raises OSError.
     """
+    path = os.fsencode(directory)
     try:
-        descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+        descriptor = os.open(path, _DIRECTORY)
     except FileNotFoundError:
         return -1
-    if _try_lock(descriptor, fcntl.LOCK_SH):
+    # Before the lock it may have been removed.
+    if _try_lock(descriptor, fcntl.LOCK_SH) and _is_at(path, os.fstat(descriptor)):
         return descriptor
     os.close(descriptor)
     return -1
