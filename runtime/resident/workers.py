@@ -275,6 +275,8 @@ class Workers:
         if call.timer:
             call.timer.cancel()
         if call.done:
+            # Who takes back what it had begun has to know of all that others did.
+            self._listen_to_all()
             code = end.code or 0
             how = f"killed by signal {code - 128}" if code > 128 else f"exit status {code}"
             error = NajaError(f"{call.name}: the worker died", why=how)

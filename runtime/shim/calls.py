@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..resident.ends import Ends
     from ..resident.loop import Loop
-    from ..resident.workers import Answer, Workers
+    from ..resident.workers import Answer, Report, Workers
     from .publisher import Publisher
     from .ttrpc import Reply
 
@@ -98,17 +98,27 @@ class Calls:
         failure: str = "",
         streams: list[int] | None = None,
         moves: bool = False,
+        undo: Callable[[int], Callable[[Report], Any]] | None = None,
     ) -> None:
-        """Have a worker do something; ``done`` hears of it, and ``reply`` of an error, after ``failure``."""
+        """Have a worker do something; ``done`` hears of it, and ``reply`` of an error, after ``failure``.
+
+        ``undo`` returns what another worker does where the first, whose pid it is given, was killed.
+        """
 
         def hear(answer: Answer) -> None:
+            if answer.killed and call and undo:
+                self._workers.call(undo(call.pid), lambda second: tell(_joined(answer, second)), name="undo")
+            else:
+                tell(answer)
+
+        def tell(answer: Answer) -> None:
             for warning in answer.warnings:
                 self._say(f"{name}: {warning}")
             if answer.error:
                 self._fail(reply, answer.error, failure)
             done(answer)
 
-        self._workers.call(work, hear, name=name, streams=streams or (), moves=moves)
+        call = self._workers.call(work, hear, name=name, streams=streams or (), moves=moves)
 
     def _fail(self, reply: Reply, error: NajaError, failure: str) -> None:
         text = "; and then: ".join((str(error), *getattr(error, "__notes__", ())))
@@ -144,3 +154,10 @@ class Calls:
             self._call(verb, reply, work, hear, failure=failure)
 
         task.turns.take(job)
+
+
+def _joined(answer: Answer, undone: Answer) -> Answer:
+    """Add to the answer of a killed worker why what it had begun could not be taken back."""
+    if answer.error and undone.error:
+        answer.error.add_note(str(undone.error))
+    return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NajaError
+from ..resident.leftovers import children, end_strays
 from . import messages, options, ttrpc, verbs
 from .calls import REFUSALS, Calls
 from .streams import Stdio, Streams
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..resident.ends import End
-    from ..resident.workers import Answer
+    from ..resident.workers import Answer, Report
     from .ttrpc import Reply
     from .watch import Handed
 
@@ -74,6 +75,7 @@ class Lives(Calls):
                 failure="OCI runtime create failed",
                 moves=True,
                 streams=streams.descriptors,
+                undo=lambda worker: lambda _: verbs.undo_create(request, worker),
             )
             if not request["checkpoint"]:
                 streams.handed()
@@ -181,6 +183,7 @@ class Lives(Calls):
                 hear,
                 failure="OCI runtime restore failed",
                 streams=streams.descriptors,
+                undo=lambda worker: lambda _: verbs.undo_create(task.request, worker),
             )
             streams.handed()
 
@@ -205,6 +208,7 @@ class Lives(Calls):
                 failure="OCI runtime exec failed",
                 moves=True,
                 streams=process.streams.descriptors,
+                undo=lambda _: self._undo_exec(task),
             )
             process.streams.handed()
 
@@ -213,6 +217,13 @@ class Lives(Calls):
         except BaseException:
             process.is_starting = False
             raise
+
+    def _undo_exec(self, task: Task) -> Callable[[Report], None]:
+        """Return what kills a process that was added to a task, if it was, and of which nobody was told."""
+        kept = self.tasks.values()
+        known = {process.pid for each in kept for process in (each.first, *each.added.values())}
+        strays = children(known | self._workers.pids())
+        return lambda _: end_strays(task.first.pid, strays)
 
     def _started_added(self, task: Task, process: Process, reply: Reply, answer: Answer) -> None:
         if answer.error:

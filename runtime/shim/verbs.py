@@ -15,6 +15,7 @@ from ..container.execution import add
 from ..container.lifecycle import Container
 from ..errors import Aftermath, NajaError
 from ..process.launch import Launch
+from ..resident.leftovers import remove_unfinished
 from . import metrics, rootfs
 from .options import KEPT
 from .watch import open_watch
@@ -42,6 +43,14 @@ def create(report: Report, order: dict[str, Any], options: dict[str, Any]) -> di
             rootfs.unmount_all(bundle)
         raise
     return _describe(report, creation)
+
+
+def undo_create(order: dict[str, Any], worker: int) -> None:
+    """Take back what ``create`` or ``restore`` had begun in a worker, by its pid, that was killed."""
+    try:
+        remove_unfinished(order["root"], order["id"], worker)
+    finally:
+        rootfs.unmount_all(order["bundle"])
 
 
 def _making(report: Report, order: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -89,11 +98,13 @@ def restore(report: Report, order: dict[str, Any], options: dict[str, Any]) -> d
 def _keep_options(bundle: str, options: dict[str, Any]) -> None:
     path = os.path.join(bundle, KEPT)
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # Whole or not at all: ``delete`` reads it where this was killed.
+        file = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(file, json.dumps(options).encode())
         finally:
             os.close(file)
+        os.rename(f"{path}.new", path)
     except OSError as error:
         raise NajaError.from_os_error(f"write {path}", error) from None
 

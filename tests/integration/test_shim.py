@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -516,6 +517,68 @@ def test_the_shim_is_killed(containerd: Containerd, task: Task) -> None:
     assert (answer["pid"], answer["exit_status"]) == (pid, 137)
     assert is_gone(pid)
     assert not os.path.exists(task.address.removeprefix("unix://"))
+
+
+def _kill_workers(task: Task, after: float, spared: int = 0) -> int:
+    """Kill what is a worker of a shim's, after some time; return how many."""
+    time.sleep(after)
+    pids = {int(pid) for pid in open(f"/proc/{task.shim}/task/{task.shim}/children").read().split()}
+    for pid in pids - {spared}:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(pids - {spared})
+
+
+def _end(task: Task, **which: Any) -> None:
+    """End a process that may have been killed as a worker already, at its birth."""
+    try:
+        task("Kill", signal=9, **which)
+    except Failure as failure:
+        assert failure.code == ttrpc.NOT_FOUND
+    task("Wait", **which)
+
+
+def test_a_create_whose_worker_is_killed_leaves_nothing(containerd: Containerd, bundle: Bundle) -> None:
+    """The shim ends then, and containerd removes the bundle: it may be that nobody else comes to clean up."""
+    moments = random.Random(os.environ.get("NAJA_SEED", "3"))
+    bundle.args("/bin/sleep", "1000")
+    killed = 0
+    for _ in range(25):
+        task = containerd.task(bundle)
+        call = task.begin("Create", bundle=task.bundle.path, options=task.options)
+        killed += _kill_workers(task, moments.uniform(0, 0.03))
+        try:
+            task.finish(call)
+        except Failure as failure:
+            assert "killed by signal 9" in failure.message
+            left = [path for path in Path(containerd.root).glob("*/*") if "seccomp," not in path.name]
+            assert not left
+        else:
+            _end(task)
+            task.delete()
+        wait_until(lambda: is_gone(task.shim))  # noqa: B023
+    assert killed
+
+
+def test_a_start_of_another_process_whose_worker_is_killed(task: Task) -> None:
+    """No process is left in the container that nobody was told of."""
+    init = task.run()
+    moments = random.Random(os.environ.get("NAJA_SEED", "4"))
+    for number in range(25):
+        spec = json.dumps({"args": ["/bin/sleep", "1000"], "cwd": "/", "user": {"uid": 0, "gid": 0}})
+        task("Exec", exec_id=f"e{number}", spec={"type_url": "Process", "value": spec.encode()})
+        call = task.begin("Start", exec_id=f"e{number}")
+        _kill_workers(task, moments.uniform(0, 0.03), spared=init)
+        try:
+            task.finish(call)
+        except Failure:
+            pass
+        else:
+            _end(task, exec_id=f"e{number}")
+        task("Delete", exec_id=f"e{number}")
+        wait_until(lambda: len(task("Pids")["processes"]) == 1, what="one process")
 
 
 def test_what_a_start_leaves_that_was_killed(containerd: Containerd, task: Task) -> None:
