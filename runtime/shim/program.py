@@ -42,8 +42,16 @@ def main(program: str, words: Sequence[str], borrower: Borrower | None = None) -
         text = (
             str(worded(error, program)) if not isinstance(error, Malformed) else f"malformed options: {error}"
         )
-        os.write(2, os.fsencode(f"{program}: {text}\n"))
+        _say(f"{program}: {text}")
         return 1
+
+
+def _say(text: str) -> None:
+    """Write a line to stderr, if anybody reads it: containerd may have been killed."""
+    try:
+        os.write(2, os.fsencode(f"{text}\n"))
+    except OSError:
+        pass
 
 
 def _lent(borrower: Borrower) -> NoReturn:
@@ -118,5 +126,5 @@ def _delete(program: str, settings: Settings) -> bytes:
     warnings: list[str] = []
     pid = cleaning.clean_up(settings, warnings.append)
     for warning in warnings:
-        os.write(2, os.fsencode(f"{program}: {warning}\n"))
+        _say(f"{program}: {warning}")
     return messages.EXIT.encode({"pid": pid, "exit_status": _KILLED, "exited_at": messages.timestamp()})

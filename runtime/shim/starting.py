@@ -55,14 +55,19 @@ def start(settings: Settings, become: Become, borrower: Borrower | None) -> int:
         assert listener
         return begin(birth, listener, become)
 
-    if listener and borrower is None and os.fork() == 0:
-        return serve()
     text = where
     if settings.version:
         # A containerd that is newer than 1.6 says which protocols it knows, of which 2 and 3 are spoken here.
         parameters = {"version": min(settings.version, 3), "address": where, "protocol": "ttrpc"}
         text = json.dumps(parameters)
-    os.write(1, text.encode())
+    try:
+        os.write(1, text.encode())
+    except OSError:
+        if listener:
+            os.unlink(address.path(where))  # containerd was killed, and nobody will come.
+        raise
+    if listener and borrower is None and os.fork() == 0:
+        return serve()
     if listener and borrower:
         _let_go()  # Whoever reads the address reads to the end.
         borrower.report(0)

@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -579,6 +580,29 @@ def test_a_start_of_another_process_whose_worker_is_killed(task: Task) -> None:
             _end(task, exec_id=f"e{number}")
         task("Delete", exec_id=f"e{number}")
         wait_until(lambda: len(task("Pids")["processes"]) == 1, what="one process")
+
+
+@pytest.mark.parametrize("verb", ["start", "delete"])
+def test_who_has_called_is_gone(containerd: Containerd, bundle: Bundle, verb: str) -> None:
+    """containerd was killed: what is written to it goes nowhere, and that is all."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ["-namespace", "naja-test", "-address", containerd.address]
+    words += ["-id", bundle.id, "-bundle", bundle.path]
+    try:
+        done = subprocess.run(
+            [program(), *words, verb],
+            cwd=bundle.path,
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            timeout=20,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 1
+    containerd.run(bundle, "-bundle", bundle.path, "delete")
 
 
 def test_what_a_start_leaves_that_was_killed(containerd: Containerd, task: Task) -> None:
