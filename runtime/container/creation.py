@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal
 import _thread
 import os
+import select
 import stat
 import time
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from ..systemd.notify import Notifications
 
 
+#: How long a brief program is waited for before the record tells of it, in milliseconds.
+_MOMENT = 2
+
+
 class Creation:
     """A container in the making. ``make`` makes it, or leaves nothing of it behind.
 
@@ -61,6 +66,7 @@ class Creation:
         preserve_fds: int = 0,
         detached: bool = True,
         takes_console: bool = False,
+        brief: bool = False,
         interrupted: Callable[[], int] | None = None,
     ) -> None:
         state.check_id(id)
@@ -86,6 +92,10 @@ class Creation:
         self._no_pivot = no_pivot
         self._no_new_keyring = no_new_keyring
         self._preserve_fds = preserve_fds
+        self._brief = brief
+        self._may_be_over = False
+        #: Whether the program has ended before anybody was told (``brief``); ``take_back`` is to follow.
+        self.over = False
 
     def make(self, launch: Launch) -> None:
         """Make the container. Raises NajaError; then nothing of it is left."""
@@ -118,7 +128,7 @@ class Creation:
             with Aftermath(error):
                 if isinstance(error, NajaError):
                     self._mention_memory(error)
-                self._undo()
+                self.take_back()
             with Aftermath(error):
                 launch.abandon()  # Who was frozen ends by now.
             raise
@@ -215,8 +225,10 @@ class Creation:
             from ..systemd import notify
 
             self.notifications = notify.listen(self._notify, self.directory.subdirectory, self.warn)
+        self._may_be_over = self._brief and launch.shares_memory and not self.config.get("hooks")
         launch.run(context, born=self._born, meanwhile=self._draft, ready=self._ready)
-        self._manager.release()
+        if not self.over:
+            self._manager.release()
         self.console = context.descriptors.pop("console", -1)
 
     def _born(self, pid: int) -> None:
@@ -243,6 +255,9 @@ class Creation:
 
     def _ready(self) -> None:
         """The container is created, or about to run: say so to whoever asked for it."""
+        if self._may_be_over and _ends_soon(self.init):
+            self.over = True
+            return
         drafted, self.record = self.record, {**self.record, "cgroup": self._manager.record()}
         if drafted != self.record:
             self._keep()
@@ -286,8 +301,8 @@ class Creation:
             hint = f"the memory limit, {limit} bytes, was reached"
             error.why = f"{error.why}: {hint}" if error.why else hint
 
-    def _undo(self) -> None:
-        """Take back all that was done, however far that was."""
+    def take_back(self) -> None:
+        """Take back all that was done, however far that was. Raises NajaError."""
         try:
             self._manager.end()
             self._manager.delete()
@@ -297,6 +312,16 @@ class Creation:
             run_poststop(self.config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()
         self.directory.close()
+
+
+def _ends_soon(pid: int) -> bool:
+    """Wait a moment for the end of a child; tell whether it has come."""
+    pidfd = process.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    ended = poll.poll(_MOMENT)
+    os.close(pidfd)
+    return bool(ended)
 
 
 def _catch_signals() -> dict[int, Any]:

@@ -105,7 +105,7 @@ class Restoration(Creation):
                 self._restore(directories, stdio, options)
         except BaseException as error:
             with Aftermath(error):
-                self._undo()
+                self.take_back()
             raise
 
     def _restore(self, directories: Directories, stdio: list[str], options: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ class TracedLaunch(launch.Launch):
         try:
             super()._give_birth(context)
         finally:
-            if self._shares_memory:
+            if self.shares_memory:
                 self._executed = time_ns()
                 self._recorder.note(STANDING, began)
 

@@ -52,7 +52,8 @@ class Launch:
         self.activation = activation() if activated else {}
         self._inherited = inherited(int(self.activation.get("LISTEN_FDS", 0)), preserve_fds)
         self.stage = self.init = 0
-        self._shares_memory = False
+        #: Whether the init is born into this memory: it is its program, or has ended, when that returns.
+        self.shares_memory = False
         self.channel: Channel | Mailbox
         #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan,
         #: and where it would do nothing but give birth, there is none.
@@ -86,7 +87,7 @@ class Launch:
         if not plan.unattended:
             self._fork()
         # To spare the copying of pages is worth more than what the two could have done at once.
-        self._shares_memory = plan.unattended and not announces and can_share_memory()
+        self.shares_memory = plan.unattended and not announces and can_share_memory()
 
     def _fork(self) -> None:
         """Fork the init, or a stage that will give birth to it."""
@@ -149,7 +150,7 @@ class Launch:
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
             elif phase.actor == STAGE and self.sealed and self._plan.unattended:
-                if meanwhile and self._shares_memory:
+                if meanwhile and self.shares_memory:
                     meanwhile()  # Done again when the program runs; what it takes is there by then.
                 self._give_birth(context)
             elif phase.actor == INIT or self.stage:
@@ -168,7 +169,7 @@ class Launch:
 
     def _give_birth(self, context: Context) -> None:
         """Give birth to an init that does all by itself, now that its cgroups are there."""
-        if self._shares_memory and self._plan.birth:
+        if self.shares_memory and self._plan.birth:
             self._give_birth_inside(self._plan.birth, context)
         else:
             self._fork()

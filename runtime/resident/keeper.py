@@ -405,8 +405,13 @@ def _create(
 ) -> dict[str, Any]:
     """Create a container, and return what is to be known of it."""
     with Launch(options["preserve_fds"]) as launch:
-        creation = Creation(id, bundle, warn=report.warn, takes_console=True, **options)
+        creation = Creation(id, bundle, warn=report.warn, takes_console=True, brief=brief, **options)
         creation.make(launch)
+        if creation.over:
+            try:
+                return {"pid": creation.init, "code": _reap(creation.init)}
+            finally:
+                creation.take_back()
         container = None if options["gate"] else started(creation)
     if container and brief and creation.console < 0:
         code = _see_off(container, creation.init)
@@ -431,12 +436,17 @@ def _see_off(container: Container, pid: int) -> int | None:
         os.close(pidfd)
         if not ended:
             return None
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, _WALL)[1])
+        code = _reap(pid)
     except BaseException as error:
         with Aftermath(error):
             container.delete(force=True)
         raise
     container.delete(force=True)
+    return code
+
+
+def _reap(pid: int) -> int:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, _WALL)[1])
     return 128 - code if code < 0 else code
 
 

@@ -1,11 +1,14 @@
 """A process beside the workers that keeps their moves into cgroups cheap (startup/warmup.py tells what for).
 
 The first move after a pause waits for up to 16 ms; with this it does so while the worker compiles its plan.
+So every millisecond counts until it begins, and a fork takes two: who has done it once waits a while for the
+next time.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from .. import cgroups
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 
-#: For how long one process does it, less what a worker needs; in seconds.
+#: For how long it is done at a time, less what a worker needs; in seconds.
 _SPAN = 0.05
+
+#: How long it waits for the next time, in milliseconds.
+_REST = 2000
 
 
 class Warmer:
@@ -27,20 +33,43 @@ class Warmer:
 
     def __init__(self) -> None:
         self._until = 0.0
+        #: Wakes the one that waits; -1 where there is none.
+        self._bell = -1
 
     def warm(self) -> None:
         """See that moves are cheap for a while. Raises nothing: this is but a saving of time."""
-        now = time.monotonic()
-        if now < self._until:
+        if self.ring():
             return
-        self._until = now + _SPAN
-        parent = os.getpid()
+        self._until = time.monotonic() + _SPAN
         try:
-            pid = os.fork()
+            self._begin()
         except OSError:
             return
-        if not pid:
-            _live(parent)
+
+    def ring(self) -> bool:
+        """Do so where that takes no time: one that waits is woken. Return whether moves are cheap."""
+        now = time.monotonic()
+        if now < self._until:
+            return True
+        if self._bell < 0:
+            return False
+        try:
+            os.write(self._bell, b"0")
+        except OSError:
+            os.close(self._bell)  # It has ended.
+            self._bell = -1
+            return False
+        self._until = now + _SPAN
+        return True
+
+    def _begin(self) -> None:
+        parent = os.getpid()
+        ear, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not os.fork():
+                _live(parent, ear)
+        finally:
+            os.close(ear)
 
 
 def _open_own() -> int:
@@ -51,16 +80,28 @@ def _open_own() -> int:
         return -1
 
 
-def _live(parent: int) -> NoReturn:
-    """Move where it is, again and again; end with the parent, if not before."""
+def _close_all_but(*own: int) -> None:
+    first = 0
+    for descriptor in sorted(own):
+        if first < descriptor:
+            process.close_range(first, descriptor - 1)
+        first = descriptor + 1
+    process.close_range(first)
+
+
+def _live(parent: int, ear: int) -> NoReturn:
+    """Move where it is, again and again, whenever it is woken; end with the parent, if not before."""
     try:
         process.set_parent_death_signal(_SIGKILL)
         # Looked for here: what is looked at for the first time becomes memory of whoever looks.
         procs = _open_own()
         if procs >= 0 and os.getppid() == parent:
             # Nobody shall wait for an end of anybody's pipes because of this.
-            os.dup2(procs, 0)
-            process.close_range(1)
-            write_repeatedly(0)
+            _close_all_but(procs, ear)
+            poll = select.poll()
+            poll.register(ear, select.POLLIN)
+            write_repeatedly(procs)
+            while poll.poll(_REST) and os.read(ear, 64):
+                write_repeatedly(procs)
     finally:
         os._exit(0)

@@ -129,6 +129,8 @@ class Workers:
         where it is about to move into a cgroup. ``name`` says in errors what failed. Returns what ``cancel``
         takes; None where no worker could be born, which ``done`` is told.
         """
+        if moves:
+            self._warmer.ring()
         try:
             parent = os.getpid()
             ours, theirs, pid = _fork()
@@ -157,6 +159,7 @@ class Workers:
         It moves into a cgroup; ``values`` are marshal's. The next one is born soon, and does ``rehearse``
         while nobody waits for it: most of what a fork costs is the first use of its memory. Else as ``call``.
         """
+        self._warmer.ring()
         spare, self._spare = self._spare, None
         call = None
 

@@ -31,7 +31,16 @@ def warm_up(hierarchies: Hierarchies) -> None:
     """
     descriptor = open_own(hierarchies)
     if descriptor >= 0:
-        _thread.start_new_thread(write_repeatedly, (descriptor,))
+        _thread.start_new_thread(_write_and_close, (descriptor,))
+
+
+def _write_and_close(descriptor: int) -> None:
+    try:
+        write_repeatedly(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def open_own(hierarchies: Hierarchies) -> int:
@@ -50,12 +59,7 @@ def open_own(hierarchies: Hierarchies) -> int:
 
 
 def write_repeatedly(descriptor: int) -> None:
-    """Move where the caller is already, for a while, and close the file. Raises nothing."""
-    try:
-        for _ in range(_TIMES):
-            os.write(descriptor, b"0")
-            time.sleep(_INTERVAL)
-    except OSError:
-        return
-    finally:
-        os.close(descriptor)
+    """Move where the caller is already, for a while. Raises OSError."""
+    for _ in range(_TIMES):
+        os.write(descriptor, b"0")
+        time.sleep(_INTERVAL)

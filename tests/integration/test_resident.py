@@ -606,6 +606,33 @@ def test_what_ends_at_once_is_deleted_at_once(resident: Resident, bundle: Bundle
     resident.of(bundle, "delete")
 
 
+def test_what_ends_before_anybody_is_told(resident: Resident, bundle: Bundle, naja: Runtime) -> None:
+    """Nothing is left, also of what it has left running; hooks and a program that fails are as ever."""
+
+    def run(script: str) -> int:
+        answer = resident.of(bundle.shell(script), "run", bundle=bundle.path, brief=True)
+        if "code" not in answer:  # Other work on the machine made it last.
+            answer["code"] = resident.code(bundle)
+            resident.of(bundle, "delete")
+        assert bundle.id not in naja.ids()
+        code: int = answer["code"]
+        return code
+
+    for _ in range(3):
+        assert run("sleep 1000 & exit 7") == 7
+    told = os.path.join(bundle.path, "told")
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat > {told}"]}
+    bundle.config["hooks"] = {"poststart": [hook]}
+    assert run("exit 8") == 8
+    with open(told) as file:
+        assert json.load(file)["id"] == bundle.id
+    del bundle.config["hooks"]
+    bundle.write("bin/none", "#!/none\n")
+    with pytest.raises(Refused, match="/none"):
+        run_brief(resident, bundle.args("/bin/none"))
+    assert naja.ids() == []
+
+
 def test_what_is_tied_goes_with_its_caller(
     resident: Resident, busybox_bundle: Callable[[], Bundle], naja: Runtime
 ) -> None:

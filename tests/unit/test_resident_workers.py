@@ -14,6 +14,7 @@ import pytest
 
 from naja.errors import Unsupported
 from naja.linux import process
+from naja.resident import warmer
 from naja.resident.ends import End, Ends
 from naja.resident.loop import Loop
 from naja.resident.workers import Answer, Report, Workers
@@ -430,3 +431,48 @@ def test_the_end_of_anothers_child_is_followed() -> None:
     assert code in (9, None)
     if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15):
         assert code == 9
+
+
+def test_who_keeps_moves_cheap_is_woken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is begun anew where it has ended."""
+
+    def work() -> None:
+        told, tell = os.pipe()
+        monkeypatch.setattr(warmer, "_SPAN", 0.0)
+        monkeypatch.setattr(warmer, "_open_own", lambda: os.open("/dev/null", os.O_WRONLY))
+        monkeypatch.setattr(warmer, "write_repeatedly", lambda _: os.write(tell, b"%d " % os.getpid()))
+        monkeypatch.setattr(warmer, "_close_all_but", lambda *_: None)
+        found = warmer.Warmer()
+        assert not found.ring()
+        found.warm()
+        first = int(os.read(told, 64))
+        assert found.ring()
+        assert int(os.read(told, 64)) == first
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+        assert not found.ring()
+        found.warm()
+        assert int(os.read(told, 64)) != first
+
+    in_child(work)
+
+
+def test_who_keeps_moves_cheap_has_nothing_else_open() -> None:
+    def work() -> None:
+        files = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
+        warmer._close_all_but(files[3], files[1])
+        still = [number for number in range(64) if _is_open(number)]
+        os._exit(still != sorted((files[1], files[3])))
+
+    pid = os.fork()
+    if not pid:
+        work()
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
