@@ -96,6 +96,7 @@ def add(
     ignore_paused: bool = False,
     user: str = "",
     limits: Limits | None = None,
+    prepared: Callable[[], None] | None = None,
     origin: str = "/process",
 ) -> tuple[int, int]:
     """Add a process to a running container; it is a child of this one, and runs ``program``.
@@ -105,8 +106,8 @@ def add(
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``user`` is a user's name
     in the container that goes before the user of ``program`` (users.py). ``limits`` are those of a cgroup of
-    its own below these. ``origin`` is the place of
-    ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
+    its own below these. ``prepared`` is called when all is known and nothing begun. ``origin`` is the
+    place of ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
     terminal where the caller is to relay it, or takes it as it is (``takes_console``), else -1. Raises
     NajaError.
     """
@@ -127,6 +128,9 @@ def add(
                 request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
                 plan = _compile(request, held, program, origin, follow=not cgroup)
                 context.values["cgroup mark"] = container.cgroup.mark
+                if prepared:
+                    prepared()
+                    _check_status(container.status_once_made(), ignore_paused, container.id)
                 _add(plan, context, held, begun)
                 if limits:
                     limits.entered()

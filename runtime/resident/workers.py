@@ -37,6 +37,12 @@ _PATIENCE = 10.0
 #: After how many seconds the next worker is born ahead.
 _REST = 0.003
 
+#: How long a worker that has begun waits to be told to go on, in seconds.
+_AHEAD = 2.0
+
+#: Where ``arrange`` puts the channel of a worker that has no descriptors yet.
+_FIRST = 3
+
 _LENGTH = Struct("=II")
 _CHUNK, _MOST_DESCRIPTORS = 1 << 16, 250
 
@@ -101,6 +107,15 @@ class Spare:
         self.ready = False
 
 
+class Ahead:
+    """A worker that has begun, and waits for its streams and the word to go on (``begin``)."""
+
+    def __init__(self, pid: int, channel: Channel, timer: Timer) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.timer = timer
+
+
 class Workers:
     """Has work done in forks of this process, several at a time."""
 
@@ -110,6 +125,7 @@ class Workers:
         self._calls: dict[int, Call] = {}
         self._warmer = Warmer()
         self._spare: Spare | None = None
+        self._ahead: dict[int, Ahead] = {}
         ends.ask(self._listen_to_all)
 
     def call(
@@ -186,6 +202,45 @@ class Workers:
                 moves=True,
             )
         return call
+
+    def begin(self, work: Callable[[Report, Callable[[], None]], Any], *, name: str) -> int:
+        """Have a worker begin what it is soon told to do, or else does not: ``go_on``, ``drop``.
+
+        ``work`` is given its report, and what it calls when it has got as far as it may: that returns when it
+        is to go on, and has its streams. It moves into a cgroup. Returns the worker's pid, 0 where none is.
+        """
+        try:
+            parent = os.getpid()
+            ours, theirs, pid = _fork()
+        except OSError:
+            return 0  # The call says why.
+        if not pid:
+            _live(lambda report: work(report, _wait_for_word), name, theirs.fileno(), (), 0, parent=parent)
+        theirs.close()
+        self._ahead[pid] = Ahead(pid, Channel(ours), self._loop.later(_AHEAD, lambda: self.drop(pid)))
+        self._ends.watch(pid, lambda _: self.drop(pid))
+        self._warmer.warm()
+        return pid
+
+    def go_on(
+        self, pid: int, done: Callable[[Answer], None], *, name: str, streams: Sequence[int]
+    ) -> Call | None:
+        """Have a worker that has begun go on; ``done`` as for ``call``. None where there is no such one."""
+        ahead = self._ahead.pop(pid, None)
+        if ahead is None:
+            return None
+        ahead.timer.cancel()
+        try:
+            ahead.channel.send(True, [*streams])
+        except (ChannelClosed, OSError):
+            pass  # It has said why it could not, or was killed.
+        return self._begin(name, done, ahead.channel.socket, pid, moves=True)
+
+    def drop(self, pid: int) -> None:
+        """Let a worker end that has begun, if it waits."""
+        if ahead := self._ahead.pop(pid, None):
+            ahead.timer.cancel()
+            ahead.channel.close()
 
     def _prepare(self, work: Callable[..., Any], rehearse: Callable[[], object]) -> None:
         """Give birth to a worker ahead, where there is none."""
@@ -317,6 +372,19 @@ def _fork() -> tuple[_socket.socket, _socket.socket, int]:
         ours.close()
         theirs.close()
         raise
+
+
+def _wait_for_word() -> None:
+    """Be a worker that has begun: wait for the streams."""
+    channel = Channel.from_descriptor(_FIRST)
+    try:
+        _, streams = channel.receive()
+    except ChannelClosed:
+        os._exit(0)  # It shall not go on.
+    channel.socket.detach()
+    for place, descriptor in enumerate(streams):
+        os.dup2(descriptor, place, inheritable=True)
+        os.close(descriptor)
 
 
 def _wait_for_work(

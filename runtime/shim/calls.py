@@ -99,10 +99,12 @@ class Calls:
         streams: list[int] | None = None,
         moves: bool = False,
         undo: Callable[[int], Callable[[Report], Any]] | None = None,
+        begun: int = 0,
     ) -> None:
         """Have a worker do something; ``done`` hears of it, and ``reply`` of an error, after ``failure``.
 
         ``undo`` returns what another worker does where the first, whose pid it is given, was killed.
+        ``begun`` is a worker that has begun with it, if there still is one.
         """
 
         def hear(answer: Answer) -> None:
@@ -118,7 +120,9 @@ class Calls:
                 self._fail(reply, answer.error, failure)
             done(answer)
 
-        call = self._workers.call(work, hear, name=name, streams=streams or (), moves=moves)
+        call = self._workers.go_on(begun, hear, name=name, streams=streams or ())
+        if call is None:
+            call = self._workers.call(work, hear, name=name, streams=streams or (), moves=moves)
 
     def _fail(self, reply: Reply, error: NajaError, failure: str) -> None:
         text = "; and then: ".join((str(error), *getattr(error, "__notes__", ())))

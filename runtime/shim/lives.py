@@ -189,14 +189,21 @@ class Lives(Calls):
 
         task.turns.take(job)
 
+    def _begin_added(self, task: Task, process: Process) -> None:
+        """Have a worker begin to add a process that is to be started soon."""
+        order = _order(task, process)
+
+        def work(report: Report, wait: Callable[[], None]) -> int:
+            return verbs.execute(report, order, process.program, wait)
+
+        process.worker = self._workers.begin(work, name="exec")
+
     def _start_added(self, task: Task, process: Process, reply: Reply) -> None:
         self._require("start", task, process)
         if process.is_starting:
             raise Failure(ttrpc.FAILED_PRECONDITION, REFUSALS["start", "running"])
         self._require("exec", task, task.first)
-        order: dict[str, Any] = {"id": task.id, "bundle": task.bundle, "root": task.root}
-        order["options"] = task.options
-        order["terminal"] = process.stdio.terminal
+        order = _order(task, process)
         process.is_starting = True
 
         def begin() -> None:
@@ -209,6 +216,7 @@ class Lives(Calls):
                 moves=True,
                 streams=process.streams.descriptors,
                 undo=lambda _: self._undo_exec(task),
+                begun=process.worker,
             )
             process.streams.handed()
 
@@ -232,8 +240,8 @@ class Lives(Calls):
             process.stop(255)
             return
         process.status = "running"
-        self._publish(messages.TASK_EXEC_STARTED, container_id=task.id, exec_id=process.id, pid=answer.value)
         reply.give(messages.PID.encode({"pid": answer.value}))
+        self._publish(messages.TASK_EXEC_STARTED, container_id=task.id, exec_id=process.id, pid=answer.value)
         self._attend(task, process, answer.value, answer.descriptors)
         self._settle(task, process)
 
@@ -291,6 +299,7 @@ class Lives(Calls):
             if process.is_starting:
                 raise Failure(ttrpc.FAILED_PRECONDITION, REFUSALS["delete", "running"])
             del task.added[process.id]
+            self._workers.drop(process.worker)
             process.streams.finish(lambda: reply.give(_exit(process)))
             return
         self._in_turn(
@@ -332,6 +341,12 @@ class Lives(Calls):
                 process.stop(128 + _SIGKILL)
         # Whoever removes it waits for the ends of its processes, which are this one's children.
         self._loop.later(_AFTERWARDS, self._idle)
+
+
+def _order(task: Task, process: Process) -> dict[str, Any]:
+    """Return what ``verbs.execute`` is told."""
+    order = {"id": task.id, "bundle": task.bundle, "root": task.root, "options": task.options}
+    return {**order, "terminal": process.stdio.terminal}
 
 
 def _exit(process: Process) -> bytes:

@@ -149,8 +149,10 @@ class Service(Lives):
         process = Process(id, stdio, Streams(self._loop, self._ends, stdio))
         process.program = program
         task.added[id] = process
-        self._publish(messages.TASK_EXEC_ADDED, container_id=task.id, exec_id=id)
         reply.give(b"")
+        # Who asks for it starts it next: what need not wait for that is done meanwhile.
+        self._begin_added(task, process)
+        self._publish(messages.TASK_EXEC_ADDED, container_id=task.id, exec_id=id)
 
     def _kill(self, request: dict[str, Any], reply: Reply) -> None:
         task, process = self._process(request)

@@ -53,6 +53,8 @@ class Process:
         self.status = "created"
         self.code = 0
         self.ended_at = 0
+        #: The worker that has begun to add it, by its pid.
+        self.worker = 0
         #: Those who wait for its end.
         self.waiting: list[Reply] = []
         #: While its start is under way its end, which is told of afterwards.

@@ -22,6 +22,7 @@ from .watch import open_watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..resident.workers import Report
@@ -138,12 +139,22 @@ def start(report: Report, id: str, root: str) -> Handed | None:
     return watch
 
 
-def execute(report: Report, order: dict[str, Any], program: dict[str, Any]) -> int:
-    """Add a process to a container; ``order`` is an ExecProcessRequest with more. Returns its pid."""
+def execute(
+    report: Report, order: dict[str, Any], program: dict[str, Any], wait: Callable[[], None] | None = None
+) -> int:
+    """Add a process to a container; ``order`` is an ExecProcessRequest with more. Returns its pid.
+
+    ``wait`` is called before anything is done: only then its streams are there.
+    """
     check_process(program)
     container = Container.load(order["id"], root=order["root"], warn=report.warn)
-    _give_streams(container.config, program, order["options"])
-    pid, console = add(container, program, takes_console=True)
+
+    def prepared() -> None:
+        if wait:
+            wait()
+        _give_streams(container.config, program, order["options"])
+
+    pid, console = add(container, program, takes_console=True, prepared=prepared)
     if console >= 0:
         report.descriptors.append(console)
     return pid

@@ -582,6 +582,31 @@ def test_a_start_of_another_process_whose_worker_is_killed(task: Task) -> None:
         wait_until(lambda: len(task("Pids")["processes"]) == 1, what="one process")
 
 
+@pytest.mark.parametrize("what", ["late", "killed", "paused", "never"])
+def test_what_is_begun_before_a_start(task: Task, what: str) -> None:
+    """A worker has begun with it when it is asked for; all goes on without that one."""
+    init = task.run()
+    spec = json.dumps({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}})
+    task("Exec", exec_id="one", spec={"type_url": "Process", "value": spec.encode()})
+    if what == "late":
+        time.sleep(2.2)
+    elif what == "killed":
+        _kill_workers(task, 0.01, spared=init)
+        time.sleep(0.2)
+    elif what == "paused":
+        task("Pause")
+        assert code_of(lambda: task("Start", exec_id="one")) == ttrpc.FAILED_PRECONDITION
+        task("Resume")
+    if what != "never":
+        task("Start", exec_id="one")
+        assert task("Wait", exec_id="one")["exit_status"] == 0
+    task("Delete", exec_id="one")
+    # It may have come to have a nursery.
+    children = f"/proc/{task.shim}/task/{task.shim}/children"
+    wait_until(lambda: len(open(children).read().split()) <= 2)
+    assert len(task("Pids")["processes"]) == 1
+
+
 @pytest.mark.parametrize("verb", ["start", "delete"])
 def test_who_has_called_is_gone(containerd: Containerd, bundle: Bundle, verb: str) -> None:
     """containerd was killed: what is written to it goes nowhere, and that is all."""
