@@ -17,7 +17,7 @@ from ..cgroups.hierarchies import by_controller, subgroup
 from ..errors import Aftermath, NajaError, Unsupported
 from ..linux.cgroupfs import GONE, read, write
 from ..operations.base import RUNTIME, Context, apply_all
-from ..operations.ownership import remove_empty, share
+from ..operations.ownership import lock, remove_empty, share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Limits:
         self._name = _PREFIX + os.urandom(4).hex()
         #: What keeps others from removing what was made while nobody is in it yet.
         self._locks: list[int] = []
-        #: What was made, outer ones first, and what was enabled for it: files, and what takes it back.
+        #: What was made, outer ones first, and what is to be divided for it: parents, and controllers.
         self._made: list[str] = []
         self._enabled: list[tuple[str, str]] = []
 
@@ -108,23 +108,41 @@ class Limits:
         base = below.get("", "")
         parent = subgroup(manager.places[""], base)
         require([(controller, "--limit") for controller in self._controllers()], parent)
-        self._enable(parent)
         directory = f"{parent}/{self._name}"
-        self._make(directory)
+        self._make(directory, enables=True)
         if read(f"{directory}/cgroup.type") == "domain invalid":
             write(f"{directory}/cgroup.type", "threaded")
         operations, _ = limits(self._resources, directory)
         self._apply(operations, warn)
         return {"": f"{base}/{self._name}"}
 
+    def _make(self, directory: str, *, enables: bool = False) -> None:
+        if directory in self._made:
+            return
+        parent = os.path.dirname(directory)
+        try:
+            with _Alone(parent):
+                if enables:
+                    self._enable(parent)
+                for name in os.listdir(parent):
+                    if name.startswith(_PREFIX):
+                        remove_empty(f"{parent}/{name}")
+                os.mkdir(os.fsencode(directory), 0o755)
+                self._made.append(directory)
+                self._locks.append(share(directory))
+        except OSError as error:
+            why = "--cgroup names none" if error.errno == ENOENT else ""
+            raise NajaError.from_os_error(f"--limit: make cgroup {directory}", error, why=why) from None
+
     def _enable(self, parent: str) -> None:
         """Let a cgroup divide the controllers that are needed among those below it. Raises NajaError."""
         file = f"{parent}/cgroup.subtree_control"
-        missing = [name for name in self._controllers() if name not in read(file).split()]
+        enabled = read(file).split()
         # Those first that may be refused.
-        for controller in sorted(missing, key=lambda name: name in _THREADED):
+        for controller in sorted(self._controllers(), key=lambda name: name in _THREADED):
             try:
-                write(file, f"+{controller}")
+                if controller not in enabled:
+                    write(file, f"+{controller}")
             except OSError as error:
                 if error.errno not in (EBUSY, EOPNOTSUPP):
                     raise NajaError.from_os_error(
@@ -132,43 +150,13 @@ class Limits:
                     ) from None
                 why = "cgroup v2 divides it only where no process is in the cgroup itself, and there are some"
                 raise Unsupported(f"--limit: {controller} in {parent}", why=why) from None
-            self._enabled.append((file, f"-{controller}"))
-
-    def _make(self, directory: str) -> None:
-        if directory in self._made:
-            return
-        parent = os.path.dirname(directory)
-        try:
-            for name in os.listdir(parent):
-                if name.startswith(_PREFIX):
-                    remove_empty(f"{parent}/{name}")
-            self._make_and_lock(directory)
-        except OSError as error:
-            why = "--cgroup names none" if error.errno == ENOENT else ""
-            raise NajaError.from_os_error(f"--limit: make cgroup {directory}", error, why=why) from None
-        self._made.append(directory)
-
-    def _make_and_lock(self, directory: str) -> None:
-        """Make a cgroup, and keep off who would remove it, empty as it is.
-
-        Who holds the lock for long is inside of the container, and shall not keep us off by that.
-        """
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                os.mkdir(os.fsencode(directory), 0o755)
-            except FileExistsError:
-                if time.monotonic() > deadline:
-                    return
-            if (lock := share(directory)) >= 0:
-                self._locks.append(lock)
-                return
-            time.sleep(0.001)
+            self._enabled.append((parent, controller))
 
     def entered(self) -> None:
         """The process is in the cgroup, so nobody else can remove it."""
-        for lock in self._locks:
-            os.close(lock)
+        for held in self._locks:
+            if held >= 0:
+                os.close(held)
         self._locks = []
 
     def _apply(self, operations: list[Operation], warn: Callable[[str], None]) -> None:
@@ -183,12 +171,37 @@ class Limits:
         self.entered()
         for directory in reversed(self._made):
             _remove(directory)
-        for file, value in reversed(self._enabled):
+        for parent, controller in reversed(self._enabled):
             try:
-                write(file, value)
+                _disable(parent, controller)
             except OSError:
-                continue  # Another process has its limits there, too, or all of it is gone.
+                continue  # All of it is gone.
         self._made, self._enabled = [], []
+
+
+class _Alone:
+    """Keeps others that set limits off a cgroup meanwhile.
+
+    Who is inside of the container can hold the lock, too, but not for longer than the wait for it.
+    """
+
+    __slots__ = ("_directory", "_lock")
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def __enter__(self) -> None:
+        self._lock = lock(self._directory)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+
+def _disable(parent: str, controller: str) -> None:
+    """Let a cgroup divide a controller no more, if there is none below it whose limits would go with that."""
+    with _Alone(parent), os.scandir(parent) as entries:
+        if not any(entry.is_dir(follow_symlinks=False) for entry in entries):
+            write(f"{parent}/cgroup.subtree_control", f"-{controller}")
 
 
 def _remove(directory: str) -> None:

@@ -264,6 +264,18 @@ def hold(directory: str, mark: Mark, *, unmarked: bool) -> tuple[int, str]:
         time.sleep(0.002)
 
 
+def lock(directory: str) -> int:
+    """Return a descriptor that keeps others off a cgroup till the caller closes it.
+
+    Who keeps us off for long may be inside of it, and shall not be safe from us by that. Raises OSError.
+    """
+    descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+    end = time.monotonic() + _PATIENCE
+    while not _try_lock(descriptor) and time.monotonic() < end:
+        time.sleep(0.002)
+    return descriptor
+
+
 def share(directory: str) -> int:
     """Return a descriptor that keeps off who wants a cgroup for himself, till the caller closes it.
 

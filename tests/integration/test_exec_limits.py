@@ -80,11 +80,31 @@ def test_processes_that_outlive_it(naja: Runtime, running: Bundle) -> None:
     assert len(outlived) == 1
     limited(naja, running, "pids=5", "true")
     assert left(running) == outlived, "somebody is in there"
-    for pid in Path(outlived[0], "cgroup.procs").read_text().split():
+    # Of a threaded cgroup nobody reads the processes.
+    members = Path(outlived[0], "cgroup.threads" if V2 else "cgroup.procs").read_text().split()
+    assert len(members) == 2
+    assert Path(outlived[0], "pids.max").read_text().strip() == "4"
+    for pid in members:
         os.kill(int(pid), signal.SIGKILL)
     wait_until(lambda: len(present(naja, running)) == 1)
     limited(naja, running, "pids=5", "true")
     assert left(running) == []
+
+
+def test_the_end_of_another(naja: Runtime, running: Bundle) -> None:
+    """With it goes nothing of what limits the others."""
+    command = naja.command("exec", "--limit=pids=7", running.id, "/bin/sleep", "1000")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as first:
+        try:
+            wait_until(lambda: len(present(naja, running)) == 2)
+            limited(naja, running, "pids=5", "true")
+            assert _read(left(running), "pids.max").strip() == "7"
+        finally:
+            first.terminate()
+    assert left(running) == []
+    if V2:
+        control = Path(directory(running, ""), "cgroup.subtree_control")
+        assert "pids" not in control.read_text().split()
 
 
 def test_many_at_a_time(naja: Runtime, running: Bundle) -> None:

@@ -6,6 +6,7 @@ do, it lacks the 9p file system.
 
 from __future__ import annotations
 
+import errno
 import glob
 import io
 import lzma
@@ -48,6 +49,9 @@ def prepare(cache: str) -> Kernel:
         try:
             _fetch(unfinished)
             os.rename(unfinished, directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise  # Another may have been faster.
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return Kernel(os.path.join(directory, "vmlinux"), glob.glob(f"{directory}/package/lib/modules/*")[0])
