@@ -18,6 +18,8 @@ def tell() -> None:
     The environment is forgotten.
     """
     posix.environ.clear()
+    # A process shall not use again, here and there, what Python keeps of objects that were freed.
+    gc.collect()
     # What lives now lives for ever: nobody need look at it again, which would make copies of its pages.
     gc.freeze()
     file = posix.open("/proc/self/maps", posix.O_RDONLY | posix.O_CLOEXEC)

@@ -26,7 +26,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from ..linux import libc
-from . import dump, lenders, precompile, precompiled, steps
+from . import dump, layout, lenders, precompile, precompiled, steps
 
 if TYPE_CHECKING:
     from .precompiled import Modules
@@ -162,15 +162,42 @@ def interpreter(python: str, packages: str, *, dumps: bool = False, destdir: str
     libraries = [archive, *" ".join(get(name) or "" for name in names).split()]
     # What is linked in need not be loaded.
     fixed = [_STATIC.get(library, library) for library in libraries]
-    program = _compiled("interpreter.c", [[*options, *each] for each in (fixed, libraries)])
+    with tempfile.TemporaryDirectory() as scratch:
+        objects = _objects(archive, scratch) if dumps else []
+        ways = [[*options, *objects, *each] for each in (fixed, libraries)]
+        program = _compiled("interpreter.c", ways)
     if program and dumps:
-        asleep = _ASLEEP.format(boot=precompiled.boot(), packages=packages, verbs=_VERBS)
+        asleep = _ASLEEP.format(boot=precompiled.boot(), packages=packages, verbs=_VERBS, used=layout.used())
         program = dump.dumped(program, asleep)
     return program if program and _works(program) else None
 
 
+def _objects(archive: str, directory: str) -> list[str]:
+    """Unpack Python's archive; return its files, what verbs never use last; none where that does not work.
+
+    The kernel brings in the pages around one that is used: they had better be used as well.
+    """
+    try:
+        subprocess.run(["ar", "x", archive], check=True, capture_output=True, cwd=directory)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    seldom = {f"{name}.o": place for place, name in enumerate(_SELDOM.split(), 1)}
+    names = sorted(os.listdir(directory), key=lambda name: (seldom.get(name, 0), name))
+    return [os.path.join(directory, name) for name in names]
+
+
+#: Objects of Python that engines' verbs use rarely, or never: compiler, regular expressions and their like.
+_SELDOM = """
+    pystate unicodectype initconfig getpath itertoolsmodule textio zlibmodule mathmodule arraymodule _csv
+    _operator _codecsmodule selectmodule _functoolsmodule _abc _tracemalloc faulthandler _posixsubprocess
+    _bisectmodule _collectionsmodule _randommodule _localemodule genericaliasobject grpmodule spwdmodule
+    _heapqmodule _elementtree pyexpat _datetimemodule _pickle cmathmodule binascii md5module sha1module
+    sha256module sha512module sha3module blake2b_impl blake2s_impl sre ast ast_opt ast_unparse pegen
+    pegen_errors compile symtable Python-ast parser unicodedata
+"""
+
 #: What is loaded before the dump, what needs least first: what each verb needs is in few pages then.
-_VERBS = ("command", "state", "delete", "kill", "start", "exec", "create", "run")
+_VERBS = ("command", "state", "delete", "kill", "start", "exec", "create", "run", "dump")
 
 #: What an interpreter does before it is dumped, and when it goes on. The modules are not yet where they
 #: will be, so it is the file of all of them that they are loaded from.
@@ -178,7 +205,7 @@ _ASLEEP = """\
 import sys
 {boot}
 sys.path.append({packages!r})
-sys.meta_path[0].load_all({verbs!r})
+sys.meta_path[0].load_all({verbs!r}, {used!r})
 from naja.startup.dumped import tell
 from naja.cli.practice import practise
 practise(sys.argv[2])

@@ -24,6 +24,7 @@ __all__ = ["build", "replace"]
 #: Roots are also what a function imports on the ordinary way, as the manager of the cgroups.
 _CGROUPS = "naja.cgroups.base"
 _LIMITS = ("naja.cgroups.resources", "naja.cgroups.devices", "naja.operations.cgroup_limits")
+_VERSIONS = tuple(f"naja.cgroups.{name}" for name in ("v1", "limits_v1", "v2", "limits_v2"))
 _CONTROL = ("naja.cli.verbs.lifecycle", "naja.container.lifecycle", _CGROUPS)
 _PROCESS = ("naja.process.launch", "naja.process.stage")
 _CONFIG = ("naja.config.rules", "naja.config.rules_linux", "naja.config.verdict")
@@ -40,6 +41,8 @@ _GROUPS = {
     "kill": (*_CONTROL, "naja.cli.values"),
     "start": (*_CONTROL, "naja.operations.gate", "naja.process.dialogue", _CHANNEL),
     "resident": ("naja.cli.verbs.resident", "naja.resident.warmth"),
+    # In a dump (dump.py); which cgroups this host has is found out by each command.
+    "dump": ("naja.startup.dumped", *_VERSIONS),
 }
 
 
@@ -49,6 +52,8 @@ _FIRST = ("naja.startup.precompiled", "naja.startup.early")
 #: Modules whose codes are unpacked at once: what they have in common is shared, and the memory that it
 #: takes to read them is used again for the next ones.
 _PART = 12
+
+_PAGE = 4096
 
 
 def build(destdir: str = "") -> Modules:
@@ -100,8 +105,10 @@ def replace(path: str, content: bytes, mode: int) -> None:
         os.unlink(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
+        with open(descriptor, "wb", buffering=0) as file:
+            # The kernel caches it in such pieces, and would map larger ones whole.
+            for start in range(0, len(content), _PAGE):
+                file.write(content[start : start + _PAGE])
             os.fchmod(descriptor, mode)
         os.rename(temporary, path)
     except BaseException:

@@ -132,15 +132,20 @@ class Finder:
             if package:
                 setattr(sys.modules[package], own, module)
 
-    def load_all(self, run: Sequence[str]) -> None:
-        """Load the groups of modules in ``run``, and the code of all others; no file is looked at again."""
-        groups = [self._groups[group][0] for group in run]
-        for names in (*groups, self._modules):
-            for name in names:
-                if name not in self._codes:
-                    self._codes[name] = self._read(*self._modules[name][3:])
-        for names in groups:
-            self._run([name for name in names if name not in sys.modules], self._codes)
+    def load_all(self, groups: Sequence[str], used: bytes) -> None:
+        """Load groups of modules, and the code of all others; no file is looked at again.
+
+        ``used`` says which functions are to be close together (layout.py).
+        """
+        from .layout import unpack
+
+        def read(name: str) -> Any:
+            return self._read(*self._modules[name][3:])
+
+        names = list(dict.fromkeys(name for group in groups for name in self._groups[group][0]))
+        codes, bodies = unpack(names, self._modules, read, used)
+        self._codes.update(codes)
+        self._run([name for name in names if name not in sys.modules], bodies)
         self._groups = {}
         posix.close(self.descriptor)
         self.descriptor = -1

@@ -11,7 +11,6 @@
 
 #include <Python.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { ROOM = 96 << 20, PAGE = 4096 };
@@ -24,7 +23,18 @@ enum { ROOM = 96 << 20, PAGE = 4096 };
 #define ZEROES ".arena,\"aw\",@nobits#"
 #endif
 static char arena[ROOM] __attribute__((aligned(PAGE), section(ZEROES)));
-static size_t used;
+
+/* The kernel brings in sixteen pages where a process reads one. So what the verbs use is close together, in the first part
+ * of the arena, and all else in the second: how much of either is used, and which is being filled. */
+enum { FIRST = 6 << 20, GRAIN = 16, LISTS = 1 << 10 };
+static size_t used[2] = {GRAIN, FIRST + GRAIN}, part;
+
+/* Called by startup/layout.py. */
+long fill(long which)
+{
+    part = which & 1;
+    return 0;
+}
 
 /* Python as it was when it was dumped; NULL in a process that is about to be. */
 static PyThreadState *asleep;
@@ -35,55 +45,74 @@ extern int _PySignal_Init(int install_signal_handlers);
 
 static int is_dumped(const void *place)
 {
-    return (const char *)place >= arena && (const char *)place < arena + used;
+    return (const char *)place >= arena && (const char *)place < arena + used[1];
 }
 
-static void *take(size_t size, size_t grain)
+/* Allocations are whole grains, with their size before them. Those that were freed stand in lists, by part and size; large
+ * ones, which are all in the second part, are not used again. */
+static void *freed[2][LISTS];
+
+static void give_back(void *place, size_t grains)
 {
-    size_t start = (used + grain - 1) & ~(grain - 1);
-    if (size > ROOM - start)
-        return NULL;
-    used = start + size;
-    return arena + start;
+    void **list = &freed[(char *)place >= arena + FIRST][grains];
+    ((size_t *)place)[-1] = grains * GRAIN;
+    *(void **)place = *list;
+    *list = place;
 }
 
 /* What malloc of the C library becomes for Python (ld's --wrap). A process that was woken uses the library's. */
 void *__real_malloc(size_t), *__real_calloc(size_t, size_t), *__real_realloc(void *, size_t);
 void __real_free(void *);
 
-/* Stands before each allocation in the arena. What is freed there is not used again: nobody reads its pages. */
-struct block { size_t size, unused; };
-
 void *__wrap_malloc(size_t size)
 {
     if (asleep)
         return __real_malloc(size);
-    struct block *made = take(sizeof *made + size, sizeof *made);
-    if (made)
-        made->size = size;
-    return made ? made + 1 : NULL;
+    size_t grains = size / GRAIN + 1 + (size % GRAIN > GRAIN - sizeof size);
+    size_t wide = grains, which = grains < LISTS ? part : 1;
+    while (wide < LISTS && !freed[which][wide])
+        wide++;
+    void **made = wide < LISTS ? freed[which][wide] : NULL;
+    if (made) {
+        freed[which][wide] = *made;
+        *made = NULL;
+        if (wide > grains)
+            give_back((char *)made + grains * GRAIN, wide - grains);
+    } else {
+        which |= used[which] + grains * GRAIN > FIRST;
+        if (grains >= (ROOM - used[which]) / GRAIN)
+            return NULL;
+        made = (void **)(arena + used[which]);
+        used[which] += grains * GRAIN;
+    }
+    ((size_t *)made)[-1] = grains * GRAIN;
+    return made;
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
     if (asleep)
         return __real_calloc(count, size);
-    return size && count > ROOM / size ? NULL : __wrap_malloc(count * size); /* It is zero, as never used before. */
+    return size && count > ROOM / size ? NULL : __wrap_malloc(count * size); /* It is zero, used before or not. */
 }
 
 void __wrap_free(void *place)
 {
-    if (!is_dumped(place))
+    if (!is_dumped(place)) {
         __real_free(place);
-    else if (!asleep)
-        memset(place, 0, ((struct block *)place)[-1].size); /* Nothing that it pointed to shall be in the dump. */
+    } else if (!asleep) {
+        size_t grains = ((size_t *)place)[-1] / GRAIN;
+        memset(place, 0, grains * GRAIN - sizeof grains); /* Nothing that it pointed to shall be in the dump. */
+        if (grains < LISTS)
+            give_back(place, grains);
+    }
 }
 
 void *__wrap_realloc(void *place, size_t size)
 {
     if (asleep && !is_dumped(place))
         return __real_realloc(place, size);
-    size_t old = is_dumped(place) ? ((struct block *)place)[-1].size : 0;
+    size_t old = is_dumped(place) ? ((size_t *)place)[-1] - sizeof old : 0;
     void *new = old && size <= old ? place : __wrap_malloc(size);
     if (new && new != place) {
         memcpy(new, place, old);
@@ -92,46 +121,22 @@ void *__wrap_realloc(void *place, size_t size)
     return new;
 }
 
-/* The same for the larger pieces in which Python keeps small objects. */
-static void *take_pages(void *context, size_t size)
-{
-    (void)context;
-    if (!asleep)
-        return take(size, PAGE);
-    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return place == MAP_FAILED ? NULL : place;
-}
+/* The same for Python's own allocators, of small objects and of frames, which only a process uses that was woken: what it
+ * allocates is close together, too. */
+static void *take(void *none, size_t size) { return none ? NULL : __wrap_malloc(size); }
+static void *take_zeroes(void *none, size_t count, size_t size) { return none ? NULL : __wrap_calloc(count, size); }
+static void *resize(void *none, void *place, size_t size) { return none ? NULL : __wrap_realloc(place, size); }
+static void leave(void *none, void *place) { if (!none) __wrap_free(place); }
+static void leave_pages(void *none, void *place, size_t size) { if (size) leave(none, place); }
 
-static void free_pages(void *context, void *place, size_t size)
-{
-    (void)context;
-    if (!is_dumped(place))
-        munmap(place, size);
-    else if (!asleep && (char *)place + size == arena + used)
-        used = (char *)memset(place, 0, size) - arena;
-}
+static PyMemAllocatorEx objects, ours = {NULL, take, take_zeroes, resize, leave};
+static PyObjectArenaAllocator pages, our_pages = {NULL, take, leave_pages};
 
-/* Overwrite what small objects have left behind: take all the room that is free, and give it back. */
-static void scrub(void)
+static void allocate_by(PyMemAllocatorEx *allocator, PyObjectArenaAllocator *of_pages)
 {
-    enum { STEP = 16, MOST = 512 };
-    void **all = NULL;
-    const char *end = arena + used;
-    for (size_t size = STEP; size <= MOST; size += STEP)
-        for (const char *place = arena; place < end;) {
-            void **block = PyObject_Malloc(size);
-            if (!block)
-                break;
-            memset(block, 0, size);
-            *block = all;
-            all = block;
-            place = (const char *)block;
-        }
-    while (all) {
-        void **next = *all;
-        PyObject_Free(all);
-        all = next;
-    }
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, allocator);
+    PyMem_SetAllocator(PYMEM_DOMAIN_MEM, allocator);
+    PyObject_SetArenaAllocator(of_pages);
 }
 
 static int write_all(const char *place, const char *end)
@@ -147,13 +152,13 @@ int dump(void)
 {
     const char *start = __data_start;
     forget_addresses();
-    scrub();
+    allocate_by(&objects, &pages);
     asleep = PyEval_SaveThread();
     asleep->thread_id = 0;
     /* The linker gives each process its own of these. */
     environ = NULL;
     stdin = stdout = stderr = NULL;
-    return write_all((const char *)&start, (const char *)(&start + 1)) || write_all(start, arena + used);
+    return write_all((const char *)&start, (const char *)(&start + 1)) || write_all(start, arena + used[1]);
 }
 
 /* Have naja take over what is this process's own (startup/dumped.py): the environment, and which signals are ignored. */
@@ -179,14 +184,16 @@ static int tell_naja(void)
 int wake(void)
 {
     if (!asleep) {
-        PyObjectArenaAllocator allocator = {NULL, take_pages, free_pages};
-        PyObject_SetArenaAllocator(&allocator);
+        PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &objects);
+        PyObject_GetArenaAllocator(&pages);
+        allocate_by(&ours, &our_pages);
         return 0;
     }
-    PyThreadState *state = asleep;
-    PyEval_RestoreThread(state);
+    /* With this little before it a table of 128 KB, which Python takes next, gets pages of its own and is not cleared. */
+    __real_malloc(2 * PAGE);
+    PyEval_RestoreThread(asleep);
     /* Since then there is another process, with one thread: as after a fork. */
     PyOS_AfterFork_Child();
-    state->thread_id = PyThread_get_thread_ident();
+    asleep->thread_id = PyThread_get_thread_ident();
     return _PySignal_Init(1) || tell_naja() ? -1 : 1;
 }

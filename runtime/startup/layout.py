@@ -1,0 +1,89 @@
+"""Where in the dump (native/dump.c) code is: what `create`, `run` and `exec` use is close together.
+
+Saves 3 MB of their memory, as the kernel brings in sixteen pages where a process reads one, and they use
+a sixth of the code. Which functions that is says the file used.json, which ``python -m conformance.used``
+writes anew. One that is missing in it works as well.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+
+from ..config import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from types import CodeType
+
+__all__ = ["USED", "unpack", "used"]
+
+#: Names of functions, by their module.
+USED = os.path.join(os.path.dirname(__file__), "used.json")
+
+#: The parts of native/dump.c's arena.
+_TOGETHER, _ELSEWHERE = 0, 1
+
+#: Of co_flags (inspect): this is the code of a function, not that of a module or class, which is run once.
+_CO_OPTIMIZED = 1
+
+
+def used() -> bytes:
+    """Return what USED says. Raises OSError."""
+    with open(USED, "rb") as file:
+        return file.read()
+
+
+def unpack(
+    run: Sequence[str],
+    modules: Iterable[str],
+    read: Callable[[str], CodeType],
+    used: bytes,
+) -> tuple[dict[str, CodeType], dict[str, CodeType]]:
+    """Read the codes of all ``modules``; return them, and those to be ``run``.
+
+    What of these is ``used`` (USED) is in one place, and beside it is what is allocated from now on.
+    """
+    _fill(_ELSEWHERE)
+    import _socket  # noqa: F401  # Before others have some of its names, here and there.
+
+    functions: dict[str, list[str]] = json.loads(used)
+    packed = marshal.dumps([_pruned(read(name), functions.get(name, ())) for name in run])
+    # Unpacked first, and without the rest: its strings, which all others share, are among it then.
+    _fill(_TOGETHER)
+    bodies = marshal.loads(packed)
+    _fill(_ELSEWHERE)
+    codes = {name: read(name) for name in modules}
+    whole = {name: _grafted(codes[name], body) for name, body in zip(run, bodies, strict=True)}
+    _fill(_TOGETHER)
+    return codes, whole
+
+
+def _fill(part: int) -> None:
+    import _kernel
+
+    gc.collect()  # Python keeps some that were freed, to use them again.
+    _kernel.call(_kernel.find(b"fill"), part)
+
+
+def _pruned(code: CodeType, functions: Collection[str]) -> CodeType | None:
+    """Return the code of a module without the functions that are not named."""
+    if code.co_flags & _CO_OPTIMIZED:
+        return code if code.co_name in functions else None
+    parts = (_pruned(part, functions) if _is_code(part) else part for part in code.co_consts)
+    return code.replace(co_consts=tuple(parts))
+
+
+def _grafted(code: CodeType, pruned: CodeType | None) -> CodeType:
+    """Return ``pruned`` with what it lacks of ``code``."""
+    if pruned is None or code.co_flags & _CO_OPTIMIZED:
+        return pruned or code
+    pairs = zip(code.co_consts, pruned.co_consts, strict=True)
+    parts = (_grafted(part, left) if _is_code(part) else left for part, left in pairs)
+    return pruned.replace(co_consts=tuple(parts))
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, type(_is_code.__code__))
