@@ -8,6 +8,7 @@ from .. import cgroups
 from ..errors import Aftermath, NajaError, WrongState
 from ..linux import namespaces, process
 from ..operations.base import RUNTIME, Context
+from ..operations.stdio import TakeStreams
 from ..plan import Request
 from ..plan.execution import compile_exec
 from ..process.launch import Launch
@@ -106,10 +107,10 @@ def add(
     ``launch`` is a process that the caller has begun to make, with the same ``preserve_fds``.
     ``cgroup`` names cgroups below the container's own, by controller ("" for all). ``user`` is a user's name
     in the container that goes before the user of ``program`` (users.py). ``limits`` are those of a cgroup of
-    its own below these. ``prepared`` is called when all is known and nothing begun. ``origin`` is the
-    place of ``program``, for messages (``naja.errors.place``). Returns its pid, and the master of its
-    terminal where the caller is to relay it, or takes it as it is (``takes_console``), else -1. Raises
-    NajaError.
+    its own below these. ``prepared`` is called when all is known and the stage waits: only then this
+    process need have its standard streams. ``origin`` is the place of ``program``, for messages
+    (``naja.errors.place``). Returns its pid, and the master of its terminal where the caller is to relay it,
+    or takes it as it is (``takes_console``), else -1. Raises NajaError.
     """
     program = _completed(program, container.config.get("process") or {})
     check_terminal(program.get("terminal", False), console_socket, detached, taken=takes_console)
@@ -126,12 +127,13 @@ def add(
                 cgroup = limits.place(container.cgroup, cgroup or {}, container.warn)
             try:
                 request = _request(container, console_socket, detached, preserve_fds, cgroup or {})
-                plan = _compile(request, held, program, origin, follow=not cgroup)
+                begun.begin(_compile(request, held, program, origin, follow=not cgroup, late=bool(prepared)))
                 context.values["cgroup mark"] = container.cgroup.mark
                 if prepared:
                     prepared()
                     _check_status(container.status_once_made(), ignore_paused, container.id)
-                _add(plan, context, held, begun)
+                    TakeStreams.give(context)
+                _add(context, held, begun)
                 if limits:
                     limits.entered()
             except BaseException as error:
@@ -149,17 +151,16 @@ def add(
 
 
 def _compile(
-    request: Request, held: process.Held, program: dict[str, Any], origin: str, *, follow: bool
+    request: Request, held: process.Held, program: dict[str, Any], origin: str, *, follow: bool, late: bool
 ) -> Plan:
     kinds = _foreign_namespaces(held, request)
-    return compile_exec(request, held.pid, kinds, program, origin, place=held.name, follow=follow)
+    return compile_exec(request, held.pid, kinds, program, origin, place=held.name, follow=follow, late=late)
 
 
-def _add(plan: Plan, context: Context, held: process.Held, launch: Launch) -> None:
+def _add(context: Context, held: process.Held, launch: Launch) -> None:
     """Run the plan that adds a process to the one that is held. Raises NajaError."""
     context.descriptors["container"] = os.dup(held.pidfd)
     context.handover.append("container")
-    launch.begin(plan)
     launch.run(context, ready=lambda: _require_running(held))
 
 

@@ -14,9 +14,37 @@ from .filesystem import new_mount
 #: File systems of pipes and sockets that nobody finds by a name.
 _NAMELESS = (files.PIPEFS_MAGIC, files.SOCKFS_MAGIC)
 
+#: What the names begin with of standard streams that are handed over.
+_STREAM = "stream "
+
 #: The major number of memory devices, and by their minor numbers those that every container has.
 _MEMORY = 1
 _HARMLESS = {3: "null", 5: "zero", 7: "full", 8: "random", 9: "urandom"}
+
+
+class TakeStreams(Operation):
+    """Take the standard streams that come from the runtime, which had none when this process began."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "take the runtime's standard streams"
+
+    @staticmethod
+    def give(context: Context) -> None:
+        """Hand those of this process over, as the runtime."""
+        for number in range(3):
+            context.descriptors[_STREAM + str(number)] = os.dup(number)
+            context.handover.append(_STREAM + str(number))
+
+    def apply(self, context: Context) -> None:
+        for number in range(3):
+            stream = context.take(_STREAM + str(number))
+            os.dup2(stream, number)
+            os.close(stream)
 
 
 class ReopenNull(Operation):

@@ -6,7 +6,7 @@ from ..operations.base import INIT, RUNTIME, STAGE
 from ..operations.joining import ChangeRoot, FindRoot, OpenProc, OpenRoot
 from ..operations.limits import ResetAffinity
 from ..operations.namespaces import GiveBirth, JoinProcess, OutliveRuntime
-from ..operations.stdio import ReopenNull
+from ..operations.stdio import ReopenNull, TakeStreams
 from . import Phase, Plan, cgroup, console, process
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ def compile_exec(
     *,
     place: int | str = 0,
     follow: bool = True,
+    late: bool = False,
 ) -> Plan:
     """Return the plan that adds a process to a running container.
 
@@ -33,19 +34,18 @@ def compile_exec(
     ``program`` the process document (the shape of config.json's /process), which stands at ``origin``;
     ``place`` is what stands for the container's process below /proc whatever becomes of its pid
     (``process.Held.name``), by default that. With ``follow`` the cgroup will do that this is in by now,
-    where the named one takes nobody. Raises NajaError.
+    where the named one takes nobody. ``late`` where the stage begins before the runtime has its streams.
+    Raises NajaError.
     """
     place = place or pid
     preparation = find_root(request, place) + process.prepare(request, program, origin)
     before, after = process.affinity(program, origin)
+    first: list[Operation] = [TakeStreams()] if late else []
+    first += process.stage(request, program, origin)
     return Plan(
         [
             Phase(RUNTIME, "prepare", preparation),
-            Phase(
-                STAGE,
-                "namespaces",
-                [*process.stage(request, program, origin), *before, JoinProcess(pid, kinds), GiveBirth()],
-            ),
+            Phase(STAGE, "namespaces", [*first, *before, JoinProcess(pid, kinds), GiveBirth()]),
             Phase(
                 INIT,
                 "identity",
