@@ -112,7 +112,7 @@ def memory(each: Contestant, number: int, *flags: str) -> tuple[int, int]:
     ids = [f"m{index}" for index in range(number)]
     for id in ids:
         each.run(id, "--detach", *flags, words=("sleep", "100000"))
-    time.sleep(2)
+    time.sleep(3)  # A process that keeps moves into cgroups cheap waits two seconds for the next.
     found = proportional(each.containerd.sandbox.processes())
     each.remove(ids)
     return found

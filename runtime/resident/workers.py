@@ -209,6 +209,7 @@ class Workers:
         ``work`` is given its report, and what it calls when it has got as far as it may: that returns when it
         is to go on, and has its streams. It moves into a cgroup. Returns the worker's pid, 0 where none is.
         """
+        self._warmer.ring()
         try:
             parent = os.getpid()
             ours, theirs, pid = _fork()
