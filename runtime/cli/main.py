@@ -107,16 +107,32 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     command = parse_verb(globals, rest)
     if command.options["help"]:
         return _show_help(program, rest[:1])
+    if command.verb.launches and _is_at_large():
+        from ..startup.seal import go_on_sealed
+
+        go_on_sealed()  # Before anything is loaded that would be loaded twice.
     precompiled.preload(rest[0])
     if not command.verb.launches:
         return _perform(command, log)
     from ..process.launch import Launch
+    from ..startup.seal import was_executed
 
-    # The stage boots while this process loads what the verb needs, reads and compiles.
     options: dict[str, Any] = {"debug": log.debug} if globals["debug"] else {}
     options["activated"] = rest[0] != "exec"
-    with Launch(command.options["preserve-fds"], **options) as command.launch:
+    with Launch(command.options["preserve-fds"], anew=True, **options) as command.launch:
+        if was_executed():
+            from ..startup.warmup import warm_up
+
+            warm_up()
         return _perform(command, log)
+
+
+def _is_at_large() -> bool:
+    """Tell whether this process runs from a file in a directory: then it is not sealed. Else it may be."""
+    try:
+        return os.readlink("/proc/self/exe").count("/") > 1
+    except OSError:
+        return False
 
 
 def _perform(command: Command, log: Log) -> int:

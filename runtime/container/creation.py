@@ -19,7 +19,6 @@ from ..operations.identity import has_selinux
 from ..plan import Request
 from ..plan.creation import compile_plan, hook_state
 from ..startup.facts import FILE
-from ..startup.warmup import warm_up
 from . import state
 from .caller import check_pid_file, check_terminal, require_terminal, send_pidfd, write_pid_file
 from .record import traits
@@ -102,8 +101,6 @@ class Creation:
         check_pid_file(self.pid_file)
         process.require_proc()
         hierarchies = cgroups.detect()
-        if not launch.sealed:  # The launcher has done it.
-            warm_up(hierarchies)
         self.config, content = config.read(self.bundle)
         plan = self._compile(hierarchies, launch.activation)
         self._require_terminal()

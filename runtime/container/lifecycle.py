@@ -102,7 +102,6 @@ class Container:
         state.check_id(id)
         root = root or state.default_root()
         with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
-            # The stage boots while this loads what compiles a plan.
             from .creation import Creation
 
             creation = Creation(id, bundle, root=root, warn=warn, gate=True, **options)

@@ -42,7 +42,6 @@ def run(
         if attached and not no_subreaper:
             process.set_child_subreaper(True)
         with launch or Launch(options.get("preserve_fds", 0), activated=True) as begun:
-            # The stage boots while this loads what compiles a plan.
             from .creation import Creation
 
             interrupted = attached.interrupted if attached else None

@@ -39,7 +39,7 @@ _WORK: tuple[tuple[Any, str, str], ...] = (
     (creation.Creation, "_born", "write the record for the hooks"),
     (creation.Creation, "_draft", "write the record that is to come"),
     (creation.Creation, "_ready", "commit the record"),
-    (launch.Launch, "begin", f"{START}, or let it have the plan"),
+    (launch.Launch, "begin", START),
     (launch.Launch, "_reap_stage", "take leave of the stage"),
     (attached.Attached, "wait", PROGRAM),
     (lifecycle.Container, "run_poststart_hooks", "run the poststart hooks"),
@@ -77,14 +77,14 @@ class TracedLaunch(launch.Launch):
     """Runs a plan, and notes what the operations of all processes tell."""
 
     def __init__(self, recorder: Recorder, preserve_fds: int) -> None:
-        """Start the stage, as ``Launch`` does. Raises NajaError."""
+        """As ``Launch`` does. Raises NajaError."""
         self._recorder = recorder
         #: What comes last in an init, and is told beforehand; when it began, and when its program ran.
         self._last: list[str] = []
         self._last_began = self._executed = 0
         began = time_ns()
         super().__init__(preserve_fds, activated=True, debug=lambda _: None)
-        recorder.note(f"{START}, a sealed interpreter" if self.stage else "see that naja is sealed", began)
+        recorder.note("see that naja is sealed", began)
 
     def _give_birth(self, context: Context) -> None:
         began = time_ns()

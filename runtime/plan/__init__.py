@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..operations.base import Frozen, Operation
+    from ..operations.base import Operation
 
 __all__ = ["Phase", "Plan", "Request"]
 
@@ -39,10 +39,6 @@ class Phase:
         self.waits = waits
         #: The phase ends in execve.
         self.executes = executes
-
-    def freeze(self) -> list[Frozen]:
-        """Return the operations as the channel carries them; the runtime keeps its own."""
-        return [] if self.actor == RUNTIME else [operation.freeze() for operation in self.operations]
 
 
 class Plan:

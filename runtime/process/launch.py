@@ -12,7 +12,7 @@ from ..errors import Aftermath, ChannelClosed, NajaError, unborn
 from ..linux import process
 from ..linux.birth import can_share_memory, share_memory
 from ..operations.base import INIT, RUNTIME, STAGE, Context, apply_all
-from ..startup.seal import is_sealed, spawn_stage
+from ..startup.seal import go_on_sealed, require_sealed
 from .dialogue import DONE, Mailbox, explain, hand_over, receive
 
 TYPE_CHECKING = False
@@ -34,19 +34,24 @@ _PATIENCE, _GRACE = 0.5, 0.25
 class Launch:
     """A container's process in the making.
 
-    Making one starts the stage, which boots while the caller loads the rest of naja, reads the
-    config and compiles it. ``begin`` takes the plan and ``run`` runs it; ``abandon``, or leaving a
-    ``with`` by an exception, ends whatever was started.
+    ``begin`` takes the plan and ``run`` runs it; ``abandon``, or leaving a ``with`` by an exception, ends
+    whatever was started.
     """
 
     def __init__(
-        self, preserve_fds: int = 0, *, activated: bool = False, debug: Callable[[str], None] | None = None
+        self,
+        preserve_fds: int = 0,
+        *,
+        activated: bool = False,
+        debug: Callable[[str], None] | None = None,
+        anew: bool = False,
     ) -> None:
-        """Start the stage; it inherits the descriptors of ``inherited``. Raises NajaError.
+        """See that this process is sealed; ``anew``, it executes itself where it is not. Raises NajaError.
 
         ``activated`` where the container is to have what a service manager has handed over. ``debug``
         is told of every operation.
         """
+        (go_on_sealed if anew else require_sealed)()
         self._debug = debug
         #: What is to be told of that: variables of the caller's.
         self.activation = activation() if activated else {}
@@ -55,16 +60,6 @@ class Launch:
         #: Whether the init is born into this memory: it is its program, or has ended, when that returns.
         self.shares_memory = False
         self.channel: Channel | Mailbox
-        #: Whether native/launcher.c started us: then the stage need not boot, but is forked with the plan,
-        #: and where it would do nothing but give birth, there is none.
-        self.sealed = is_sealed()
-        if self.sealed:
-            return
-        try:
-            self.stage, self.channel = spawn_stage(self._inherited)
-        except OSError as error:
-            what = "start the sealed interpreter"
-            raise NajaError.from_os_error(what, error, why=unborn(error)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +75,6 @@ class Launch:
         With ``announces`` somebody is to be told of the init before it runs its program, which may fail.
         """
         self._plan = plan
-        if not self.sealed:
-            phases = [(phase.actor, phase.freeze()) for phase in plan.phases]
-            self.channel.send((bool(self._debug), phases))
-            return
         if not plan.unattended:
             self._fork()
         # To spare the copying of pages is worth more than what the two could have done at once.
@@ -149,7 +140,7 @@ class Launch:
         for index, phase in enumerate(self._plan.phases):
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
-            elif phase.actor == STAGE and self.sealed and self._plan.unattended:
+            elif phase.actor == STAGE and self._plan.unattended:
                 if meanwhile and self.shares_memory:
                     meanwhile()  # Done again when the program runs; what it takes is there by then.
                 self._give_birth(context)
@@ -297,7 +288,7 @@ class Launch:
 
         On v1 one that is frozen ends when it is thawed or moved: after that this is to be called again.
         """
-        if self.sealed and not (self.stage or self.init):
+        if not (self.stage or self.init):
             return  # There was nothing yet.
         self.channel.close()
         children, self.stage, self.init = (self.stage, self.init), 0, 0

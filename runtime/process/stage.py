@@ -12,7 +12,7 @@ import sys
 
 from ..errors import ChannelClosed, NajaError, trace
 from ..linux import process
-from ..operations.base import INIT, STAGE, Context, apply_all, thaw
+from ..operations.base import INIT, STAGE, Context, apply_all
 from ..operations.execution import NotExecuted
 from ..operations.namespaces import GiveBirth
 from ..startup import precompiled
@@ -37,39 +37,6 @@ _FOR_FAILURES = (
     *("naja.linux.unexecutable", "naja.linux.view", "naja.linux.formats"),
     *("naja.operations.reasons", "naja.linux.cgroupfs"),
 )
-
-
-def main(descriptor: int, keep: int) -> None:
-    """Be the stage, in an interpreter of its own: a plan comes over the channel. Never returns.
-
-    ``keep`` is the number of descriptors from 3 on that the container inherits.
-    """
-    from ..linux.channel import Channel
-
-    # What nearly every plan needs is loaded while the host's files are in sight, and while the
-    # runtime is still reading the config: see close_imports. One that is forked has it already.
-    from ..operations import (  # noqa: F401
-        binds,
-        devices,
-        execution,
-        gate,
-        identity,
-        joining,
-        kernel,
-        limits,
-        masks,
-        mounts,
-        privileges,
-        rootfs,
-        stdio,
-    )
-
-    channel = Channel.from_descriptor(descriptor)
-    try:
-        debug, phases = _receive_phases(channel)
-    except ChannelClosed:
-        os._exit(1)
-    _live(channel, STAGE, keep, [descriptor], lambda context: _serve(channel, phases, context), debug=debug)
 
 
 def be_born(channel: Channel, actor: str, plan: Plan, keep: int, *, debug: bool) -> NoReturn:
@@ -181,12 +148,6 @@ def _close_descriptors(keep: int, own: list[int]) -> None:
             process.close_range(first, descriptor - 1)
         first = descriptor + 1
     process.close_range(first)
-
-
-def _receive_phases(channel: Channel) -> tuple[bool, Phases]:
-    """Return whether every operation is to be told of, and the phases."""
-    (debug, frozen), _ = channel.receive()
-    return debug, [(actor, [thaw(operation) for operation in operations]) for actor, operations in frozen]
 
 
 def _serve(channel: Channel, phases: Phases, context: Context) -> None:

@@ -13,6 +13,7 @@ import os
 
 from ..errors import NajaError, worded
 from ..startup import precompiled
+from ..startup.seal import go_on_sealed
 from . import cleaning, messages
 from .lending import borrow
 from .settings import Settings, read_stdin
@@ -80,6 +81,8 @@ def _main(program: str, settings: Settings, borrower: Borrower | None) -> int:
             return status
         precompiled.preload("containerd-shim")
     if settings.verb == "start":
+        if borrower is None:
+            go_on_sealed()
         from .starting import start
 
         return start(settings, _lent, borrower)
@@ -88,6 +91,7 @@ def _main(program: str, settings: Settings, borrower: Borrower | None) -> int:
         return 0
     if settings.verb:
         raise NajaError(f"no such command: {settings.verb}")
+    go_on_sealed()
     from .serving import serve_inherited
 
     return serve_inherited(settings)

@@ -12,19 +12,16 @@ memfd.
 
 from __future__ import annotations
 
-import _thread
+import _signal
 import fcntl
 import os
+import posix
 import sys
 from errno import EROFS
 
+from ..errors import NajaError, unborn
 from ..linux import mounts
 from ..linux.files import OVERLAYFS_MAGIC, filesystem_magic
-from . import precompiled
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..linux.channel import Channel
 
 _MFD_EXEC = 0x10
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
@@ -33,10 +30,10 @@ _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
 #: The file that this process was started from.
 _OWN = "/proc/self/exe"
 
-_MAIN = """\
-from naja.process.stage import main
-main({fd}, {keep})
-"""
+#: An option of Python's that does nothing, but to tell that this has been done (sys._xoptions).
+_DONE = "naja-sealed"
+
+_SIGINT = 2
 
 
 def is_sealed() -> bool:
@@ -103,11 +100,8 @@ def _through_overlay(path: str) -> int:
         mount = mounts.fsmount(filesystem, mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV)
     finally:
         os.close(filesystem)
-    try:
-        return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=mount)
-    finally:
-        # Whoever closes a detached mount waits for an RCU grace period; that need not be this thread.
-        _thread.start_new_thread(os.close, (mount,))
+    # The mount is not closed: execve does that.
+    return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=mount)
 
 
 def _in_memory(path: str) -> int:
@@ -130,27 +124,36 @@ def _in_memory(path: str) -> int:
     return memory
 
 
-def spawn_stage(keep: tuple[int, ...] = ()) -> tuple[int, Channel]:
-    """Start the stage: a sealed Python that waits for a plan. Returns its pid and the channel to it.
+def go_on_sealed() -> None:
+    """See that this process, a command, runs from a sealed file: else it executes itself anew from one.
 
-    ``keep`` are descriptors that it inherits under their numbers. It boots while the caller goes on.
-    Raises OSError.
+    It keeps its pid, words, environment and descriptors. To be called before anything was done that cannot be
+    done twice. Raises NajaError.
     """
-    from ..linux.channel import Channel
-
-    path, interpreter = sealed_interpreter()
-    ours, theirs = Channel.pair()
-    # dup2 of a descriptor onto itself clears close-on-exec (posix_spawn(3)).
-    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (theirs.fileno(), *keep)]
-    code = precompiled.boot() + _MAIN.format(fd=theirs.fileno(), keep=len(keep))
+    if is_sealed():
+        return
+    what = "start the sealed interpreter"
+    if was_executed():
+        raise NajaError(what, why="what was started is not sealed")
     try:
-        pid = os.posix_spawn(
-            f"/proc/self/fd/{interpreter}", [path, "-I", "-S", "-c", code], {}, file_actions=actions
-        )
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        os.close(interpreter)
-        theirs.close()
-    return pid, ours
+        with open("/proc/self/cmdline", "rb", buffering=0) as file:
+            first, *words = file.readall()[:-1].split(b"\0")
+        _, interpreter = sealed_interpreter()
+        # Ctrl-C while Python starts would end in a traceback; cli/main.py lets it through.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_SIGINT,))
+        os.execve(f"/proc/self/fd/{interpreter}", [first, b"-X", _DONE.encode(), *words], dict(posix.environ))
+    except OSError as error:
+        raise NajaError.from_os_error(what, error, why=unborn(error)) from None
+
+
+def was_executed() -> bool:
+    """Tell whether this process has executed itself anew to be sealed."""
+    # A Python that was half started has none.
+    return _DONE in getattr(sys, "_xoptions", ())
+
+
+def require_sealed() -> None:
+    """Raise NajaError where this process does not run from a sealed file."""
+    if not is_sealed():
+        why = "this process could be overwritten by a container; the command naja cannot"
+        raise NajaError("make a process in a container", why=why)

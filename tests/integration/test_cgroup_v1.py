@@ -19,8 +19,8 @@ from naja.operations.base import RUNTIME, Context
 from naja.plan import cgroup as plan
 from naja.plan.request import Request
 from naja.startup.warmup import warm_up
+from tests.support.child import in_child
 from tests.support.needs import requires_command
-from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,14 +228,17 @@ def test_a_relative_path_is_below_the_callers_own(tag: str) -> None:
 
 
 def test_warming_up_moves_nobody() -> None:
-    with open("/proc/self/cgroup") as file:
-        before = file.read()
-    descriptors = len(os.listdir("/proc/self/fd"))
-    warm_up(HIERARCHIES)
-    time.sleep(0.02)
-    with open("/proc/self/cgroup") as file:
-        assert file.read() == before
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) == descriptors)
+    def work() -> None:
+        with open("/proc/self/cgroup") as file:
+            before = file.read()
+        descriptors = len(os.listdir("/proc/self/fd"))
+        warm_up()
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        time.sleep(0.02)
+        with open("/proc/self/cgroup") as file:
+            assert file.read() == before
+
+    in_child(work)
 
 
 def test_names_need_not_be_utf8(tag: str) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from naja.errors import NajaError
+from naja.process.launch import Launch
 from naja.startup import seal
 from tests.support.command import REPOSITORY
 
@@ -78,6 +80,11 @@ def test_a_copy_in_memory_that_is_not_sealed() -> None:
 
 def test_python_itself() -> None:
     assert not is_sealed()
+
+
+def test_what_is_not_sealed_makes_nothing() -> None:
+    with pytest.raises(NajaError, match="the command naja cannot"):
+        Launch()
 
 
 @pytest.mark.parametrize("name", ["python3", "missing"])

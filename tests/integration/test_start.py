@@ -1,4 +1,4 @@
-"""The two ways in which naja starts: sealed by its launcher, or sealing a second interpreter."""
+"""The two ways in which naja starts: sealed by its launcher, or by itself, beginning anew."""
 
 from __future__ import annotations
 

@@ -159,11 +159,11 @@ def test_a_trace_that_cannot_be_written(naja: Runtime, bundle: Bundle) -> None:
 
 
 def test_without_the_launcher(naja: Runtime, bundle: Bundle) -> None:
-    """As a module naja is not sealed, and its stage is another interpreter."""
+    """As a module naja is not sealed, and executes itself anew."""
     module = Runtime(naja.root, [sys.executable, "-m", "naja"])
     rows = table(traced(module, bundle).stderr)
-    assert any(row.startswith("start the stage, a sealed interpreter") for row in rows["runtime"][1])
-    assert rows["stage"]
+    assert any(row.startswith("see that naja is sealed") for row in rows["runtime"][1])
+    assert rows["init"]
 
 
 def test_on_a_terminal_a_signal_comes_once(naja: Runtime, bundle: Bundle) -> None:

@@ -58,7 +58,7 @@ def test_a_life(plain: Runtime, bundle: Bundle) -> None:
 
 
 def test_a_process_that_stays(plain: Runtime, bundle: Bundle) -> None:
-    """Its workers start a sealed interpreter each; the kernel's door is there before all is loaded."""
+    """It is sealed, and so are its workers; the kernel's door is there before all is loaded."""
     resident = Resident(plain)
     resident.create(bundle.args("/bin/sleep", "1000"))
     resident.of(bundle, "start")
@@ -71,7 +71,7 @@ def test_a_process_that_stays(plain: Runtime, bundle: Bundle) -> None:
 
 
 def test_every_operation_is_told(plain: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """Also by a stage that has begun before anybody could tell it so (--debug)."""
+    """Of all processes (--debug)."""
     log = tmp_path / "log"
     bundle.args("/bin/true")
     plain.run("--debug", "--log", str(log), "run", "--bundle", bundle.path, bundle.id)
@@ -109,6 +109,39 @@ def test_what_only_the_runtime_may_do_for_a_user_namespace(plain: Runtime, bundl
     script = "stat -c %u /dev/foo; ls -d /final/passwd; tail -n 1 /proc/self/timens_offsets"
     result = plain.run_attached(bundle.shell(script))
     assert result.stdout.split() == ["4", "/final/passwd", "boottime", "31536000", "0"]
+
+
+def test_it_goes_on_sealed(plain: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """In its own place, with the pid, words, environment, directory and descriptors that it was given."""
+    words = plain.command("run", "--preserve-fds", "1", "-b", bundle.path, bundle.id)
+    bundle.shell("echo inside >&3; read line")
+    command = subprocess.Popen(
+        ["/bin/sh", "-c", 'exec "$@" 3>&1', "sh", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"NAME": "value"},
+        cwd=tmp_path,
+        text=True,
+    )
+    assert command.stdout
+    assert command.stdout.readline() == "inside\n"
+    home = f"/proc/{command.pid}"
+    assert os.readlink(f"{home}/exe").count("/") == 1
+    assert os.readlink(f"{home}/cwd") == str(tmp_path)
+    with open(f"{home}/environ") as environment, open(f"{home}/cmdline") as line:
+        assert "NAME=value" in environment.read().split("\0")
+        assert line.read().split("\0")[-len(words) - 1 : -1] == words
+    command.communicate("\n")
+    assert command.returncode == 0
+    assert plain.ids() == []
+
+
+def test_where_it_cannot_be_sealed(bundle: Bundle, tmp_path: Path) -> None:
+    """What takes itself for sealed and is not makes no container, and does not execute itself for ever."""
+    python = [sys.executable, "-X", "naja-sealed", "-m", "naja"]
+    refused = Runtime(str(tmp_path / "root"), python).run_attached(bundle.args("/bin/true"), check=False)
+    assert refused.status == 1
+    assert "start the sealed interpreter: what was started is not sealed" in refused.stderr
 
 
 def test_run(plain: Runtime, bundle: Bundle) -> None:

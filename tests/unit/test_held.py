@@ -71,7 +71,7 @@ def test_a_child_that_was_reaped_is_left_alone() -> None:
     child, stranger = sleeper(), sleeper()
     end(child)
     launch = Launch.__new__(Launch)
-    launch.sealed, launch.stage = True, 0
+    launch.stage = 0
     launch.channel = Mailbox()
     try:
         for pid in (child.pid, os.getppid()):

@@ -1,11 +1,10 @@
 /* The command `naja`, for machines with a C compiler: it seals Python before Python starts.
  *
- * Saves 0 / 20 / 25 ms of state / run / exec against a script (make bench-start): the second interpreter.
+ * Saves 0 / 20 / 25 ms of state / run / exec against a script (make bench-start): the second start.
  *
  * runtime/startup/seal.py tells why a process that enters a container must not run from a file that
  * the container could write to. Sealed by this program, naja is so from its first instruction, and
- * has no second interpreter to start: the container's process is forked from the first. Whatever
- * fails here is left to Python, which seals by itself.
+ * starts Python once. Whatever fails here is left to Python, which seals by itself and starts anew.
  *
  * Defined by runtime/startup/launcher.py are PYTHON (its real path), DIRECTORY and NAME (the two parts of that path),
  * USUAL (a directory with a python3, for when PYTHON is gone), SIZE and CHANGED (of that file), OWN (where these are),
