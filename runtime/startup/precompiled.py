@@ -190,7 +190,10 @@ def _say(kind: type[BaseException], error: BaseException, _traceback: object) ->
             text = str(NajaError.from_os_error(f"open {error.filename}", error))
         except BaseException:
             pass  # That is the very thing that cannot be loaded.
-    sys.stderr.write(f"naja: cannot start: {text}\n")
+    try:
+        sys.stderr.write(f"naja: cannot start: {text}\n")
+    except OSError:
+        pass  # Nobody reads it; what Python would have to say to that makes a dumped one wait for ever.
 
 
 def preload(group: str) -> None:

@@ -188,3 +188,18 @@ def test_what_a_failure_needs_is_there_when_imports_are_closed(home: Path, curre
     assert ("naja.linux.view" in lines[0].split()) == current
     assert "naja.linux.unexecutable" in lines[0].split()
     assert lines[1] == " PATH is /bin"
+
+
+class _Gone:
+    """A stderr whose reader is gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_nobody_reads_why_it_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dumped Python cannot tell of an error in the hook for errors: it would wait for ever."""
+    from naja.startup import precompiled
+
+    monkeypatch.setattr(sys, "stderr", _Gone())
+    precompiled._say(OSError, OSError(2, "No such file"), None)
