@@ -39,6 +39,21 @@ _AT_EACCESS, _AT_EMPTY_PATH = 0x200, 0x1000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
+#: Where this program's text is, its beginning and length: known where it is a dump (startup/dumped.py).
+text: tuple[int, int] = (0, 0)
+
+_MADV_DONTNEED = 4
+
+
+def drop_text() -> None:
+    """Give back the pages of this program's text: they come again from its file when used (madvise(2))."""
+    if text[1]:
+        try:
+            call(function("madvise"), *text, _MADV_DONTNEED)
+        except OSError:
+            pass  # Nothing but memory depends on it.
+
+
 def clone3(flags: int, *, exit_signal: int = _SIGCHLD, cgroup_fd: int = -1) -> int:
     """Give birth to a process with its own memory, as fork(2) does (clone3(2)).
 

@@ -12,6 +12,7 @@ import os
 import select
 import time
 
+from ..linux import process
 from .base import Context, Operation
 
 TYPE_CHECKING = False
@@ -93,6 +94,8 @@ class WaitForStart(Operation):
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("gate"))
         # Said again, so that whoever connects is told whose gate it is (SO_PEERCRED).
         listener.listen(_BACKLOG)
+        # It may wait for long, and needs little for that.
+        process.drop_text()
         #: Errors from here on are for whoever started the container.
         context.descriptors["starter"] = _await_start(listener)
         listener.close()

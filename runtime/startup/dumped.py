@@ -11,6 +11,8 @@ import gc
 import os
 import posix
 
+from ..linux import process
+
 
 def tell() -> None:
     """Tell on stdout where memory lies that is not dumped, and the thread that is not.
@@ -27,6 +29,8 @@ def tell() -> None:
     while part := posix.read(file, 1 << 16):
         text += part
     posix.close(file)
+    low, high = next(line for line in text.splitlines() if b" r-xp " in line).split()[0].split(b"-")
+    process.text = int(low, 16), int(high, 16) - int(low, 16)
     posix.write(1, text + b"\0")
 
 

@@ -129,6 +129,23 @@ def test_it_starts_wherever_the_kernel_puts_the_rest(program: str) -> None:
     }
 
 
+def test_who_gives_back_the_program_s_text_goes_on(program: str) -> None:
+    code = """
+from naja.linux import process
+def rss():
+    text = b""
+    file = posix.open("/proc/self/smaps", posix.O_RDONLY)
+    while part := posix.read(file, 1 << 16):
+        text += part
+    entry = text.partition(b"%08x-" % process.text[0])[2]
+    return int(entry.partition(b"Rss:")[2].split()[0])
+before = rss()
+process.drop_text()
+say(0 < rss() < before)
+"""
+    assert run(program, code) == ["True"]
+
+
 def test_a_launcher_of_another_time_starts_it_as_well(program: str) -> None:
     """One that was written for other packages, say: its words are not those that are compiled in."""
     body = (
