@@ -39,6 +39,10 @@ FILE = f"{PACKAGE}/__pycache__/precompiled.{sys.implementation.cache_tag}"
 _MAGIC, _LENGTH, _HEAD = 4, 8, 1 << 16
 
 
+#: What load_all works with.
+_LAYOUT = "naja.startup.layout"
+
+
 class Finder:
     """A meta path finder and loader (importlib) for the modules in the file."""
 
@@ -137,10 +141,13 @@ class Finder:
 
         ``used`` says which functions are to be close together (layout.py).
         """
-        from .layout import unpack
 
         def read(name: str) -> Any:
             return self._read(*self._modules[name][3:])
+
+        # From now on the file is right, though its modules need not yet be where they will be (_is_current).
+        self._codes[_LAYOUT] = read(_LAYOUT)
+        from .layout import unpack
 
         names = list(dict.fromkeys(name for group in groups for name in self._groups[group][0]))
         codes, bodies = unpack(names, self._modules, read, used)
