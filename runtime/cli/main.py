@@ -25,6 +25,9 @@ __all__ = ["execute", "main"]
 #: What the names of containerd's shims begin with; one of them is a link to this command.
 _SHIM = "containerd-shim-"
 
+#: Services that make processes in containers, beside the verbs that say so.
+_LAUNCHING = ("resident", "traced")
+
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 
@@ -61,13 +64,14 @@ def _do(program: str, words: Sequence[str]) -> int:
         from ..shim.program import main as shim
 
         return shim(program, words)
-    return execute(program, words)
+    return execute(program, words, anew=True)
 
 
-def execute(program: str, words: Sequence[str]) -> int:
+def execute(program: str, words: Sequence[str], *, anew: bool = False) -> int:
     """Run one command line; ``program`` is the name it was called by. Returns the exit status.
 
-    That is 0, 1 for a failure (255 for one of exec), or the container's own for run and exec.
+    ``anew`` where that is all that this process does, which may execute itself again to be sealed. The status
+    is 0, 1 for a failure (255 for one of exec), or the container's own for run and exec.
     """
     log, debug = Log(program), False
     rest: list[str] = []
@@ -75,7 +79,7 @@ def execute(program: str, words: Sequence[str]) -> int:
         globals, rest = parse_globals(words)
         debug = globals["debug"]
         log = Log(program, globals["log"], globals["log-format"])
-        status = _dispatch(program, globals, rest, log)
+        status = _dispatch(program, globals, rest, log, anew=anew)
         log.close()
         return status
     except KeyboardInterrupt as error:
@@ -98,7 +102,7 @@ def execute(program: str, words: Sequence[str]) -> int:
         return verb.failure if verb else 1
 
 
-def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) -> int:
+def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log, *, anew: bool) -> int:
     """Do what the words after the global options say. Returns the exit status. Raises NajaError."""
     if globals["version"]:
         return _show_version(program)
@@ -107,7 +111,7 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
     command = parse_verb(globals, rest)
     if command.options["help"]:
         return _show_help(program, rest[:1])
-    if command.verb.launches and _is_at_large():
+    if anew and (command.verb.launches or rest[0] in _LAUNCHING) and _is_at_large():
         from ..startup.seal import go_on_sealed
 
         go_on_sealed()  # Before anything is loaded that would be loaded twice.
@@ -119,7 +123,7 @@ def _dispatch(program: str, globals: dict[str, Any], rest: list[str], log: Log) 
 
     options: dict[str, Any] = {"debug": log.debug} if globals["debug"] else {}
     options["activated"] = rest[0] != "exec"
-    with Launch(command.options["preserve-fds"], anew=True, **options) as command.launch:
+    with Launch(command.options["preserve-fds"], anew=anew, **options) as command.launch:
         if was_executed():
             from ..startup.warmup import warm_up
 

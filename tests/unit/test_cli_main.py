@@ -255,7 +255,7 @@ def test_an_error_with_several_lines_becomes_one(tmp_path: Path) -> None:
 def test_an_error_that_nobody_expected_says_what_failed(
     error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: object) -> int:
+    def fail(*_: object, **__: object) -> int:
         raise error
 
     monkeypatch.setattr(main, "_dispatch", fail)

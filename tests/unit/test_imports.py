@@ -28,7 +28,7 @@ import sys
 before = set(sys.modules)
 {precompiled.boot()}
 from naja.cli.main import execute
-execute("naja", sys.argv[1:])
+execute("naja", sys.argv[1:], anew=True)
 print(*sorted(set(sys.modules) - before))
 """
 

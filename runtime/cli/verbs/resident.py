@@ -8,7 +8,6 @@ import os
 from ... import resident as core
 from ...errors import NajaError, unborn
 from ...resident import server
-from ...startup.seal import go_on_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ def resident(command: Command, log: Log) -> None:
 
     With ``--background`` at once another process does that, which is no child of whoever has called.
     """
-    go_on_sealed()
     if command.options["background"] and _fork():
         return
     for name in _FOREIGN:

@@ -12,7 +12,6 @@ from time import time_ns
 from ...container import traced as core
 from ...errors import NajaError
 from ...process.attached import Attached
-from ...startup.seal import go_on_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +63,6 @@ def trace(command: Command, log: Log) -> int:
 
 def traced(command: Command, log: Log) -> int:
     """Run a container, and write what was noted into a descriptor; for ``trace``."""
-    go_on_sealed()
     _, descriptor, bundle, id = command.arguments
     options = command.options
     return core.run(
