@@ -46,7 +46,9 @@ def _option(option: Option) -> click.Option:
     names = [name for name in names if len(name.lstrip("-")) > 1 or not name.startswith("--")]
     parameter = option.name.replace("-", "_")
     if option.kind == FLAG:
-        return _Option([*names, parameter], is_flag=True, help=helped(option))
+        # As it is, or else click would make a truth value of a default that is none.
+        value: Any = {"flag_value": True, "default": option.default, "type": click.UNPROCESSED}
+        return _Option([*names, parameter], is_flag=True, help=helped(option), **value)
     return _Option(
         [*names, parameter],
         help=helped(option),

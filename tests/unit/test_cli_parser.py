@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from naja.cli import help as cli_help
@@ -194,6 +194,8 @@ def _comparable(options: tuple[Option, ...], values: dict[str, Any]) -> dict[str
 
 @settings(deadline=None)
 @given(_command_lines())
+@example(([], "spec", []))
+@example(([], "spec", ["--rootless"]))
 def test_the_help_is_true(line: tuple[list[str], str, list[str]]) -> None:
     before, name, after = line
     words = [*before, name, *after]
