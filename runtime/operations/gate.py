@@ -72,6 +72,27 @@ def _end(number: int, frame: object) -> NoReturn:
     os._exit(128 + number)
 
 
+class EndWhenAsked(Operation):
+    """End at a signal that asks for it, before anybody is told that there is something to wait at the gate.
+
+    The first process of a PID namespace is spared the signals that it does not handle.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.origin = ""
+
+    def describe(self) -> str:
+        return "end at SIGHUP, SIGINT, SIGQUIT or SIGTERM till the program runs"
+
+    def apply(self, context: Context) -> None:
+        import _signal
+
+        for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
+            _signal.signal(number, _end)
+
+
 class WaitForStart(Operation):
     """Wait until somebody starts the container."""
 
@@ -84,12 +105,7 @@ class WaitForStart(Operation):
         return "wait at the gate for start"
 
     def apply(self, context: Context) -> None:
-        import _signal
-        import _socket  # Both are loaded: the one by the stage, the other for the channel.
-
-        for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
-            # The first process of a PID namespace is spared the signals that it does not handle.
-            _signal.signal(number, _end)
+        import _socket  # It is loaded, for the channel.
 
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, context.take("gate"))
         # Said again, so that whoever connects is told whose gate it is (SO_PEERCRED).

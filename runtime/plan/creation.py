@@ -69,11 +69,19 @@ def compile_plan(request: Request) -> Plan:
             Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
             *_turns(root),
             Phase(RUNTIME, "hooks", terminal + _hooks(request, "prestart", "createRuntime")),
-            Phase(INIT, "pivot and identity", pivot + identity),
+            Phase(INIT, "pivot and identity", pivot + identity + _hearing(request)),
             Phase(RUNTIME, "created", ([] if enters_early else enter) + created),
             *_last_phases(request),
         ]
     )
+
+
+def _hearing(request: Request) -> list[Operation]:
+    if not request.gate:
+        return []
+    from ..operations.gate import EndWhenAsked
+
+    return [EndWhenAsked()]
 
 
 def _turns(root: list[Operation]) -> list[Phase]:
