@@ -690,12 +690,21 @@ def test_what_is_no_connection(resident: Resident) -> None:
 
 
 def spare(resident: Resident) -> int:
-    """Return the pid of the worker that waits for the next container; no other child is left."""
+    """Return the pid of the worker that waits for the next container; no other worker is left."""
 
     def only() -> int:
         with open(f"/proc/{resident.process.pid}/task/{resident.process.pid}/children") as file:
-            pids = [int(word) for word in file.read().split()]
+            pids = [pid for word in file.read().split() if is_worker(pid := int(word))]
         return pids[0] if len(pids) == 1 else 0
+
+    def is_worker(pid: int) -> bool:
+        """It can be spoken to, other than who keeps moves into cgroups cheap."""
+        try:
+            return any(
+                os.readlink(entry.path).startswith("socket:") for entry in os.scandir(f"/proc/{pid}/fd")
+            )
+        except FileNotFoundError:
+            return False  # It has just ended.
 
     return wait_until(only, timeout=30, what="a worker that waits")
 

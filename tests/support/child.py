@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import marshal
 import os
 import traceback
@@ -10,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 from naja import errors
 from naja.linux import mounts, namespaces
 from naja.operations.base import INIT, Context, apply_all
+from naja.process import stage
+
+#: As in a stage and in an init, which are not to load from where they may be by then.
+for _name in stage._FOR_FAILURES:
+    importlib.import_module(_name)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
