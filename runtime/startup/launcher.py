@@ -157,7 +157,9 @@ def interpreter(python: str, packages: str, *, dumps: bool = False, destdir: str
         options.append(f"-ffile-prefix-map={destdir}=")  # Python's macros name the file.
     options += ["-no-pie", "-s", f"-I{paths['include']}", f"-I{paths['platinclude']}"]
     if dumps:
-        options += ["-DDUMP", f"{_NATIVE}/dump.c", _WRAPPED]
+        options += [f"{_NATIVE}/dump.c", _WRAPPED]
+        if place := _OWN_STATE.get(sys.version_info[:2]):
+            options.append(f"-DOWN_STATE={place}")
     names = ("LINKFORSHARED", "MODLIBS", "LIBS", "SYSLIBS", "LIBM")
     libraries = [archive, *" ".join(get(name) or "" for name in names).split()]
     # What is linked in need not be loaded.
@@ -217,6 +219,10 @@ del sys.argv[0]
 from naja.cli.main import main
 main()
 """
+
+#: By version: where in Python's runtime is the key by which a thread finds its state. The headers of newer
+#: ones cannot be included from here.
+_OWN_STATE = {(3, 11): "gilstate.autoTSSkey", (3, 12): "autoTSSkey"}
 
 #: What native/dump.c has a word in.
 _WRAPPED = "-Wl," + ",".join(f"--wrap={name}" for name in ("malloc", "calloc", "realloc", "free"))

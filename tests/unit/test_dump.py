@@ -129,6 +129,16 @@ def test_it_starts_wherever_the_kernel_puts_the_rest(program: str) -> None:
     }
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="its headers cannot be included")
+def test_c_may_call_back(program: str) -> None:
+    """What does so asks for the thread's state (PyGILState_Ensure), and would wait for ever without one."""
+    code = """
+import ctypes
+ctypes.PYFUNCTYPE(None)(lambda: say("called"))()
+"""
+    assert run(program, code) == ["called"]
+
+
 def test_who_gives_back_the_program_s_text_goes_on(program: str) -> None:
     code = """
 from naja.linux import process

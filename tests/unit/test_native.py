@@ -51,7 +51,8 @@ def options() -> dict[str, list[list[str]]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launcher, "_compiled", note)
         launcher.program(*where)
-        launcher.interpreter(*where)
+        for dumps in (False, True):
+            launcher.interpreter(*where, dumps=dumps)
         launcher.library()
     return found
 
@@ -80,7 +81,7 @@ def test_no_compiler_has_anything_to_say(
     for way in options.get(source, options["interpreter.c"]):
         command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-c", "-o", os.devnull, *more]
         # The rest is for the linker.
-        command += ["-DDUMP", *(option for option in way if option.startswith(("-D", "-I", "-f")))]
+        command += [*(option for option in way if option.startswith(("-D", "-I", "-f")))]
         command.append(os.path.join(launcher._NATIVE, source))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")

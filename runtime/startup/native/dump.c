@@ -9,6 +9,11 @@
  * dump.py looks at every word of it.
  */
 
+#ifdef OWN_STATE
+#define Py_BUILD_CORE
+#include <Python.h>
+#include <internal/pycore_runtime.h>
+#endif
 #include <Python.h>
 #include <signal.h>
 #include <unistd.h>
@@ -16,12 +21,8 @@
 enum { ROOM = 96 << 20, PAGE = 4096 };
 
 /* What Python has allocated, at the end of the program's data: a section of zeroes, which takes the assembler's word for
- * it, with the compiler's own behind a comment sign. */
-#ifdef __aarch64__
-#define ZEROES ".arena,\"aw\",%nobits//"
-#else
-#define ZEROES ".arena,\"aw\",@nobits#"
-#endif
+ * it, with the compiler's own on a line that is a comment. */
+#define ZEROES ".arena,\"aw\",%nobits\n#"
 static char arena[ROOM] __attribute__((aligned(PAGE), section(ZEROES)));
 
 /* The kernel brings in sixteen pages where a process reads one. So what the verbs use is close together, in the first part
@@ -195,5 +196,8 @@ int wake(void)
     /* Since then there is another process, with one thread: as after a fork. */
     PyOS_AfterFork_Child();
     asleep->thread_id = PyThread_get_thread_ident();
+#ifdef OWN_STATE /* Where Python keeps which state is this thread's, for who calls back from C (PyGILState_Ensure). */
+    PyThread_tss_set(&_PyRuntime.OWN_STATE, asleep);
+#endif
     return _PySignal_Init(1) || tell_naja() ? -1 : 1;
 }

@@ -19,12 +19,8 @@ extern PyStatus _Py_InitializeMain(void);
 
 extern PyObject *PyInit_kernel(void), *PyInit_scan(void);
 
-#ifdef DUMP
-extern int wake(void), dump(void);
-#else
-static int wake(void) { return 0; }
-static int dump(void) { return 0; }
-#endif
+/* Of dump.c, where that is linked in. */
+extern int wake(void) __attribute__((weak)), dump(void) __attribute__((weak));
 
 /* Of what stands before naja's own words (PYTHON, -IS, -c, BODY) the last. */
 enum { LAST = 3 };
@@ -125,12 +121,12 @@ int main(int count, char **words)
 {
     if (count <= LAST)
         return 2;
-    int woken = wake();
+    int woken = wake ? wake() : 0;
     if (!woken && start())
         return 1;
     if (woken < 0 || set_arguments(count, words) || run(words[LAST])) {
         PyErr_Print(); /* By sys.excepthook; SystemExit ends here. */
         return 1;
     }
-    return !woken && dump();
+    return !woken && dump && dump();
 }
