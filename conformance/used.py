@@ -1,11 +1,11 @@
-"""Which functions of naja the cold verbs use: writes runtime/startup/used.json (startup/layout.py).
+"""Which functions of naja the cold verbs and a shim use: writes runtime/startup/used.json.
 
     python -m conformance.used [--anew]
 
-Needs root and strace. The command is this checkout's, with other words for Python to begin with: each
-function that is called writes its name to a descriptor that is none, which only strace sees, so it may be
-called in a container. What the file has of functions that are still there is kept, for other hosts have
-other cgroups; but for --anew.
+Needs root, strace and containerd. The command is this checkout's, with other words for Python to begin with:
+each function that is called writes its name to a descriptor that is none, which only strace sees, so it may
+be called in a container. What the file has of functions that are still there is kept, for other hosts have
+other cgroups; but for --anew. What it is for: startup/layout.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import time
 from collections import defaultdict
 
 from conformance.bench.seccomp import docker_profile
+from conformance.bench_shim import contestants
 from naja.startup import launcher, layout, precompile, precompiled
+from tests.engines.catalogue import Engines
 from tests.support.bundle import Bundle, make_rootfs
 from tests.support.leaks import become_subreaper
 
@@ -37,10 +39,15 @@ sys.path.append({packages!r})
 seen = set()
 def trace(frame, event, _argument):
     code = frame.f_code
+    module = frame.f_globals.get("__name__")
+    if (module, code.co_name) == {stays!r}:
+        seen.clear()
     if event == "call" and code not in seen:
         seen.add(code)
         try:
-            posix.write(-1, f"{{frame.f_globals.get('__name__')}} {{code.co_name}}".encode())
+            file = posix.open({log!r}, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC) if {log!r} else -1
+            posix.write(file, f"{{module}} {{code.co_name}} {{posix.getpid()}}\\n".encode())
+            posix.close(file)
         except OSError:
             pass
 from naja.linux import libc
@@ -62,8 +69,15 @@ _EARLIER = {
     "naja.startup.quick.os": {"read_environment", "_environment"},
 }
 
-_TOLD = re.compile(r'write\(-1, "(naja[\w.]*) ([\w<>]+)"')
+_TOLD = re.compile(r'write\(-1, "(naja[\w.]*) ([\w<>]+)')
 _SECONDS = 30
+
+#: What a shim uses that others do not, and the seconds until it has a nursery.
+_SHIM = ("naja.shim.", "naja.resident.")
+_NURSERY = 2
+
+#: What a process calls that stays with a container; what others do soon ends with them.
+_STAYS = ("naja.shim.serving", "begin")
 
 
 def found() -> Functions:
@@ -111,11 +125,41 @@ def found() -> Functions:
     return _there(functions)
 
 
-def _command(directory: str) -> str:
-    """Write a command that starts the dump of this checkout with other words. Raises OSError."""
+def found_in_shim() -> Functions:
+    """Have containerd run containers; return the functions of the shim that it uses. Raises as ``found``."""
+    functions: Functions = defaultdict(set)
+    with tempfile.TemporaryDirectory() as scratch:
+        # Nobody has to follow a shim: it can always open a file.
+        log = os.path.join(scratch, "log")
+        open(log, "w").close()
+        shim = os.path.join(scratch, "containerd-shim-naja-v2")
+        os.symlink(_command(scratch, log), shim)
+        with Engines(shim) as engines:
+            each, *_ = contestants(engines.containerd(), os.path.join(scratch, "naja"))
+            for id in ("first", "second"):  # The second is served by a fork of a nursery (shim/nursery.py).
+                each.run(id, "--detach", words=("sleep", "100"))
+                each.exec(id, "added")
+                time.sleep(_NURSERY)
+            each.remove(["second", "first"])
+        stays = set()
+        with open(log, encoding="utf-8") as file:
+            for module, name, pid in map(str.split, file):
+                if (module, name) == _STAYS:
+                    stays.add(pid)
+                if pid in stays and module.startswith(_SHIM):
+                    functions[module].add(name)
+    return _there(functions)
+
+
+def _command(directory: str, log: str = "") -> str:
+    """Write a command that starts the dump of this checkout with other words. Raises OSError.
+
+    What it calls is told in the file ``log``, where one is given, and else to strace.
+    """
     path = os.path.join(directory, "naja")
     was = launcher._MAIN
-    launcher._MAIN = _MAIN
+    # Its braces are for launcher.py, which fills in the packages.
+    launcher._MAIN = _MAIN.replace("{log!r}", repr(log)).replace("{stays!r}", repr(_STAYS))
     try:
         packages = sysconfig.get_path("purelib")
         made = launcher.program(os.path.realpath(sys.executable), packages, precompile.build())
@@ -159,6 +203,8 @@ def main() -> None:
     anew = parser.parse_args().anew
     become_subreaper()
     functions = found()
+    for module, names in found_in_shim().items():
+        functions[module] |= names
     if not anew:
         for module, names in known().items():
             functions[module] |= names

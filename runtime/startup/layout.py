@@ -1,4 +1,5 @@
-"""Where in the dump (native/dump.c) code is: what `create`, `run` and `exec` use is close together.
+"""Where in the dump (native/dump.c) code is: what `create`, `run` and `exec` use is close together, and
+what a shim uses while it stays.
 
 Saves 3 MB of their memory, as the kernel brings in sixteen pages where a process reads one, and they use
 a sixth of the code. Which functions that is says the file used.json, which ``python -m conformance.used``
@@ -15,7 +16,7 @@ from ..config import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from types import CodeType
 
 __all__ = ["USED", "unpack", "used"]
@@ -23,8 +24,8 @@ __all__ = ["USED", "unpack", "used"]
 #: Names of functions, by their module.
 USED = os.path.join(os.path.dirname(__file__), "used.json")
 
-#: The parts of native/dump.c's arena.
-_TOGETHER, _ELSEWHERE = 0, 1
+#: The parts of native/dump.c's arena, and not to fill the gaps in the second one.
+_TOGETHER, _ELSEWHERE, _ANEW = 0, 1, 2
 
 #: Of co_flags (inspect): this is the code of a function, not that of a module or class, which is run once.
 _CO_OPTIMIZED = 1
@@ -38,7 +39,7 @@ def used() -> bytes:
 
 def unpack(
     run: Sequence[str],
-    modules: Iterable[str],
+    modules: Collection[str],
     read: Callable[[str], CodeType],
     used: bytes,
 ) -> tuple[dict[str, CodeType], dict[str, CodeType]]:
@@ -50,13 +51,20 @@ def unpack(
     import _socket  # noqa: F401  # Before others have some of its names, here and there.
 
     functions: dict[str, list[str]] = json.loads(used)
-    packed = marshal.dumps([_pruned(read(name), functions.get(name, ())) for name in run])
+    # Others are run later, in a shim: what is used of these is together as well.
+    later = [name for name in functions if name in modules and name not in run]
+    parts = [
+        marshal.dumps([_pruned(read(name), functions.get(name, ())) for name in names])
+        for names in (run, later)
+    ]
     # Unpacked first, and without the rest: its strings, which all others share, are among it then.
     _fill(_TOGETHER)
-    bodies = marshal.loads(packed)
-    _fill(_ELSEWHERE)
+    bodies = marshal.loads(parts[0])
+    _fill(_ELSEWHERE | _ANEW)
+    bodies += marshal.loads(parts[1])
     codes = {name: read(name) for name in modules}
-    whole = {name: _grafted(codes[name], body) for name, body in zip(run, bodies, strict=True)}
+    whole = {name: _grafted(codes[name], body) for name, body in zip((*run, *later), bodies, strict=True)}
+    codes.update((name, whole[name]) for name in later)
     _fill(_TOGETHER)
     return codes, whole
 

@@ -30,13 +30,6 @@ static char arena[ROOM] __attribute__((aligned(PAGE), section(ZEROES)));
 enum { FIRST = 6 << 20, GRAIN = 16, LISTS = 1 << 10 };
 static size_t used[2] = {GRAIN, FIRST + GRAIN}, part;
 
-/* Called by startup/layout.py. */
-long fill(long which)
-{
-    part = which & 1;
-    return 0;
-}
-
 /* Python as it was when it was dumped; NULL in a process that is about to be. */
 static PyThreadState *asleep;
 
@@ -52,6 +45,14 @@ static int is_dumped(const void *place)
 /* Allocations are whole grains, with their size before them. Those that were freed stand in lists, by part and size; large
  * ones, which are all in the second part, are not used again. */
 static void *freed[2][LISTS];
+
+/* Called by startup/layout.py, which part is to be filled; by 2 or 3 not in its gaps. */
+long fill(long which)
+{
+    part = which & 1;
+    memset(freed[part], 0, which & 2 ? sizeof freed[part] : 0);
+    return 0;
+}
 
 static void give_back(void *place, size_t grains)
 {
