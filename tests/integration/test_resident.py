@@ -689,24 +689,43 @@ def test_what_is_no_connection(resident: Resident) -> None:
     assert resident.ask("hello")
 
 
-def spare(resident: Resident) -> int:
-    """Return the pid of the worker that waits for the next container; no other worker is left."""
+def spare(resident: Resident, *, before: int = 0) -> int:
+    """Return the pid of the worker that waits for the next container; no other worker is left.
 
-    def only() -> int:
-        with open(f"/proc/{resident.process.pid}/task/{resident.process.pid}/children") as file:
-            pids = [pid for word in file.read().split() if is_worker(pid := int(word))]
-        return pids[0] if len(pids) == 1 else 0
+    ``before`` is the one that waited before, and is about to end.
+    """
 
-    def is_worker(pid: int) -> bool:
-        """It can be spoken to, other than who keeps moves into cgroups cheap."""
-        try:
-            return any(
-                os.readlink(entry.path).startswith("socket:") for entry in os.scandir(f"/proc/{pid}/fd")
-            )
-        except FileNotFoundError:
-            return False  # It has just ended.
+    def settled() -> int:
+        found = {pid: opened_by(pid) for pid in children_of(resident.process.pid)}
+        # Who keeps moves into cgroups cheap is no worker, but may still have what it was born with.
+        workers = [pid for pid, files in found.items() if not any("cgroup.procs" in name for name in files)]
+        alone = len(workers) == 1 and workers[0] != before
+        return workers[0] if alone and sum(map(is_socket, found[workers[0]])) == 1 else 0
 
-    return wait_until(only, timeout=30, what="a worker that waits")
+    def still() -> int:
+        """One that has done its work has nothing else open till it ends."""
+        first = settled()
+        time.sleep(0.1)
+        return first if first == settled() else 0
+
+    return wait_until(still, timeout=30, what="a worker that waits")
+
+
+def children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def opened_by(pid: int) -> list[str]:
+    """Return what a process has open; nothing where it has ended."""
+    try:
+        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+    except FileNotFoundError:
+        return []
+
+
+def is_socket(name: str) -> bool:
+    return name.startswith("socket:")
 
 
 def run_brief(resident: Resident, bundle: Bundle) -> int:
@@ -722,12 +741,11 @@ def test_a_worker_that_was_born_ahead(resident: Resident, bundle: Bundle) -> Non
     close(streams)
     waiting = spare(resident)
     assert output(reader) == ""
-    opened = [os.readlink(f"/proc/{waiting}/fd/{number}") for number in os.listdir(f"/proc/{waiting}/fd")]
-    assert sum(name.startswith("socket:") for name in opened) == 1, opened
+    opened = opened_by(waiting)
+    assert sum(map(is_socket, opened)) == 1, opened
     assert not any(name.startswith(("pipe:", resident.root)) for name in opened), opened
     assert run_brief(resident, bundle) == 3
-    again = spare(resident)
-    assert again != waiting
+    again = spare(resident, before=waiting)
     os.kill(again, signal.SIGKILL)
     # One that is about to die is given work like any other, and its end is an error.
     wait_until(lambda: not os.path.exists(f"/proc/{again}"), what="the end of it")
