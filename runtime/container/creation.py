@@ -5,7 +5,6 @@ from __future__ import annotations
 import _signal
 import _thread
 import os
-import select
 import stat
 import time
 
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from ..systemd.notify import Notifications
 
 
-#: How long a brief program is waited for before the record tells of it, in milliseconds.
-_MOMENT = 2
+#: How long a brief program is waited for before the record tells of it, in seconds.
+_MOMENT = 0.002
 
 
 class Creation:
@@ -252,7 +251,7 @@ class Creation:
 
     def _ready(self) -> None:
         """The container is created, or about to run: say so to whoever asked for it."""
-        if self._may_be_over and _ends_soon(self.init):
+        if self._may_be_over and process.ends_within(self.init, _MOMENT):
             self.over = True
             return
         drafted, self.record = self.record, {**self.record, "cgroup": self._manager.record()}
@@ -309,16 +308,6 @@ class Creation:
             run_poststop(self.config, hook_state(self._request, "poststop"), self.warn)
         self.directory.remove()
         self.directory.close()
-
-
-def _ends_soon(pid: int) -> bool:
-    """Wait a moment for the end of a child; tell whether it has come."""
-    pidfd = process.pidfd_open(pid)
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    ended = poll.poll(_MOMENT)
-    os.close(pidfd)
-    return bool(ended)
 
 
 def _catch_signals() -> dict[int, Any]:

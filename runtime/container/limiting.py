@@ -21,7 +21,7 @@ from ..operations.ownership import lock, remove_empty, share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ..cgroups import Manager
@@ -46,9 +46,10 @@ class Limits:
         self._name = _PREFIX + os.urandom(4).hex()
         #: What keeps others from removing what was made while nobody is in it yet.
         self._locks: list[int] = []
-        #: What was made, outer ones first, and what is to be divided for it: parents, and controllers.
+        #: What was made, outer ones first, and on version 2 the controllers that are to be divided for it.
         self._made: list[str] = []
-        self._enabled: list[tuple[str, str]] = []
+        self._parent = ""
+        self._enabled: list[str] = []
 
     def place(self, manager: Manager, below: dict[str, str], warn: Callable[[str], None]) -> dict[str, str]:
         """Make the cgroup with its limits. Raises NajaError; then nothing of it is left.
@@ -136,6 +137,7 @@ class Limits:
 
     def _enable(self, parent: str) -> None:
         """Let a cgroup divide the controllers that are needed among those below it. Raises NajaError."""
+        self._parent = parent
         file = f"{parent}/cgroup.subtree_control"
         enabled = read(file).split()
         # Those first that may be refused.
@@ -150,7 +152,7 @@ class Limits:
                     ) from None
                 why = "cgroup v2 divides it only where no process is in the cgroup itself, and there are some"
                 raise Unsupported(f"--limit: {controller} in {parent}", why=why) from None
-            self._enabled.append((parent, controller))
+            self._enabled.append(controller)
 
     def entered(self) -> None:
         """The process is in the cgroup, so nobody else can remove it."""
@@ -171,11 +173,8 @@ class Limits:
         self.entered()
         for directory in reversed(self._made):
             _remove(directory)
-        for parent, controller in reversed(self._enabled):
-            try:
-                _disable(parent, controller)
-            except OSError:
-                continue  # All of it is gone.
+        if self._enabled:
+            _disable(self._parent, reversed(self._enabled))
         self._made, self._enabled = [], []
 
 
@@ -197,11 +196,15 @@ class _Alone:
         os.close(self._lock)
 
 
-def _disable(parent: str, controller: str) -> None:
-    """Let a cgroup divide a controller no more, if there is none below it whose limits would go with that."""
-    with _Alone(parent), os.scandir(parent) as entries:
-        if not any(entry.is_dir(follow_symlinks=False) for entry in entries):
-            write(f"{parent}/cgroup.subtree_control", f"-{controller}")
+def _disable(parent: str, controllers: Iterable[str]) -> None:
+    """Let a cgroup divide these no more, if there is none below it whose limits would go with that."""
+    try:
+        with _Alone(parent), os.scandir(parent) as entries:
+            if not any(entry.is_dir(follow_symlinks=False) for entry in entries):
+                for controller in controllers:
+                    write(f"{parent}/cgroup.subtree_control", f"-{controller}")
+    except OSError:
+        return  # All of it is gone.
 
 
 def _remove(directory: str) -> None:

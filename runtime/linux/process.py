@@ -226,9 +226,7 @@ class Held:
 
     def wait_for_end(self, seconds: float) -> bool:
         """Wait until it has ended; False where that takes longer."""
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return _ends_within(self.pidfd, seconds)
 
     def close(self) -> None:
         """Let go of it."""
@@ -240,6 +238,30 @@ class Held:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def ends_within(pid: int, seconds: float) -> bool:
+    """Wait until a child has ended; False where that takes longer. Raises OSError."""
+    pidfd = pidfd_open(pid)
+    try:
+        return _ends_within(pidfd, seconds)
+    finally:
+        os.close(pidfd)
+
+
+def _ends_within(pidfd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def close_all_but(own: Iterable[int], first: int = 0) -> None:
+    """Close all descriptors from ``first`` on but ``own``. Raises OSError."""
+    for descriptor in sorted(own):
+        if first < descriptor:
+            close_range(first, descriptor - 1)
+        first = descriptor + 1
+    close_range(first)
 
 
 def close_range(first: int, last: int = LAST_DESCRIPTOR, flags: int = 0) -> None:

@@ -89,7 +89,7 @@ class EndWhenAsked(Operation):
     def apply(self, context: Context) -> None:
         import _signal
 
-        for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
+        for number in (_signal.SIGINT, *process.ENDING):
             _signal.signal(number, _end)
 
 

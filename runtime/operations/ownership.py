@@ -295,13 +295,19 @@ def share(directory: str) -> int:
 
 def remove_empty(directory: str) -> None:
     """Remove a cgroup in which nobody is, unless one holds it (``share``). Raises OSError."""
+    path = os.fsencode(directory)
     try:
-        descriptor = os.open(os.fsencode(directory), _DIRECTORY)
+        descriptor = os.open(path, _DIRECTORY)
     except FileNotFoundError:
         return
+    _remove_unheld(path, descriptor)
+
+
+def _remove_unheld(path: bytes, descriptor: int, mode: int = 0) -> None:
+    """Remove an opened cgroup that has ``mode``, unless somebody holds it or is in it, and close it."""
     try:
-        if _try_lock(descriptor):
-            os.rmdir(os.fsencode(directory))
+        if _try_lock(descriptor) and os.fstat(descriptor).st_mode & mode == mode:
+            os.rmdir(path)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EBUSY):
             raise
@@ -326,14 +332,7 @@ def remove_unfinished(directory: str) -> None:
         descriptor = os.open(path, _DIRECTORY)
     except (FileNotFoundError, PermissionError):
         return
-    try:
-        if _try_lock(descriptor) and os.fstat(descriptor).st_mode & stat.S_ISVTX:
-            os.rmdir(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EBUSY):
-            raise
-    finally:
-        os.close(descriptor)
+    _remove_unheld(path, descriptor, stat.S_ISVTX)
 
 
 def skipped(context: Context) -> list[str]:

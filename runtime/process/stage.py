@@ -142,12 +142,7 @@ def _close_descriptors(keep: int, own: list[int]) -> None:
     A forked process has the runtime's lock and directories of the host among them, either kind what the
     caller has left open.
     """
-    first = 3 + keep
-    for descriptor in sorted(own):
-        if first < descriptor:
-            process.close_range(first, descriptor - 1)
-        first = descriptor + 1
-    process.close_range(first)
+    process.close_all_but(own, 3 + keep)
 
 
 def _serve(channel: Channel, phases: Phases, context: Context) -> None:

@@ -8,7 +8,6 @@ over from this one.
 from __future__ import annotations
 
 import os
-import select
 
 from ..container import state
 from ..container.creation import Creation
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 #: How long a worker waits for the end of a program that may be brief, in milliseconds.
-_MOMENT = 50
+_MOMENT = 0.05
 
 #: waitid(2): whatever signal it ends with.
 _WALL = 0x40000000
@@ -429,12 +428,7 @@ def _see_off(container: Container, pid: int) -> int | None:
     None where it goes on. That takes no second worker, and no time of the resident process's.
     """
     try:
-        pidfd = process.pidfd_open(pid)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        ended = poll.poll(_MOMENT)
-        os.close(pidfd)
-        if not ended:
+        if not process.ends_within(pid, _MOMENT):
             return None
         code = _reap(pid)
     except BaseException as error:

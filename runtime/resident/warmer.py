@@ -80,15 +80,6 @@ def _open_own() -> int:
         return -1
 
 
-def _close_all_but(*own: int) -> None:
-    first = 0
-    for descriptor in sorted(own):
-        if first < descriptor:
-            process.close_range(first, descriptor - 1)
-        first = descriptor + 1
-    process.close_range(first)
-
-
 def _live(parent: int, ear: int) -> NoReturn:
     """Move where it is, again and again, whenever it is woken; end with the parent, if not before."""
     try:
@@ -97,7 +88,7 @@ def _live(parent: int, ear: int) -> NoReturn:
         procs = _open_own()
         if procs >= 0 and os.getppid() == parent:
             # Nobody shall wait for an end of anybody's pipes because of this.
-            _close_all_but(procs, ear)
+            process.close_all_but((procs, ear))
             poll = select.poll()
             poll.register(ear, select.POLLIN)
             write_repeatedly(procs)

@@ -441,7 +441,7 @@ def test_who_keeps_moves_cheap_is_woken_again(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(warmer, "_SPAN", 0.0)
         monkeypatch.setattr(warmer, "_open_own", lambda: os.open("/dev/null", os.O_WRONLY))
         monkeypatch.setattr(warmer, "write_repeatedly", lambda _: os.write(tell, b"%d " % os.getpid()))
-        monkeypatch.setattr(warmer, "_close_all_but", lambda *_: None)
+        monkeypatch.setattr(process, "close_all_but", lambda _: None)
         found = warmer.Warmer()
         assert not found.ring()
         found.warm()
@@ -460,7 +460,7 @@ def test_who_keeps_moves_cheap_is_woken_again(monkeypatch: pytest.MonkeyPatch) -
 def test_who_keeps_moves_cheap_has_nothing_else_open() -> None:
     def work() -> None:
         files = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
-        warmer._close_all_but(files[3], files[1])
+        process.close_all_but((files[3], files[1]))
         still = [number for number in range(files[-1] + 64) if _is_open(number)]
         os._exit(still != sorted((files[1], files[3])))
 
