@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import marshal
 import os
 import re
 import subprocess
@@ -173,7 +174,7 @@ def _command(directory: str, log: str = "") -> str:
 
 def known() -> Functions:
     """Return the functions that the file names, as far as they are there."""
-    return _there({module: set(names) for module, names in json.loads(layout.used()).items()})
+    return _there({module: set(names) for module, names in marshal.loads(layout.used()).items()})
 
 
 def _there(functions: Functions) -> Functions:

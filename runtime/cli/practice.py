@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posix
+import sys
 
 from .. import cgroups
 from ..config import json
@@ -18,11 +19,18 @@ from .main import execute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["practise"]
 
 _TIMES = 40
+
+#: What verbs call with the name of a parameter.
+_NAMED: tuple[Callable[..., Any], ...] = (
+    *(posix.chmod, posix.chown, posix.mkdir, posix.mknod, posix.open, posix.readlink, posix.rmdir),
+    *(posix.stat, posix.symlink, posix.unlink, posix.utime),
+)
 
 
 def practise(directory: str) -> None:
@@ -30,11 +38,13 @@ def practise(directory: str) -> None:
 
     What cannot be done on this machine is left out: nothing but time depends on it.
     """
+    sys._clear_type_cache()  # Of names that only loading has looked up.
     streams = {stream: posix.dup(stream) for stream in (1, 2)}
     null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
     try:
         for stream in streams:
             posix.dup2(null, stream)
+        _name()
         for exercise in (_plan, _ask):
             try:
                 exercise(directory)
@@ -45,6 +55,15 @@ def practise(directory: str) -> None:
             posix.dup2(kept, stream)
             posix.close(kept)
         posix.close(null)
+
+
+def _name() -> None:
+    """Have Python look up the names of parameters, which a function does when it is first called with one."""
+    for function in _NAMED:
+        try:
+            function(dir_fd=None)
+        except TypeError:  # Other arguments are missing.
+            continue
 
 
 def _plan(directory: str) -> None:
@@ -80,6 +99,6 @@ def _record(directory: str, cgroup: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"ociVersion": "1.3.0", "id": "practice", "status": "running", "pid": pid},
         **{"start_time": start_time(pid), "bundle": directory, "rootfs": f"{directory}/rootfs"},
-        **{"created": "2000-01-01T00:00:00Z", "owner": os.geteuid(), "annotations": {}, "rootless": False},
-        **{"notify": False, "stdio": ["", "", ""], "cgroup": cgroup},
+        **{"created": "2000-01-01T00:00:00Z", "owner": os.geteuid(), "annotations": {}, "traits": []},
+        **{"rootless": False, "notify": False, "stdio": ["", "", ""], "cgroup": cgroup},
     }

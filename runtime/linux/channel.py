@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _HEADER = Struct("=II")
 #: A plan is some tens of kilobytes, a seccomp filter a few hundred; what is larger is a mistake.
 _LIMIT = 64 << 20
+#: Of marshal, the last one in which text is nothing but text: not looked up in Python's table of names.
+_FORMAT = 2
 #: The kernel takes 253 (SCM_MAX_FD).
 _MOST_DESCRIPTORS = 250
 
@@ -59,7 +61,7 @@ class Channel:
         while len(left) > _MOST_DESCRIPTORS:
             self._send_frame(b"", left[:_MOST_DESCRIPTORS])
             left = left[_MOST_DESCRIPTORS:]
-        self._send_frame(marshal.dumps(message), left)
+        self._send_frame(marshal.dumps(message, _FORMAT), left)
 
     def _send_frame(self, payload: bytes, descriptors: list[int]) -> None:
         # In one: what two processes send at once must not get mixed up, and is not where it is short.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import marshal
 import os
+import sys
 
 from ..config import json
 
@@ -31,10 +32,14 @@ _TOGETHER, _ELSEWHERE, _ANEW = 0, 1, 2
 _CO_OPTIMIZED = 1
 
 
+#: Of marshal, the last one in which text is nothing but text: not in Python's table of names.
+_FORMAT = 2
+
+
 def used() -> bytes:
-    """Return what USED says. Raises OSError."""
+    """Return what USED says, for ``unpack``. Raises OSError."""
     with open(USED, "rb") as file:
-        return file.read()
+        return marshal.dumps(json.loads(file.read()), _FORMAT)
 
 
 def unpack(
@@ -47,10 +52,19 @@ def unpack(
 
     What of these is ``used`` (USED) is in one place, and beside it is what is allocated from now on.
     """
-    _fill(_ELSEWHERE)
-    import _socket  # noqa: F401  # Before others have some of its names, here and there.
+    codes, whole = _unpacked(run, modules, read, used)
+    _fill(_TOGETHER)
+    return codes, {sys.intern(name): whole[name] for name in run}
 
-    functions: dict[str, list[str]] = json.loads(used)
+
+def _unpacked(
+    run: Sequence[str],
+    modules: Collection[str],
+    read: Callable[[str], CodeType],
+    used: bytes,
+) -> tuple[dict[str, CodeType], dict[str, CodeType]]:
+    _fill(_ELSEWHERE)
+    functions: dict[str, list[str]] = marshal.loads(used)
     # Others are run later, in a shim: what is used of these is together as well.
     later = [name for name in functions if name in modules and name not in run]
     parts = [
@@ -60,12 +74,17 @@ def unpack(
     # Unpacked first, and without the rest: its strings, which all others share, are among it then.
     _fill(_TOGETHER)
     bodies = marshal.loads(parts[0])
+    for name in run:
+        sys.intern(name)  # One object is the name of a module and what functions import it by.
     _fill(_ELSEWHERE | _ANEW)
+    # Before others have some of its names, here and there. Python makes the type whole when it is first used.
+    import _socket
+
+    _socket.socket.mro()
     bodies += marshal.loads(parts[1])
     codes = {name: read(name) for name in modules}
     whole = {name: _grafted(codes[name], body) for name, body in zip((*run, *later), bodies, strict=True)}
     codes.update((name, whole[name]) for name in later)
-    _fill(_TOGETHER)
     return codes, whole
 
 

@@ -152,7 +152,7 @@ class Finder:
         names = list(dict.fromkeys(name for group in groups for name in self._groups[group][0]))
         codes, bodies = unpack(names, self._modules, read, used)
         self._codes.update(codes)
-        self._run([name for name in names if name not in sys.modules], bodies)
+        self._run([name for name in bodies if name not in sys.modules], bodies)
         self._groups = {}
         posix.close(self.descriptor)
         self.descriptor = -1

@@ -7,7 +7,6 @@ from types import CodeType
 
 import pytest
 
-from naja.config import json
 from naja.startup import layout, precompile, precompiled
 
 _SOURCE = """
@@ -37,4 +36,4 @@ def test_nothing_is_lost(functions: set[str]) -> None:
 def test_all_modules_that_the_list_names_are_there() -> None:
     """Whoever renames one renews the list: python -m conformance.used."""
     modules = precompile.build()
-    assert set(json.loads(layout.used())) <= set(modules) | {precompiled.__name__}
+    assert set(marshal.loads(layout.used())) <= set(modules) | {precompiled.__name__}

@@ -141,18 +141,11 @@ static void allocate_by(PyMemAllocatorEx *allocator, PyObjectArenaAllocator *of_
     PyObject_SetArenaAllocator(of_pages);
 }
 
-static int write_all(const char *place, const char *end)
-{
-    ssize_t count = 0;
-    for (; count >= 0 && place < end; place += count)
-        count = write(STDOUT_FILENO, place, end - place);
-    return count < 0;
-}
-
 /* Write to stdout where the memory begins, and the memory. */
 int dump(void)
 {
     const char *start = __data_start;
+    FILE *file = stdout;
     forget_addresses();
     allocate_by(&objects, &pages);
     asleep = PyEval_SaveThread();
@@ -160,7 +153,8 @@ int dump(void)
     /* The linker gives each process its own of these. */
     environ = NULL;
     stdin = stdout = stderr = NULL;
-    return write_all((const char *)&start, (const char *)(&start + 1)) || write_all(start, arena + used[1]);
+    size_t length = arena + used[1] - start;
+    return fwrite(&start, sizeof start, 1, file) != 1 || fwrite(start, 1, length, file) != length || fflush(file);
 }
 
 /* Have naja take over what is this process's own (startup/dumped.py): the environment, and which signals are ignored. */
@@ -178,8 +172,7 @@ static int tell_naja(void)
             return -1;
         Py_DECREF(variable);
     }
-    PyObject *done = module ? PyObject_CallMethod(module, "wake", "NK", variables, ignored) : NULL;
-    return done ? 0 : -1;
+    return module && PyObject_CallMethod(module, "wake", "NK", variables, ignored) ? 0 : -1;
 }
 
 /* Go on where the dump was made: 1, or -1 with a Python exception. In a program that is none yet, prepare for it: 0. */

@@ -81,29 +81,29 @@ static PyStatus initialize(void)
     return status;
 }
 
+/* What each process needs; it is in the dump, too: sys.argv, the names of __main__, and CODE. */
+static PyObject *arguments, *names, *code;
+
+static int prepare(void)
+{
+    PyObject *module = PyImport_AddModule("__main__");
+    names = module ? PyModule_GetDict(module) : NULL;
+    arguments = PyList_New(0);
+    code = PyMarshal_ReadObjectFromString(CODE, sizeof CODE - 1);
+    return !names || !arguments || !code || PySys_SetObject("argv", arguments)
+        || PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins());
+}
+
 /* Make sys.argv as after -c, of which nothing is known yet. */
 static int set_arguments(int count, char **words)
 {
-    PyObject *arguments = PyList_New(0);
-    for (int word = LAST; arguments && word < count; word++) {
+    int failed = PyList_SetSlice(arguments, 0, PY_SSIZE_T_MAX, NULL);
+    for (int word = LAST; !failed && word < count; word++) {
         PyObject *text = PyUnicode_DecodeFSDefault(word == LAST ? "-c" : words[word]);
-        if (!text || PyList_Append(arguments, text))
-            return -1;
-        Py_DECREF(text);
+        failed = !text || PyList_Append(arguments, text);
+        Py_XDECREF(text);
     }
-    return arguments ? PySys_SetObject("argv", arguments) : -1;
-}
-
-static int run(const char *body)
-{
-    PyObject *module = PyImport_AddModule("__main__");
-    PyObject *names = module ? PyModule_GetDict(module) : NULL;
-    if (!names || PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()))
-        return -1;
-    if (strcmp(body, BODY))
-        return PyRun_String(body, Py_file_input, names, names) ? 0 : -1;
-    PyObject *code = PyMarshal_ReadObjectFromString(CODE, sizeof CODE - 1);
-    return code && PyEval_EvalCode(code, names, names) ? 0 : -1;
+    return failed;
 }
 
 static int start(void)
@@ -119,12 +119,12 @@ static int start(void)
 
 int main(int count, char **words)
 {
-    if (count <= LAST)
-        return 2;
     int woken = wake ? wake() : 0;
-    if (!woken && start())
+    if (count <= LAST || (!woken && start()))
         return 1;
-    if (woken < 0 || set_arguments(count, words) || run(words[LAST])) {
+    const char *body = words[LAST];
+    int usual = !strcmp(body, BODY), failed = woken < 0 || (!woken && prepare()) || set_arguments(count, words);
+    if (failed || !(usual ? PyEval_EvalCode(code, names, names) : PyRun_String(body, Py_file_input, names, names))) {
         PyErr_Print(); /* By sys.excepthook; SystemExit ends here. */
         return 1;
     }

@@ -4,7 +4,11 @@
 
 #include <Python.h>
 
-enum { DEEPEST = 100, LONGEST = 18 /* digits that always fit */ };
+enum { DEEPEST = 100, LONGEST = 18 /* digits that always fit */, KNOWN = 500 };
+
+/* Names that were met, so that each is there once. Python has a table of such (sys.intern), but a large one: after some
+ * looks here and there most of it is in memory. */
+static PyObject *names;
 
 struct text {
     const char *place, *end;
@@ -61,15 +65,21 @@ static PyObject *word(struct text *text, const char *name, PyObject *meaning)
     return Py_NewRef(meaning);
 }
 
+/* Give back a name for another one of it. */
+static PyObject *known(PyObject *name)
+{
+    PyObject *same = Py_XNewRef(name ? PyDict_SetDefault(names, name, name) : NULL);
+    Py_XDECREF(name);
+    return same;
+}
+
 /* An object or an array, what stands after its opening bracket. */
 static PyObject *several(struct text *text, PyObject *all, char end)
 {
     text->depth++;
     int named = end == '}', whole = all && text->depth < DEEPEST;
     for (int more = whole && !take(text, end); more; more = whole && !take(text, end)) {
-        PyObject *name = named && take(text, '"') ? string(text) : NULL, *content = NULL;
-        if (name)
-            PyUnicode_InternInPlace(&name);
+        PyObject *name = named && take(text, '"') ? known(string(text)) : NULL, *content = NULL;
         if (!named || (name && take(text, ':')))
             content = value(text);
         whole = content && !(named ? PyDict_SetItem(all, name, content) : PyList_Append(all, content));
@@ -106,6 +116,8 @@ static PyObject *scan(PyObject *module, PyObject *arguments)
     (void)module;
     if (!PyArg_ParseTuple(arguments, "Un", &given, &start))
         return NULL;
+    if (PyDict_Size(names) > KNOWN)
+        PyDict_Clear(names);
     if (PyUnicode_KIND(given) == PyUnicode_1BYTE_KIND && start >= 0 && start < PyUnicode_GET_LENGTH(given)) {
         const char *data = PyUnicode_DATA(given);
         struct text text = {data + start, data + PyUnicode_GET_LENGTH(given), 0};
@@ -122,5 +134,6 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_scan"
 
 PyObject *PyInit_scan(void)
 {
-    return PyModule_Create(&definition);
+    names = PyDict_New();
+    return names ? PyModule_Create(&definition) : NULL;
 }
