@@ -3,7 +3,8 @@
     python -m conformance.bench_shim [--runs N] [--containers N] [--execs N] [--present N]
 
 All take turns in one run, behind one private containerd. Prints Markdown; a median is of all turns. What ctr
-takes to start and end by itself (``ctr --version``) is taken off the times of its commands.
+takes to start and end by itself (``ctr --version``) is taken off the times of its commands. A shim that does
+nothing, and answers at once, shows what ctr and containerd take alone.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from tests.engines import execs
+from tests.engines import execs, idle_shim
 from tests.engines.catalogue import Engines
 from tests.engines.image import BUSYBOX
+from tests.engines.stopwatch import Stopwatch
 from tests.support.command import runtime_command
 
 if TYPE_CHECKING:
     from tests.engines.containerd import Containerd
 
 SHIM = "naja's shim"
+IDLE = "ctr and containerd alone"
 #: What many containers share a process by.
 GROUP = "io.containerd.naja.v2.group"
 AT_ONCE = 16
@@ -34,18 +36,15 @@ AT_ONCE = 16
 class Contestant:
     """A runtime behind containerd: ``words`` choose it on the command line of ctr."""
 
-    def __init__(self, containerd: Containerd, name: str, words: list[str]) -> None:
+    def __init__(self, containerd: Containerd, stopwatch: Stopwatch, name: str, words: list[str]) -> None:
         self.containerd = containerd
         self.name = name
         self.words = words
-        #: What goes before each command, so that no other process is measured than ctr.
-        self._before = containerd.sandbox.command(["ctr", "--address", containerd.address])
+        self._stopwatch = stopwatch
 
     def time(self, *words: str) -> float:
         """Run ctr and return the milliseconds that it took. Raises CalledProcessError."""
-        begun = time.perf_counter()
-        subprocess.run([*self._before, *words], check=True, stdin=subprocess.DEVNULL, capture_output=True)
-        return (time.perf_counter() - begun) * 1000
+        return self._stopwatch.time(["ctr", "--address", self.containerd.address, *words])
 
     def run(self, id: str, *flags: str, words: tuple[str, ...] = ("true",)) -> float:
         """Run a container."""
@@ -62,14 +61,24 @@ class Contestant:
             self.containerd.ctr("containers", "delete", id, check=False)
 
 
-def contestants(containerd: Containerd, naja: str) -> list[Contestant]:
+def contestants(containerd: Containerd, stopwatch: Stopwatch, naja: str) -> list[Contestant]:
     """Return all that are there."""
-    found = [Contestant(containerd, SHIM, ["--runtime", "io.containerd.naja.v2"])]
+    found = [Contestant(containerd, stopwatch, SHIM, ["--runtime", "io.containerd.naja.v2"])]
     for name in ("naja", "crun", "runc"):
         path = naja if name == "naja" else shutil.which(name)
         if path:
-            found.append(Contestant(containerd, f"runc's shim, {name}", ["--runc-binary", path]))
+            found.append(Contestant(containerd, stopwatch, f"runc's shim, {name}", ["--runc-binary", path]))
     return found
+
+
+def idle(containerd: Containerd, stopwatch: Stopwatch) -> Contestant:
+    """Return who does nothing."""
+    directory = containerd.directory
+    words = ["env", f"PYTHONPATH={os.pathsep.join(filter(None, sys.path))}", sys.executable]
+    words += ["-m", "tests.engines.idle_shim", directory, f"{containerd.address}.ttrpc"]
+    log, socket = (os.path.join(directory, name) for name in ("idle.log", "idle.sock"))
+    containerd.sandbox.daemon(words, log, socket)
+    return Contestant(containerd, stopwatch, IDLE, ["--runtime", idle_shim.write(directory)])
 
 
 def in_turns(all: list[Contestant], runs: int) -> dict[str, dict[str, float]]:
@@ -147,15 +156,18 @@ def main() -> int:
     options = parser.parse_args()
     naja = os.path.abspath(shutil.which(runtime_command()[0]) or "")
     with Engines(os.path.join(os.path.dirname(naja), "containerd-shim-naja-v2")) as engines:
-        all = contestants(engines.containerd(), naja)
+        containerd = engines.containerd()
+        stopwatch = Stopwatch(containerd.sandbox)
+        all = contestants(containerd, stopwatch, naja)
         if options.runs:
-            times = in_turns(all, options.runs)
+            times = in_turns([*all, idle(containerd, stopwatch)], options.runs)
             rows = [(name, f"{found['run']:.1f}", f"{found['exec']:.1f}") for name, found in times.items()]
             table("ms, without ctr's own | ctr run --rm | ctr tasks exec", list(rows))
         if options.containers:
             print_memory(all, options.containers)
         if options.execs:
             print_load(all, options.execs, options.present)
+        stopwatch.close()
     return 0
 
 

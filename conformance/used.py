@@ -27,6 +27,7 @@ from conformance.bench.seccomp import docker_profile
 from conformance.bench_shim import contestants
 from naja.startup import launcher, layout, precompile, precompiled
 from tests.engines.catalogue import Engines
+from tests.engines.stopwatch import Stopwatch
 from tests.support.bundle import Bundle, make_rootfs
 from tests.support.leaks import become_subreaper
 
@@ -136,12 +137,15 @@ def found_in_shim() -> Functions:
         shim = os.path.join(scratch, "containerd-shim-naja-v2")
         os.symlink(_command(scratch, log), shim)
         with Engines(shim) as engines:
-            each, *_ = contestants(engines.containerd(), os.path.join(scratch, "naja"))
+            containerd = engines.containerd()
+            stopwatch = Stopwatch(containerd.sandbox)
+            each, *_ = contestants(containerd, stopwatch, os.path.join(scratch, "naja"))
             for id in ("first", "second"):  # The second is served by a fork of a nursery (shim/nursery.py).
                 each.run(id, "--detach", words=("sleep", "100"))
                 each.exec(id, "added")
                 time.sleep(_NURSERY)
             each.remove(["second", "first"])
+            stopwatch.close()
         stays = set()
         with open(log, encoding="utf-8") as file:
             for module, name, pid in map(str.split, file):

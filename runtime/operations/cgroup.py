@@ -26,6 +26,9 @@ _ENDING = (15, 2, 1, 3)
 #: The type of a cgroup below a threaded one that is not yet threaded itself.
 _INVALID = "domain invalid"
 
+#: Followed by its directory, the name of the descriptor by which the init enters a cgroup.
+_DOOR = "door "
+
 
 class MakeCgroup(Operation):
     """Make a cgroup, or adopt one that is there and empty; nobody else gets it before it is released."""
@@ -265,7 +268,7 @@ class EnterCgroup(Operation):
     def apply(self, context: Context) -> None:
         left_out = skipped(context)
         for directory in self.directories:
-            if directory in left_out:
+            if directory in left_out or directory in _entered(context):
                 continue
             try:
                 self._enter(directory, context)
@@ -385,38 +388,104 @@ class OpenCgroups(Operation):
         self.origin = "/linux/cgroupsPath"
 
     def describe(self) -> str:
-        return f"open cgroup.procs of {', '.join(self.directories)}"
+        return f"open the doors of cgroup {', '.join(self.directories)}"
 
     def apply(self, context: Context) -> None:
         for directory in self.directories:
-            door = f"{directory}/cgroup.procs"
-            context.descriptors[door] = os.open(os.fsencode(door), os.O_WRONLY | os.O_CLOEXEC)
+            door = _open_own_door(directory)
+            if door < 0:
+                door = _open_door(f"{directory}/cgroup.procs")
+            context.descriptors[_DOOR + directory] = door
 
 
-class EnterOpenCgroups(Operation):
-    """Move the init, which does this itself, into the cgroups whose doors are open."""
+class OfferCgroups(Operation):
+    """Open the doors of v1 cgroups for the init, who enters by itself (the runtime's EnterOpenCgroups).
 
-    __slots__ = ("directories",)
+    A process that moves itself, its only thread, by the file ``tasks`` waits for nobody; for one that moves
+    another the kernel waits for up to 16 ms (startup/warmup.py). All else is left to EnterCgroup: v2, what is
+    the container's no more, and where that is frozen all: the init would not come to the end of its turn.
+    """
 
-    def __init__(self, directories: list[str]) -> None:
+    __slots__ = ("beside", "directories", "freezer")
+
+    def __init__(self, directories: list[str], *, freezer: str, beside: int | str = 0) -> None:
         self.directories = directories
+        #: What tells whether they are frozen, "" where nothing does.
+        self.freezer = freezer
+        self.beside = beside
         self.origin = "/linux/cgroupsPath"
 
     def describe(self) -> str:
-        return f"enter cgroup {', '.join(self.directories)}"
+        return f"open the doors of cgroup {', '.join(self.directories)} for the init, where that is v1's"
+
+    def apply(self, context: Context) -> None:
+        if self.freezer and _is_frozen(self.freezer):
+            return
+        for directory in self.directories:
+            if directory in skipped(context) or (
+                self.beside and not is_own(directory, context.values["cgroup mark"])
+            ):
+                continue
+            door = _open_own_door(directory)
+            if door >= 0:
+                context.descriptors[_DOOR + directory] = door
+                context.handover.append(_DOOR + directory)
+
+
+def _open_own_door(directory: str) -> int:
+    """Open the file by which a process of one thread moves itself into a v1 cgroup; -1 where it cannot."""
+    try:
+        return _open_door(f"{directory}/tasks")
+    except OSError:
+        return -1
+
+
+def _open_door(file: str) -> int:
+    return os.open(os.fsencode(file), os.O_WRONLY | os.O_CLOEXEC)
+
+
+class EnterOpenCgroups(Operation):
+    """Move the init, which does this itself, into the cgroups whose doors are open.
+
+    ``alone`` where nobody sees to the others afterwards.
+    """
+
+    __slots__ = ("alone", "directories")
+
+    def __init__(self, directories: list[str], *, alone: bool) -> None:
+        self.directories = directories
+        self.alone = alone
+        self.origin = "/linux/cgroupsPath"
+
+    def describe(self) -> str:
+        which = "" if self.alone else ", as far as the doors are open"
+        return f"enter cgroup {', '.join(self.directories)}{which}"
 
     def apply(self, context: Context) -> None:
         _await_thaw_alone(context)
         for directory in self.directories:
-            door = context.take(f"{directory}/cgroup.procs")
-            try:
-                os.write(door, b"0")
-            except OSError as error:
+            if self.alone or _DOOR + directory in context.descriptors:
+                self._enter(directory, context)
+
+    def _enter(self, directory: str, context: Context) -> None:
+        door = context.take(_DOOR + directory)
+        try:
+            os.write(door, b"0")
+            _entered(context).append(directory)
+        except OSError as error:
+            if self.alone:
                 raise NajaError.from_os_error(
                     f"enter cgroup {directory}", error, why=_explain(error)
                 ) from None
-            finally:
-                os.close(door)
+            # EnterCgroup finds out why.
+        finally:
+            os.close(door)
+
+
+def _entered(context: Context) -> list[str]:
+    """Return the list of cgroups that the init has entered by itself, to read or extend."""
+    listed: list[str] = context.values.setdefault("cgroups entered", [])
+    return listed
 
 
 def _explain(error: OSError) -> str:

@@ -14,6 +14,7 @@ from ..operations.cgroup import (
     EnterOpenCgroups,
     InheritCpuset,
     MakeCgroup,
+    OfferCgroups,
     OpenCgroups,
     SettleType,
 )
@@ -85,7 +86,18 @@ def enter(request: Request, *, beside: int | str = 0) -> list[Operation]:
 def enter_alone(request: Request) -> tuple[list[Operation], list[Operation]]:
     """Return what an init that enters its cgroups by itself does first, in sight of the host, and later."""
     places = _places(request)
-    return [OpenCgroups(places)], [EnterOpenCgroups(places)]
+    return [OpenCgroups(places)], [EnterOpenCgroups(places, alone=True)]
+
+
+def offer(request: Request, *, beside: int | str = 0) -> tuple[list[Operation], list[Operation]]:
+    """Return what has an init enter v1 cgroups by itself, before ``enter``: the runtime's, and its own."""
+    places = _places(request)
+    # systemd has its own way, and a caller without privileges his own rights.
+    if not places or request.cgroup_kind == "v2" or request.systemd_cgroup or request.rootless:
+        return [], []
+    single = by_controller(directories(request.cgroup_mounts, request.cgroup_paths))
+    freezer = f"{single['freezer']}/freezer.state" if "freezer" in single else ""
+    return [OfferCgroups(places, freezer=freezer, beside=beside)], [EnterOpenCgroups(places, alone=False)]
 
 
 def _places(request: Request) -> list[str]:

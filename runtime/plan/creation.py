@@ -58,18 +58,19 @@ def compile_plan(request: Request) -> Plan:
             ]
         )
     enter, devices = [*cgroup.enter(request), ResetAffinity()], _devices(request)
+    opened, entered = ([], []) if enters_early else cgroup.offer(request)
     terminal = console.send(request, request.process)
     early = instances.early(root) if "user" in namespaces else []
     if enters_early or not request.gate:
         enter = cgroup.await_thaw(request) + enter
     return Plan(
         [
-            Phase(RUNTIME, "prepare", preparation),
+            Phase(RUNTIME, "prepare", preparation + opened),
             *_namespaces(request, [], early, awaited=bool(devices)),
             Phase(RUNTIME, "adopt", (enter if enters_early else []) + devices),
             *_turns(root),
             Phase(RUNTIME, "hooks", terminal + _hooks(request, "prestart", "createRuntime")),
-            Phase(INIT, "pivot and identity", pivot + identity + _hearing(request)),
+            Phase(INIT, "pivot and identity", pivot + identity + _hearing(request) + entered),
             Phase(RUNTIME, "created", ([] if enters_early else enter) + created),
             *_last_phases(request),
         ]

@@ -38,7 +38,9 @@ def compile_exec(
     Raises NajaError.
     """
     place = place or pid
-    preparation = find_root(request, place) + process.prepare(request, program, origin)
+    beside = place if follow else 0
+    opened, entered = cgroup.offer(request, beside=beside)
+    preparation = find_root(request, place) + process.prepare(request, program, origin) + opened
     before, after = process.affinity(program, origin)
     first: list[Operation] = [TakeStreams()] if late else []
     first += process.stage(request, program, origin)
@@ -53,13 +55,14 @@ def compile_exec(
                     *enter_root(request, program),
                     *process.identity(request, program, origin),
                     OutliveRuntime(),
+                    *entered,
                 ],
             ),
             Phase(
                 RUNTIME,
                 "created",
                 console.send(request, program)
-                + cgroup.enter(request, beside=place if follow else 0)
+                + cgroup.enter(request, beside=beside)
                 + (after or [ResetAffinity()])
                 + (process.streams(program, origin) if "user" in kinds else [])
                 + process.created(request, program, origin, container_pid=pid),

@@ -13,7 +13,7 @@ import time
 
 from .. import cgroups
 from ..linux import process
-from ..startup.warmup import open_own, write_repeatedly
+from ..startup.warmup import is_needed, open_own, write_repeatedly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class Warmer:
     """Begins to keep moves cheap when somebody is about to move, and ends by itself."""
 
     def __init__(self) -> None:
-        self._until = 0.0
+        #: Till when they are cheap; always, where there is no v2 tree.
+        self._until = 0.0 if is_needed() else float("inf")
         #: Wakes the one that waits; -1 where there is none.
         self._bell = -1
 

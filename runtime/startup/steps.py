@@ -66,7 +66,7 @@ _CLOEXEC, _SET_STRING, _CMD_CREATE, _RDONLY_NODEV = 1, 1, 6, 0x1 | 0x4  # of fso
 _PR_SET_PDEATHSIG = 1
 _MOST_DESCRIPTORS = 1 << 28
 #: What begins the answer of fstatfs(2): the type, the lowest byte first.
-_CGROUP, _CGROUP2 = b"\xeb\xe0\x27", b"prgc"
+_CGROUP2 = b"prgc"
 
 #: As in container/lifecycle.py and operations/gate.py.
 _START = b"start"
@@ -513,14 +513,11 @@ def _warm_up(steps: _Steps) -> None:
     steps.take("getppid", into="rest", otherwise="cold")
     steps.exactly(0, "MINUS", "$rest", "$self", otherwise="cold")
     status = steps.blank(128)
-    for number, tree in enumerate((b"", b"/unified", b"/systemd", b"/pids")):
+    for number, tree in enumerate((b"", b"/unified")):
         path = b"/sys/fs/cgroup%s/cgroup.procs" % tree
         steps.take("openat", 0, path, os.O_WRONLY, into="file", otherwise=f"not {number}")
         # Where one was unmounted somebody may have left a file.
         steps.exactly(0, "fstatfs", "$file", status, otherwise=f"not {number}")
-        steps.take("AFTER", status, _CGROUP, least=1, otherwise=f"no v1 {number}")
-        steps.jump("warm")
-        steps.label(f"no v1 {number}")
         steps.take("AFTER", status, _CGROUP2, least=1, otherwise=f"not {number}")
         steps.jump("warm")
         steps.label(f"not {number}")

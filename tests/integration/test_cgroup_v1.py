@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from naja import cgroups
 from naja.cgroups.hierarchies import by_controller
 from naja.errors import NajaError, Unsupported
 from naja.linux.cgroupfs import read, write
-from naja.operations.base import RUNTIME, Context
+from naja.operations.base import INIT, RUNTIME, Context, apply_all
 from naja.plan import cgroup as plan
 from naja.plan.request import Request
 from naja.startup.warmup import warm_up
@@ -24,7 +25,6 @@ from tests.support.needs import requires_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from naja.cgroups.base import Manager
     from tests.support.bundle import Bundle
@@ -239,6 +239,64 @@ def test_warming_up_moves_nobody() -> None:
             assert file.read() == before
 
     in_child(work)
+
+
+def enter_alone(made: Container, offered: dict[str, int]) -> tuple[list[str], str]:
+    """Have a child enter by these doors; return which it says it has, and /proc/self/cgroup."""
+
+    def work() -> tuple[list[str], str]:
+        context = Context(INIT, print)
+        context.descriptors.update(offered)
+        apply_all(plan.offer(made.request)[1], context)
+        assert not context.descriptors
+        return context.values.get("cgroups entered", []), Path("/proc/self/cgroup").read_text()
+
+    found: tuple[list[str], str] = in_child(work)
+    for descriptor in offered.values():
+        os.close(descriptor)
+    return found
+
+
+def offer(made: Container) -> dict[str, int]:
+    """Return the doors that the runtime opens."""
+    apply_all(plan.offer(made.request)[0], made.context)
+    names, made.context.handover = made.context.handover, []
+    return {name: made.context.take(name) for name in names}
+
+
+def test_a_process_enters_by_itself(container: Callable[..., Container]) -> None:
+    made = container().make()
+    entered, text = enter_alone(made, offer(made))
+    assert sorted(entered) == sorted(path for name, path in made.manager.places.items() if name)
+    own = made.config["linux"]["cgroupsPath"]
+    names = {line.split(":")[1] for line in text.splitlines() if line.endswith(own)}
+    assert names == {name for name in HIERARCHIES.mounts if name}
+
+
+def test_nobody_enters_by_itself_what_is_frozen(container: Callable[..., Container]) -> None:
+    made = container().make()
+    made.manager.freeze()
+    assert not offer(made)
+    made.manager.thaw()
+
+
+def test_a_cgroup_that_has_gone_is_left_to_the_runtime(container: Callable[..., Container]) -> None:
+    made = container().make()
+    offered = offer(made)
+    pids = by_controller(made.manager.places)["pids"]
+    os.rmdir(pids)
+    entered, _ = enter_alone(made, offered)
+    assert entered
+    assert pids not in entered
+
+
+def test_who_has_entered_by_itself_is_not_moved(container: Callable[..., Container]) -> None:
+    made = container().make()
+    pids = by_controller(made.manager.places)["pids"]
+    made.context.values["cgroups entered"] = [pids]
+    made.start("time.sleep(60)")
+    assert not read(f"{pids}/cgroup.procs")
+    assert read(f"{by_controller(made.manager.places)['memory']}/cgroup.procs")
 
 
 def test_names_need_not_be_utf8(tag: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from naja.operations.base import INIT, RUNTIME, STAGE
-from naja.operations.cgroup import EnterCgroup, EnterOpenCgroups, OpenCgroups
+from naja.operations.cgroup import EnterCgroup, EnterOpenCgroups, OfferCgroups, OpenCgroups
 from naja.operations.execution import Execute
 from naja.operations.namespaces import GiveBirth, Unshare
 from naja.operations.rootfs import PivotRoot
@@ -90,6 +90,31 @@ def test_it_enters_its_cgroups_by_doors_that_were_opened_in_time() -> None:
     assert kinds.index(OpenCgroups) < kinds.index(Unshare)
     assert kinds.index(PivotRoot) < kinds.index(EnterOpenCgroups)
     assert EnterCgroup not in kinds
+
+
+def test_an_init_with_a_gate_enters_v1_cgroups_itself_and_the_runtime_sees_to_the_others() -> None:
+    compiled = plan(gate=True)
+    found = {type(operation): phase.actor for phase in compiled.phases for operation in phase.operations}
+    order = [kind for kind in found if kind in (OfferCgroups, EnterOpenCgroups, EnterCgroup)]
+    assert order == [OfferCgroups, EnterOpenCgroups, EnterCgroup]
+    assert [found[kind] for kind in order] == [RUNTIME, INIT, RUNTIME]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rootless": True},
+        {"systemd_cgroup": True, "cgroup_paths": {"devices": "/system.slice/naja-c.scope"}},
+        {"cgroup_kind": "v2", "cgroup_mounts": {"": "/cgroup"}, "cgroup_paths": {"": "/c"}},
+        {"config": namespaces("pid", "mount", "uts", "cgroup")},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_where_the_runtime_moves_the_init(changes: dict[str, Any]) -> None:
+    compiled = plan(gate=True, **changes)
+    kinds = [type(operation) for phase in compiled.phases for operation in phase.operations]
+    assert EnterCgroup in kinds
+    assert not {OfferCgroups, EnterOpenCgroups}.intersection(kinds)
 
 
 def test_it_enters_before_it_makes_a_cgroup_namespace() -> None:
