@@ -18,7 +18,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -70,7 +69,7 @@ def one_by_one(bundle: Bundle, root: str) -> None:
 
 def contestants(place: Place, bundle: Bundle, runner: asyncio.Runner) -> dict[str, Callable[[], object]]:
     """Return what is measured, by name."""
-    root = os.path.join(place.directory, "state-library")
+    root = os.path.join(place.run, "state-library")
     found: dict[str, Callable[[], object]] = {
         "naja.run": lambda: whole(bundle, root),
         "naja.aio.run": lambda: runner.run(whole_aio(bundle, root)),
@@ -116,8 +115,7 @@ def main() -> int:
     hurry("self")
     time.sleep(0.5)  # The kernel takes one such wish at a time.
     hurry(connection.connection().resident.pid)
-    with tempfile.TemporaryDirectory() as directory:
-        place = Place(directory)
+    with Place.made() as place:
         bundle = place.bundle("library", "/bin/true")
         with asyncio.Runner() as runner:
             times = in_turns(contestants(place, bundle, runner), runs)

@@ -5,8 +5,8 @@
     python -m conformance.bench --many --drift      what must not change; long
 
 Prints Markdown tables of medians and of naja's ratios to each peer (`--json`: all as JSON); needs root.
-Every runtime sees the same host: a private mount namespace without the v2 tree of a hybrid cgroup
-layout, which crun 1.8 refuses.
+Every runtime sees the same host: a private mount namespace with /run in memory, and without the v2 tree of a
+hybrid cgroup layout, which crun 1.8 refuses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from typing import Any
 
 from conformance.bench.counter import counts_instructions
@@ -136,8 +135,7 @@ def main() -> int:
     become_subreaper()
     try:
         hybrid = hide_unified()
-        with tempfile.TemporaryDirectory(prefix="naja-bench-") as directory:
-            place = Place(directory)
+        with Place.made() as place:
             verbs = Verbs(place)
             subjects = working(subjects_named(options.runtime), verbs, place)
             if not subjects:
