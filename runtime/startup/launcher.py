@@ -157,7 +157,7 @@ def interpreter(python: str, packages: str, *, dumps: bool = False, destdir: str
         options.append(f"-ffile-prefix-map={destdir}=")  # Python's macros name the file.
     options += ["-no-pie", "-s", f"-I{paths['include']}", f"-I{paths['platinclude']}"]
     if dumps:
-        options += [f"{_NATIVE}/dump.c", _WRAPPED]
+        options += [f"{_NATIVE}/dump.c", _WRAPPED, *_WRAPPED_TOO.get(sys.version_info[:2], ())]
         if place := _OWN_STATE.get(sys.version_info[:2]):
             options.append(f"-DOWN_STATE={place}")
     names = ("LINKFORSHARED", "MODLIBS", "LIBS", "SYSLIBS", "LIBM")
@@ -226,6 +226,9 @@ _OWN_STATE = {(3, 11): "gilstate.autoTSSkey", (3, 12): "autoTSSkey"}
 
 #: What native/dump.c has a word in.
 _WRAPPED = "-Wl," + ",".join(f"--wrap={name}" for name in ("malloc", "calloc", "realloc", "free"))
+
+#: By version. In 3.12 this does more, and such strings are never written to; 3.13 has it no more.
+_WRAPPED_TOO = {(3, 11): ["-Wl,--wrap=_Py_Deepfreeze_Init"]}
 
 #: What has to be there, early and late.
 _TRIAL = """\

@@ -141,6 +141,10 @@ static void allocate_by(PyMemAllocatorEx *allocator, PyObjectArenaAllocator *of_
     PyObject_SetArenaAllocator(of_pages);
 }
 
+/* Python 3.11 has modules in its static data, and makes all of their strings those that equal ones share (interns them), which
+ * are a few to a page. Without that, naja's own are these, and close together. */
+int __wrap__Py_Deepfreeze_Init(void) { return 0; }
+
 /* Write to stdout where the memory begins, and the memory. */
 int dump(void)
 {

@@ -29,9 +29,8 @@ static PyObject *complete(PyObject *module, PyObject *none)
 {
     (void)module, (void)none;
     PyStatus status = _Py_InitializeMain();
-    if (PyStatus_Exception(status))
-        return PyErr_Format(PyExc_RuntimeError, "Python does not start: %s", status.err_msg);
-    Py_RETURN_NONE;
+    return PyStatus_Exception(status) ? PyErr_Format(PyExc_RuntimeError, "Python does not start: %s", status.err_msg)
+                                      : Py_NewRef(Py_None);
 }
 
 static PyMethodDef methods[] = {{"complete", complete, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
