@@ -131,7 +131,11 @@ def add(
                 context.values["cgroup mark"] = container.cgroup.mark
                 if prepared:
                     prepared()
-                    _check_status(container.status_once_made(), ignore_paused, container.id)
+                    # It was looked at, and is held: nothing else can have become of it.
+                    _require_running(held)
+                    _check_status(
+                        "paused" if container.cgroup.paused() else "running", ignore_paused, container.id
+                    )
                     TakeStreams.give(context)
                 _add(context, held, begun)
                 if limits:
@@ -148,6 +152,14 @@ def add(
         if pid_file:
             write_pid_file(pid_file, begun.init)
     return begun.init, context.descriptors.pop("console", -1)
+
+
+def rehearse(container: _Handle, program: dict[str, Any]) -> None:
+    """Do what ``add`` does first, and touch nothing: what it takes is then at hand. Raises NajaError."""
+    program = _completed(program, container.config.get("process") or {})
+    _check_status(container.status_once_made(), False, container.id)
+    with container.lasting(_STOPPED) as held:
+        _compile(_request(container, "", True, 0, {}), held, program, "/process", follow=True, late=True)
 
 
 def _compile(

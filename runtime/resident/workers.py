@@ -37,7 +37,7 @@ _PATIENCE = 10.0
 #: After how many seconds the next worker is born ahead.
 _REST = 0.003
 
-#: How long a worker that has begun waits to be told to go on, in seconds.
+#: How long a worker that has begun waits to be told to go on, and one that is to begin soon, in seconds.
 _AHEAD = 2.0
 
 #: Where ``arrange`` puts the channel of a worker that has no descriptors yet.
@@ -100,9 +100,11 @@ class Call:
 class Spare:
     """A worker that was born ahead, and waits for what it is to do."""
 
-    def __init__(self, pid: int, channel: Channel) -> None:
+    def __init__(self, pid: int, channel: Channel, work: Callable[..., Any]) -> None:
         self.pid = pid
         self.channel = channel
+        #: What it can do.
+        self.work = work
         #: Whether it has said so; till then it may never do.
         self.ready = False
 
@@ -176,52 +178,74 @@ class Workers:
         while nobody waits for it: most of what a fork costs is the first use of its memory. Else as ``call``.
         """
         self._warmer.ring()
-        spare, self._spare = self._spare, None
-        call = None
 
         def finished(answer: Answer) -> None:
             done(answer)
             # Beside this one it would take more time than it saves.
             self._loop.later(_REST, lambda: self._prepare(work, rehearse))
 
-        if spare and spare.ready:
-            try:
-                spare.channel.send((name, values, len(streams)), [*streams, *preserved])
-                call = self._begin(name, finished, spare.channel.socket, spare.pid, moves=True)
-            except (ChannelClosed, OSError):
-                spare.channel.close()  # It has been killed.
-        elif spare:
-            self._spare = spare
-        if call is None:
-            call = self.call(
-                lambda report: work(report, *values),
-                finished,
-                name=name,
-                streams=streams,
-                preserved=preserved,
-                moves=True,
-            )
-        return call
+        if spare := self._take_spare(work, (name, values, len(streams)), [*streams, *preserved]):
+            return self._begin(name, finished, spare.channel.socket, spare.pid, moves=True)
+        return self.call(
+            lambda report: work(report, *values),
+            finished,
+            name=name,
+            streams=streams,
+            preserved=preserved,
+            moves=True,
+        )
 
-    def begin(self, work: Callable[[Report, Callable[[], None]], Any], *, name: str) -> int:
+    def _take_spare(self, work: Callable[..., Any], order: tuple[Any, ...], given: list[int]) -> Spare | None:
+        """Have the worker that was born ahead do its work, if it is that and is ready; return it then."""
+        spare = self._spare
+        if spare is None or not spare.ready or spare.work is not work:
+            return None
+        self._spare = None
+        try:
+            spare.channel.send(order, given)
+        except (ChannelClosed, OSError):
+            spare.channel.close()  # It has been killed.
+            return None
+        return spare
+
+    def begin(self, work: Callable[..., Any], values: tuple[Any, ...], *, name: str) -> int:
         """Have a worker begin what it is soon told to do, or else does not: ``go_on``, ``drop``.
 
-        ``work`` is given its report, and what it calls when it has got as far as it may: that returns when it
-        is to go on, and has its streams. It moves into a cgroup. Returns the worker's pid, 0 where none is.
+        ``work`` is given its report and ``values``, which are marshal's, and calls ``wait_for_word`` when it
+        has got as far as it may. It moves into a cgroup. Returns the worker's pid, 0 where none is.
         """
         self._warmer.ring()
-        try:
-            parent = os.getpid()
-            ours, theirs, pid = _fork()
-        except OSError:
-            return 0  # The call says why.
-        if not pid:
-            _live(lambda report: work(report, _wait_for_word), name, theirs.fileno(), (), 0, parent=parent)
-        theirs.close()
-        self._ahead[pid] = Ahead(pid, Channel(ours), self._loop.later(_AHEAD, lambda: self.drop(pid)))
+        if spare := self._take_spare(work, (name, values, 0), []):
+            pid, channel = spare.pid, spare.channel
+        else:
+            try:
+                parent = os.getpid()
+                ours, theirs, pid = _fork()
+            except OSError:
+                return 0  # The call says why.
+            if not pid:
+                _live(lambda report: work(report, *values), name, theirs.fileno(), (), 0, parent=parent)
+            theirs.close()
+            channel = Channel(ours)
+        self._ahead[pid] = Ahead(pid, channel, self._loop.later(_AHEAD, lambda: self.drop(pid)))
         self._ends.watch(pid, lambda _: self.drop(pid))
         self._warmer.warm()
         return pid
+
+    def expect(self, work: Callable[..., Any], rehearse: Callable[[], object]) -> None:
+        """Have a worker be born ahead for the next ``begin`` of the same work, if that comes soon.
+
+        It does ``rehearse`` meanwhile. Where others are at work there is none: it would take their time.
+        """
+
+        def prepare() -> None:
+            if self._calls or self._ahead or self._spare:
+                return
+            self._prepare(work, rehearse)
+            if spare := self._spare:
+                self._loop.later(_AHEAD, lambda: self._lose(spare))
+
+        self._loop.later(_REST, prepare)
 
     def go_on(
         self, pid: int, done: Callable[[Answer], None], *, name: str, streams: Sequence[int]
@@ -255,7 +279,7 @@ class Workers:
         if not pid:
             _wait_for_work(work, rehearse, theirs.fileno(), parent=parent)
         theirs.close()
-        spare = self._spare = Spare(pid, Channel(ours))
+        spare = self._spare = Spare(pid, Channel(ours), work)
         self._loop.watch(ours.fileno(), lambda: self._hear(spare))
         self._ends.watch(pid, lambda _: self._lose(spare))
 
@@ -375,8 +399,8 @@ def _fork() -> tuple[_socket.socket, _socket.socket, int]:
         raise
 
 
-def _wait_for_word() -> None:
-    """Be a worker that has begun: wait for the streams."""
+def wait_for_word() -> None:
+    """Be a worker that has begun: wait for the word to go on, and the streams."""
     channel = Channel.from_descriptor(_FIRST)
     try:
         _, streams = channel.receive()

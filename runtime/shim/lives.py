@@ -191,12 +191,8 @@ class Lives(Calls):
 
     def _begin_added(self, task: Task, process: Process) -> None:
         """Have a worker begin to add a process that is to be started soon."""
-        order = _order(task, process)
-
-        def work(report: Report, wait: Callable[[], None]) -> int:
-            return verbs.execute(report, order, process.program, wait)
-
-        process.worker = self._workers.begin(work, name="exec")
+        values = _order(task, process), process.program
+        process.worker = self._workers.begin(verbs.begin_to_execute, values, name="exec")
 
     def _start_added(self, task: Task, process: Process, reply: Reply) -> None:
         self._require("start", task, process)
@@ -301,6 +297,9 @@ class Lives(Calls):
             del task.added[process.id]
             self._workers.drop(process.worker)
             process.streams.finish(lambda: reply.give(_exit(process)))
+            # Who has added one may add another, and what it takes is at hand then.
+            values = _order(task, process), process.program
+            self._workers.expect(verbs.begin_to_execute, lambda: verbs.rehearse_execute(*values))
             return
         self._in_turn(
             "delete",

@@ -11,18 +11,18 @@ import stat
 from ..config import check_process, check_resources, json
 from ..container import state
 from ..container.creation import Creation
-from ..container.execution import add
+from ..container.execution import add, rehearse
 from ..container.lifecycle import Container
 from ..errors import Aftermath, NajaError
 from ..process.launch import Launch
 from ..resident.leftovers import remove_unfinished
+from ..resident.workers import wait_for_word
 from . import metrics, rootfs
 from .options import KEPT
 from .watch import open_watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from ..resident.workers import Report
@@ -139,25 +139,34 @@ def start(report: Report, id: str, root: str) -> Handed | None:
     return watch
 
 
-def execute(
-    report: Report, order: dict[str, Any], program: dict[str, Any], wait: Callable[[], None] | None = None
-) -> int:
+def execute(report: Report, order: dict[str, Any], program: dict[str, Any], *, begun: bool = False) -> int:
     """Add a process to a container; ``order`` is an ExecProcessRequest with more. Returns its pid.
 
-    ``wait`` is called before anything is done: only then its streams are there.
+    ``begun`` where it waits for the word before anything is done: only then its streams are there.
     """
     check_process(program)
     container = Container.load(order["id"], root=order["root"], warn=report.warn)
 
     def prepared() -> None:
-        if wait:
-            wait()
+        if begun:
+            wait_for_word()
         _give_streams(container.config, program, order["options"])
 
     pid, console = add(container, program, takes_console=True, prepared=prepared)
     if console >= 0:
         report.descriptors.append(console)
     return pid
+
+
+def begin_to_execute(report: Report, order: dict[str, Any], program: dict[str, Any]) -> int:
+    """Do ``execute``, whose streams come later."""
+    return execute(report, order, program, begun=True)
+
+
+def rehearse_execute(order: dict[str, Any], program: dict[str, Any]) -> None:
+    """Do of ``execute`` what touches nothing. Raises NajaError."""
+    check_process(program)
+    rehearse(Container.load(order["id"], root=order["root"], warn=lambda _: None), program)
 
 
 def kill(report: Report, id: str, root: str, signal: int, all: bool) -> None:

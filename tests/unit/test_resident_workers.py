@@ -8,16 +8,17 @@ import select
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from naja.errors import Unsupported
 from naja.linux import process
-from naja.resident import warmer
+from naja.resident import warmer, workers
 from naja.resident.ends import End, Ends
 from naja.resident.loop import Loop
-from naja.resident.workers import Answer, Report, Workers
+from naja.resident.workers import Answer, Report, Workers, wait_for_word
 from tests.support.child import in_child
 
 
@@ -433,12 +434,77 @@ def test_the_end_of_anothers_child_is_followed() -> None:
         assert code == 9
 
 
+def _begun(report: Report, value: int) -> tuple[int, int]:
+    wait_for_word()
+    return os.getpid(), value
+
+
+def _play(core: Core, value: int) -> tuple[int, tuple[int, int]]:
+    """Have a worker begin and go on; return its pid, and what it says."""
+    answers: list[Answer] = []
+
+    def done(answer: Answer) -> None:
+        answers.append(answer)
+        core.loop.stop()
+
+    pid = core.workers.begin(_begun, (value,), name="test")
+    assert core.workers.go_on(pid, done, name="test", streams=())
+    core.run()
+    assert not answers[0].error
+    return pid, answers[0].value
+
+
+def _settle(core: Core, seconds: float = 0.2) -> None:
+    core.loop.later(seconds, core.loop.stop)
+    core.loop.run()
+
+
+def test_who_begins_may_have_been_born_ahead(tmp_path: Path) -> None:
+    def work() -> Any:
+        core = Core()
+        core.workers.expect(_begun, lambda: (tmp_path / "pid").write_text(str(os.getpid())))
+        _settle(core)
+        rehearsed = int((tmp_path / "pid").read_text())
+        pid, answer = _play(core, 5)
+        later, other = _play(core, 6)
+        return pid == rehearsed, answer == (pid, 5), later != pid, other == (later, 6)
+
+    assert in_child(work) == (True, True, True, True)
+
+
+def test_who_was_born_ahead_ends_where_nobody_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> Any:
+        monkeypatch.setattr(workers, "_AHEAD", 0.3)
+        monkeypatch.setattr(warmer, "is_needed", lambda: False)
+        core = Core()
+        core.workers.expect(_begun, lambda: None)
+        _settle(core)
+        assert Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        _settle(core, 0.5)
+        return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+
+    assert in_child(work) == ""
+
+
+def test_nobody_is_born_ahead_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> Any:
+        monkeypatch.setattr(warmer, "is_needed", lambda: False)
+        core = Core()
+        pid = core.workers.begin(_begun, (1,), name="test")
+        core.workers.expect(_begun, lambda: None)
+        _settle(core)
+        return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() == [str(pid)]
+
+    assert in_child(work)
+
+
 def test_who_keeps_moves_cheap_is_woken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """And is begun anew where it has ended."""
 
     def work() -> None:
         told, tell = os.pipe()
         monkeypatch.setattr(warmer, "_SPAN", 0.0)
+        monkeypatch.setattr(warmer, "is_needed", lambda: True)
         monkeypatch.setattr(warmer, "_open_own", lambda: os.open("/dev/null", os.O_WRONLY))
         monkeypatch.setattr(warmer, "write_repeatedly", lambda _: os.write(tell, b"%d " % os.getpid()))
         monkeypatch.setattr(process, "close_all_but", lambda _: None)
