@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Callback = Callable[[], None]
 
 
+_LONGEST_REST = 60.0
+
+
 class Timer:
     """Something that will be done at a time."""
 
@@ -64,6 +67,16 @@ class Loop:
         self._soon: list[Callback] = []
         self._turn = self._order = 0
         self._stopped = False
+        #: How long there is nothing to do until what is done, and whether it was.
+        self._rest: tuple[float, Callback] | None = None
+        self._is_resting = False
+
+    def rest(self, seconds: float, callback: Callback) -> None:
+        """Call back when there has been nothing to do for so many seconds, and not again until there was.
+
+        Each time it takes twice as long, up to a minute: for who is woken now and then it does not pay.
+        """
+        self._rest = seconds, callback
 
     def watch(self, descriptor: int, read: Callback | None = None, write: Callback | None = None) -> None:
         """Call back whenever a descriptor can be read, or written, in the place of an earlier ``watch``.
@@ -113,7 +126,7 @@ class Loop:
 
     def _take_turn(self) -> None:
         self._turn += 1
-        for descriptor, events in self._poll.poll(self._patience()):
+        for descriptor, events in self._wait():
             self._serve(descriptor, events)
         now = time.monotonic()
         while self._timers and (self._timers[0].callback is None or self._timers[0].due <= now):
@@ -122,6 +135,21 @@ class Loop:
         soon, self._soon = self._soon, []
         for callback in soon:
             self.guard(callback)
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """Return what has happened, as soon as there is something to do."""
+        patience = self._patience()
+        if self._rest and not self._is_resting and not 0 <= patience <= self._rest[0]:
+            if events := self._poll.poll(self._rest[0]):
+                return events
+            seconds, callback = self._rest
+            self._rest = max(seconds, min(seconds * 2, _LONGEST_REST)), callback
+            self._is_resting = True
+            self.guard(callback)
+            patience = self._patience()
+        events = self._poll.poll(patience)
+        self._is_resting = False
+        return events
 
     def _patience(self) -> float:
         """Return how long there is nothing to do, in seconds; -1 for ever."""

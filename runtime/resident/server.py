@@ -12,6 +12,7 @@ import time
 from struct import unpack
 
 from ..errors import NajaError, worded
+from ..startup import pages
 from . import messages
 from .ends import Ends
 from .keeper import Keeper
@@ -33,6 +34,9 @@ _MOST_REQUESTS, _MOST_PENDING, _MOST_UNREAD = 256, 8192, 8192
 #: How long the first caller is waited for, or the work of the last; and room to accept one; in seconds.
 _PATIENCE, _PAUSE = 30.0, 0.5
 
+#: How long there is nothing to do until memory is given back, in seconds.
+_REST = 1.0
+
 
 def serve(channel: int, warn: Callable[[str], None]) -> None:
     """Serve whoever is at the other end of a socket, or connects to it, until nobody is left.
@@ -41,6 +45,7 @@ def serve(channel: int, warn: Callable[[str], None]) -> None:
     socket.
     """
     loop = Loop(warn)
+    loop.rest(_REST, pages.give_back)
     ends = Ends(loop)
     Server(loop, ends, Workers(loop, ends)).serve(channel)
 

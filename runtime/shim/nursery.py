@@ -19,7 +19,7 @@ from ..errors import ChannelClosed, NajaError
 from ..linux import process, scheduling
 from ..linux.channel import Channel
 from ..resident.workers import arrange
-from ..startup import lenders, precompiled
+from ..startup import lenders, pages, precompiled
 from . import address
 from .lending import Borrower
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Serve = Callable[[dict[str, Any], int], NoReturn]
 
 #: How soon a shim makes one, and asks again whether it may, in seconds.
-_PAUSE = 1.0
+_PAUSE = 0.1
 
 #: How long two forks wait for each other, in seconds.
 _PATIENCE = 2.0
@@ -68,6 +68,7 @@ class Founder:
                 if address.bind(listener, self._place):
                     listener.listen(16)
                     listener.setblocking(False)
+                    pages.share()
                     self._fork(listener)
         except BlockingIOError:
             self._loop.later(_PAUSE, self._found)  # One that starts has the lock.
@@ -100,6 +101,7 @@ def _live(listener: int, shim: int, place: str, become: Become, serve: Serve) ->
         gc.collect()
         gc.freeze()
         gc.disable()
+        pages.give_back()
         try:
             _Nursery(listener, Channel.from_descriptor(_FIRST), become, serve).run()
         finally:

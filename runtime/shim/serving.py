@@ -14,6 +14,7 @@ from ..linux import process
 from ..resident.ends import Ends
 from ..resident.loop import Loop
 from ..resident.workers import Workers
+from ..startup import pages
 from . import address, messages
 from .nursery import Founder
 from .publisher import Publisher
@@ -37,6 +38,9 @@ _LAST_WORDS = 5.0
 
 #: How long the last answers have to go out, in seconds.
 _LINGER = 0.01
+
+#: How long there is nothing to do until memory is given back, in seconds.
+_REST = 1.0
 
 _INHERITED = 3
 
@@ -132,6 +136,7 @@ class Shim:
         for number in (_signal.SIGHUP, _signal.SIGPIPE):
             _signal.signal(number, _signal.SIG_IGN)
         self._loop = Loop(self._log.say)
+        self._loop.rest(_REST, pages.give_back)
         ends = Ends(self._loop)
         self._workers = Workers(self._loop, ends)
         self._publisher = Publisher(self._loop, birth["events"], birth["namespace"], self._log.say)

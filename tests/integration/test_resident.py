@@ -585,6 +585,24 @@ def test_many_execs_at_a_time(resident: Resident, bundle: Bundle) -> None:
     resident.of(bundle, "delete", force=True)
 
 
+def test_memory_is_given_back_while_there_is_nothing_to_do(
+    resident: Resident, bundle: Bundle, naja: Runtime
+) -> None:
+    if "start: from a dump" not in naja.run("--version").stdout:
+        pytest.skip("needs a command from a dump")
+    resident.create(bundle.args(*SLEEP))
+    resident.of(bundle, "start")
+    for _ in range(2):
+        value, descriptors = resident.value(
+            resident.begin("exec", root=resident.root, id=bundle.id, program=program("sh", "-c", "exit 3"))
+        )
+        close(descriptors)
+        assert resident.code(bundle, process=value["process"]) == 3
+        before = resident.memory()
+        wait_until(lambda: resident.memory() < before - (50 << 10))  # noqa: B023
+    resident.of(bundle, "delete", force=True)
+
+
 def test_hello(resident: Resident) -> None:
     told = resident.ask("hello")
     assert (told["pid"], told["version"]) == (resident.process.pid, VERSION)

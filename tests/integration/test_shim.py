@@ -21,6 +21,7 @@ from naja.shim import messages, ttrpc
 from naja.shim.ttrpc import Failure
 from naja.startup import lenders
 from tests.support.bundle import Bundle
+from tests.support.command import Runtime
 from tests.support.criu import need_criu
 from tests.support.leaks import Watch
 from tests.support.rootless import let_through
@@ -680,7 +681,7 @@ def test_shims_share_their_memory(containerd: Containerd, busybox_bundle: Callab
     two = containerd.task(busybox_bundle().args("sleep", "1000"))
     two.run()
     assert two.shim != one.shim
-    assert shared(two.shim) > 2000, "most of its memory is its own"
+    assert memory_of(two.shim, "Shared_Dirty") > 2000, "most of its memory is its own"
     assert two("Connect", id=one.id)["task_pid"] == 0
     # Neither needs the other.
     os.kill(one.shim, 9)
@@ -690,6 +691,26 @@ def test_shims_share_their_memory(containerd: Containerd, busybox_bundle: Callab
     assert two("Kill", signal=9) == {} and two("Wait")["exit_status"] == 137
     two.delete()
     wait_until(lambda: is_gone(two.shim))
+
+
+def test_an_idle_shim_gives_back_memory(
+    naja: Runtime, containerd: Containerd, busybox_bundle: Callable[[], Bundle]
+) -> None:
+    if "start: from a dump" not in naja.run("--version").stdout:
+        pytest.skip("needs a command from a dump")
+    tasks = []
+    for _ in range(2):
+        tasks.append(containerd.task(busybox_bundle().args("sleep", "1000")))
+        tasks[-1].run()
+        wait_until(lambda: os.path.exists(lenders.place(containerd.address)))
+    task = tasks[1]  # A fork of the nursery's.
+    for turn in range(2):
+        assert task.exec(f"e{turn}", "true") and task("Wait", exec_id=f"e{turn}")["exit_status"] == 0
+        task("Delete", exec_id=f"e{turn}")
+        before = memory_of(task.shim, "Anonymous")
+        wait_until(lambda: memory_of(task.shim, "Anonymous") < before - 200)  # noqa: B023
+        assert task.status() == "running" and len(task("Pids")["processes"]) == 1
+    assert "memfd:naja-pages" in Path(f"/proc/{task.shim}/maps").read_text()
 
 
 @pytest.fixture
@@ -785,10 +806,10 @@ def parent(pid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[1])
 
 
-def shared(pid: int) -> int:
-    """Return how much of a process's memory that it has written to is another's as well, in KiB."""
+def memory_of(pid: int, kind: str) -> int:
+    """Return how much of a process's memory is of a kind (proc_pid_smaps(5)), in KiB."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Shared_Dirty:"))
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{kind}:"))
 
 
 def test_a_container_that_is_announced_is_waited_for(

@@ -156,6 +156,91 @@ say(0 < rss() < before)
     assert run(program, code) == ["True"]
 
 
+#: Who looks at objects writes to their pages, which are then as before.
+_PAGES = """
+import gc
+from naja.startup import pages
+def own():
+    text = b""
+    file = posix.open("/proc/self/smaps_rollup", posix.O_RDONLY)
+    while part := posix.read(file, 1 << 16):
+        text += part
+    posix.close(file)
+    return int(text.partition(b"Private_Dirty:")[2].split()[0])
+def look():
+    found = [value for module in list(sys.modules.values()) for value in vars(module).values()]
+    found += [value.__code__ for value in found if hasattr(value, "__code__")]
+    found += [value for code in found if hasattr(code, "co_consts") for value in code.co_consts]
+    return len(found)
+"""
+
+
+def test_what_is_again_as_in_the_program_is_given_back(program: str) -> None:
+    code = f"""{_PAGES}
+for turn in range(3):
+    sizes = []
+    for each in (lambda: None, lambda: look(), pages.give_back):
+        each()
+        sizes.append(own())
+    say(sizes[2] <= sizes[1] - 200, look() > 1000)
+import subprocess
+say(subprocess.run(["/bin/echo", "more"], capture_output=True).stdout.decode().strip())
+"""
+    assert run(program, code) == ["True True"] * 3 + ["more"]
+
+
+def test_a_fork_goes_back_to_what_it_shares(program: str) -> None:
+    code = f"""{_PAGES}
+texts = {{str(number): [number] for number in range(20000)}}
+pages.share()
+say(len(pages._parts) > 0, sum(map(len, texts.values())))
+pid = posix.fork()
+if not pid:
+    for turn in range(3):
+        look()
+        texts["7"].append(turn)
+        before = own()
+        pages.give_back()
+        say(own() < before - 500, texts["7"], all(texts[str(n)][0] == n for n in range(20000)))
+    try:
+        open("/proc/self/nothing", "rb")
+    except OSError as error:
+        say(error.errno)
+    posix._exit(0)
+say(posix.waitpid(pid, 0)[1], texts["7"])
+texts.clear()
+gc.collect()
+pages.give_back()
+say(len([str(number) for number in range(100000)]), look() > 1000)
+"""
+    assert run(program, code) == [
+        "True 20000",
+        "True [7, 0] True",
+        "True [7, 0, 1] True",
+        "True [7, 0, 1, 2] True",
+        "2",
+        "0 [7]",
+        "100000 True",
+    ]
+
+
+def test_a_handler_s_write_is_not_lost(program: str) -> None:
+    """A signal that comes while pages are given back is handled."""
+    code = f"""{_PAGES}
+import _signal
+pages.share()
+heard = []
+_signal.signal(_signal.SIGALRM, lambda *_: heard.append(1))
+for turn in range(200):
+    _signal.setitimer(_signal.ITIMER_REAL, 0.0001 + turn * 0.00001)
+    pages.give_back()
+    while len(heard) == turn:
+        pass
+say(len(heard))
+"""
+    assert run(program, code) == ["200"]
+
+
 def test_a_launcher_of_another_time_starts_it_as_well(program: str) -> None:
     """One that was written for other packages, say: its words are not those that are compiled in."""
     body = (

@@ -140,3 +140,27 @@ def test_an_exception_is_told_and_ends_nothing_else(loop: Loop, told: list[str])
     loop.run()
     assert len(told) == 1
     assert told[0].startswith("ValueError: so (")
+
+
+def test_who_has_nothing_to_do_rests_once_until_there_is(loop: Loop) -> None:
+    """Who was woken soon after has to wait for twice as long the next time."""
+    begun = time.monotonic()
+    rests: list[float] = []
+
+    loop.rest(0.05, lambda: rests.append(time.monotonic() - begun))
+    for moment in (0.02, 0.04, 0.35):
+        loop.later(moment, lambda: None)
+    loop.later(0.6, loop.stop)
+    loop.run()
+    assert len(rests) == 2
+    assert 0.09 <= rests[0] < 0.35 and rests[1] >= 0.45
+
+
+def test_nobody_rests_while_there_is_something_to_do(loop: Loop, told: list[str]) -> None:
+    rests: list[str] = []
+    loop.rest(0.1, lambda: rests.append("rest"))
+    for turn in range(10):
+        loop.later(turn * 0.02, lambda: None)
+    loop.later(0.2, loop.stop)
+    loop.run()
+    assert (rests, told) == ([], [])

@@ -16,6 +16,7 @@
 #endif
 #include <Python.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { ROOM = 96 << 20, PAGE = 4096 };
@@ -198,4 +199,24 @@ int wake(void)
     PyThread_tss_set(&_PyRuntime.OWN_STATE, asleep);
 #endif
     return _PySignal_Init(1) || tell_naja() ? -1 : 1;
+}
+
+/* Called by startup/pages.py, for parts of the program's data, while there is one thread and signals are blocked: nobody
+ * writes to them meanwhile.
+ *
+ * Put a part into a file, which is mapped in its place: forks share it, each page until they write to it. */
+long put_into_file(char *start, size_t length, int file, off_t place)
+{
+    if (pwrite(file, start, length, place) != (ssize_t)length)
+        return -1;
+    return mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, place) == start ? 0 : -1;
+}
+
+/* Give copies of pages back that are like their originals in the file: what is read there next is the original. */
+long give_back_pages(char *const (*page)[2], size_t count)
+{
+    for (; count--; page++)
+        if (!memcmp((*page)[0], (*page)[1], PAGE))
+            madvise((*page)[0], PAGE, MADV_DONTNEED);
+    return 0;
 }

@@ -55,7 +55,7 @@ void PyThreadState_Clear(State *), PyThreadState_Delete(State *);
 void PyOS_BeforeFork(void), PyOS_AfterFork_Parent(void), PyOS_AfterFork_Child(void);
 
 /* What syscall(2) takes: a number and six arguments. */
-enum { MOST = 7, MOST_KNOWN = 32 };
+enum { MOST = 7, MOST_KNOWN = 48 };
 typedef long Function(Word, Word, Word, Word, Word, Word, Word);
 
 /* Make what C understands: an int is itself, a bytes or bytearray its address, None a null pointer. */
