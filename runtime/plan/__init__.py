@@ -21,7 +21,7 @@ __all__ = ["Phase", "Plan", "Request"]
 class Phase:
     """Operations that one actor applies without handing over control in between."""
 
-    __slots__ = ("actor", "executes", "operations", "title", "waits")
+    __slots__ = ("actor", "executes", "operations", "passes", "title", "waits")
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class Phase:
         *,
         waits: bool = False,
         executes: bool = False,
+        passes: bool = False,
     ) -> None:
         self.actor = actor
         self.title = title
@@ -39,6 +40,9 @@ class Phase:
         self.waits = waits
         #: The phase ends in execve.
         self.executes = executes
+        #: It is all that the stage does, without a user or a time namespace: its memory may be the
+        #: runtime's.
+        self.passes = passes
 
 
 class Plan:
@@ -72,6 +76,11 @@ class Plan:
     def infancy(self) -> list[Operation]:
         """What the init does at once when it is born, where no stage need prepare that."""
         return next(phase.operations for phase in self.phases if phase.actor == STAGE)[1:]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the stage may do its work in the runtime's memory."""
+        return any(phase.passes for phase in self.phases)
 
     @property
     def unattended(self) -> bool:

@@ -47,7 +47,12 @@ def compile_exec(
     return Plan(
         [
             Phase(RUNTIME, "prepare", preparation),
-            Phase(STAGE, "namespaces", [*first, *before, JoinProcess(pid, kinds), GiveBirth()]),
+            Phase(
+                STAGE,
+                "namespaces",
+                [*first, *before, JoinProcess(pid, kinds), GiveBirth()],
+                passes=not {"user", "time"}.intersection(kinds),
+            ),
             Phase(
                 INIT,
                 "identity",

@@ -59,6 +59,8 @@ class Launch:
         self.stage = self.init = 0
         #: Whether the init is born into this memory: it is its program, or has ended, when that returns.
         self.shares_memory = False
+        #: Whether the stage is: it has given birth, or ended, when that returns.
+        self._passes = False
         self.channel: Channel | Mailbox
 
     def __enter__(self) -> Self:
@@ -75,7 +77,8 @@ class Launch:
         With ``announces`` somebody is to be told of the init before it runs its program, which may fail.
         """
         self._plan = plan
-        if not plan.unattended:
+        self._passes = plan.passes and can_share_memory()
+        if not (plan.unattended or self._passes):
             self._fork()
         # To spare the copying of pages is worth more than what the two could have done at once.
         self.shares_memory = plan.unattended and not announces and can_share_memory()
@@ -144,10 +147,12 @@ class Launch:
                 if meanwhile and self.shares_memory:
                     meanwhile()  # Done again when the program runs; what it takes is there by then.
                 self._give_birth(context)
-            elif phase.actor == INIT or self.stage:
+            elif phase.actor == INIT or self.stage or self._passes:
                 if ready and (phase.waits or phase.executes):
                     ready()
-                if not isinstance(self.channel, Mailbox):
+                if phase.actor == STAGE and self._passes:
+                    self._pass_inside(context)
+                elif not isinstance(self.channel, Mailbox):
                     hand_over(index, context, self.channel)
                 if phase.waits:
                     return
@@ -168,13 +173,10 @@ class Launch:
 
     def _give_birth_inside(self, birth: GiveBirth, context: Context) -> None:
         """Give birth to an init in this memory; on return it has become its program, or ended."""
-        from .stage import be_born_inside, keep_imports
+        from .stage import be_born_inside
 
         self.channel = mailbox = Mailbox()
-        descriptors = {name: context.take(name) for name in context.handover}
-        context.handover.clear()
-        handed = dict(descriptors)
-        reopen_imports = keep_imports()
+        handed = _take_all(context)
 
         def life() -> NoReturn:
             be_born_inside(
@@ -182,7 +184,7 @@ class Launch:
             )
 
         try:
-            self.init = context.values["init"] = share_memory(life, birth.flags())
+            self.init = context.values["init"] = _share_memory(life, birth.flags(), handed)
         except OSError as error:
             from ..operations.namespaces import refused
 
@@ -193,9 +195,28 @@ class Launch:
                 from ..operations.tracing import UNTIMED, event  # It is loaded.
 
                 self._tell(RUNTIME, event(birth, UNTIMED))
-            reopen_imports()
-            for descriptor in descriptors.values():
-                os.close(descriptor)
+
+    def _pass_inside(self, context: Context) -> None:
+        """Have a stage do its work in this memory; on return it has given birth to the init, or failed."""
+        from ..linux.channel import Channel
+        from .stage import pass_inside
+
+        handed = _take_all(context)
+
+        def life() -> NoReturn:
+            pass_inside(
+                theirs, self._plan, len(self._inherited), handed, context.values, debug=bool(self._debug)
+            )
+
+        try:
+            self.channel, theirs = Channel.pair()
+            try:
+                self.stage = _share_memory(life, 0, handed)
+            finally:
+                theirs.close()
+        except OSError as error:
+            what = "start the container's process"
+            raise NajaError.from_os_error(what, error, why=unborn(error)) from None
 
     def _take_back(self, phase: Phase, context: Context) -> None:
         """Wait until the phase is done, or, where it ends in execve, until the channel closes."""
@@ -294,6 +315,27 @@ class Launch:
         children, self.stage, self.init = (self.stage, self.init), 0, 0
         left = [pid for pid in children if pid and not _end_child(pid)]
         self.init = left[-1] if left else 0
+
+
+def _take_all(context: Context) -> dict[str, int]:
+    """Take the descriptors that are to be handed over."""
+    taken = {name: context.take(name) for name in context.handover}
+    context.handover.clear()
+    return taken
+
+
+def _share_memory(life: Callable[[], NoReturn], flags: int, handed: dict[str, int]) -> int:
+    """Give birth to a process in this memory, and close what it has been handed. Raises OSError."""
+    from .stage import keep_imports
+
+    descriptors = list(handed.values())
+    reopen_imports = keep_imports()
+    try:
+        return share_memory(life, flags)
+    finally:
+        reopen_imports()
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _end_child(pid: int) -> bool:

@@ -83,6 +83,33 @@ def be_born_inside(
     _live(mailbox, INIT, keep, list(descriptors.values()), work, debug=debug)
 
 
+def pass_inside(
+    channel: Channel,
+    plan: Plan,
+    keep: int,
+    descriptors: dict[str, int],
+    values: dict[str, Any],
+    *,
+    debug: bool,
+) -> NoReturn:
+    """Be the stage, in the memory of a runtime that stands still meanwhile, and then the init.
+
+    That has a memory of its own. Else as ``be_born_inside``.
+    """
+    phases = [(phase.actor, phase.operations) for phase in plan.phases]
+
+    def work(context: Context) -> None:
+        context.descriptors, context.values = descriptors, values
+        apply_all(next(operations for actor, operations in phases if actor == STAGE), context)
+        if context.actor == INIT:
+            GiveBirth.begin_life()
+            _serve(channel, phases, context)
+        else:
+            hand_over(DONE, context, channel)
+
+    _live(channel, STAGE, keep, [channel.fileno(), *descriptors.values()], work, debug=debug)
+
+
 def _live(
     channel: Channel | Mailbox,
     actor: str,
