@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOURCES = sorted(glob.glob(f"{launcher._NATIVE}/*.c"))
 HEADERS_OF_OURS = glob.glob(f"{launcher._NATIVE}/*.h")
 #: Lines of code of all together.
-MOST = 920
+MOST = 900
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 CROSS = "aarch64-linux-gnu"
 COMPILERS = ("gcc", "clang", f"{CROSS}-gcc")

@@ -10,10 +10,7 @@ enum { DEEPEST = 100, LONGEST = 18 /* digits that always fit */, KNOWN = 500 };
  * looks here and there most of it is in memory. */
 static PyObject *names;
 
-struct text {
-    const char *place, *end;
-    int depth;
-};
+struct text { const char *place, *end; int depth; };
 
 /* Each of these returns NULL for what it does not know, without an exception. */
 static PyObject *value(struct text *text);

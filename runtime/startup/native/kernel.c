@@ -17,20 +17,12 @@
 
 typedef struct { ssize_t references; void *type; } Object;
 
-typedef struct {
-    const char *name;
-    Object *(*function)(Object *module, Object *const *values, ssize_t count);
-    int flags;
-    const char *documentation;
-} Method;
+typedef Object *Fast(Object *module, Object *const *values, ssize_t count);
+typedef struct { const char *name; Fast *function; int flags; const char *documentation; } Method;
 
 typedef struct {
-    Object object;
-    void *initialization, *index, *copy;
-    const char *name, *documentation;
-    ssize_t size;
-    Method *methods;
-    void *slots, *traverse, *clear, *free;
+    Object object; void *initialization, *index, *copy; const char *name, *documentation; ssize_t size;
+    Method *methods; void *slots, *traverse, *clear, *free;
 } Definition;
 
 typedef struct interpreter Interpreter;

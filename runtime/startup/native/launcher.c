@@ -23,11 +23,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { SIGNALS = 8 }; /* bytes of the kernel's signal sets */
+enum { SIGNALS = 8 /* bytes of the kernel's signal sets */, PATH_ONLY = 010000000, NOFOLLOW = 0x100, EMPTY_PATH = 0x1000 };
 /* Bytes that Python takes until it can say what it lacks, and with all of naja loaded. */
 enum { LEAST_AS = 16 << 20, LEAST_DATA = 6 << 20, WARM_AS = 48 << 20, WARM_DATA = 32 << 20 };
-enum { PATH_ONLY = 010000000 };
-enum { NOFOLLOW = 0x100, EMPTY_PATH = 0x1000 };
 
 static long run(int count, char **words, char **environment);
 
@@ -121,9 +119,8 @@ static int launches(const char *word)
         || same(word, "resident");
 }
 
-struct python {
-    const char *path, *layers, *name; /* the two parts of the path, the first with LOWER */
-};
+/* Layers and name are the two parts of the path, the first with LOWER. */
+struct python { const char *path, *layers, *name; };
 
 static const struct python warm = {OWN "/" WARM, OWN ":" LOWER, WARM};
 static const struct python early = {OWN "/" EARLY, OWN ":" LOWER, EARLY};
