@@ -11,7 +11,7 @@ from ..operations.base import RUNTIME, Context
 from ..operations.stdio import TakeStreams
 from ..plan import Request
 from ..plan.execution import compile_exec
-from ..process.launch import Launch
+from ..process.launch import Launch, prepare
 from .caller import check_pid_file, check_terminal, require_terminal, send_pidfd, write_pid_file
 
 #: Engines look for these words.
@@ -130,6 +130,7 @@ def add(
                 begun.begin(_compile(request, held, program, origin, follow=not cgroup, late=bool(prepared)))
                 context.values["cgroup mark"] = container.cgroup.mark
                 if prepared:
+                    begun.prepare(context)
                     prepared()
                     # It was looked at, and is held: nothing else can have become of it.
                     _require_running(held)
@@ -158,8 +159,16 @@ def rehearse(container: _Handle, program: dict[str, Any]) -> None:
     """Do what ``add`` does first, and touch nothing: what it takes is then at hand. Raises NajaError."""
     program = _completed(program, container.config.get("process") or {})
     _check_status(container.status_once_made(), False, container.id)
+    context = Context(RUNTIME, container.warn)
     with container.lasting(_STOPPED) as held:
-        _compile(_request(container, "", True, 0, {}), held, program, "/process", follow=True, late=True)
+        request = _request(container, "", True, 0, {})
+        plan = _compile(request, held, program, "/process", follow=True, late=True)
+        context.values["cgroup mark"] = container.cgroup.mark
+        try:
+            prepare(plan, context)
+        finally:
+            for descriptor in context.descriptors.values():
+                os.close(descriptor)
 
 
 def _compile(

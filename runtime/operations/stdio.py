@@ -62,12 +62,14 @@ class ReopenNull(Operation):
         return "let stdio that is the host's /dev/null, or the like, be the container's"
 
     def apply(self, context: Context) -> None:
+        own: dict[int, int] = {}
         for fd in range(3):
             minor = _harmless_minor(fd)
             if minor >= 0:
-                own = _open_own(context, minor)
-                os.dup2(own, fd)
-                os.close(own)
+                own[minor] = own.get(minor) or _open_own(context, minor)
+                os.dup2(own[minor], fd)
+        for opened in own.values():
+            os.close(opened)
 
 
 def _harmless_minor(fd: int) -> int:

@@ -57,6 +57,8 @@ class Launch:
         self.activation = activation() if activated else {}
         self._inherited = inherited(int(self.activation.get("LISTEN_FDS", 0)), preserve_fds)
         self.stage = self.init = 0
+        #: How many phases are done.
+        self._done = 0
         #: Whether the init is born into this memory: it is its program, or has ended, when that returns.
         self.shares_memory = False
         #: Whether the stage is: it has given birth, or ended, when that returns.
@@ -82,6 +84,11 @@ class Launch:
             self._fork()
         # To spare the copying of pages is worth more than what the two could have done at once.
         self.shares_memory = plan.unattended and not announces and can_share_memory()
+
+    def prepare(self, context: Context) -> None:
+        """Do what the runtime does first, before ``run``: it makes nothing yet. Raises NajaError."""
+        self._trace(context)
+        self._done = prepare(self._plan, context)
 
     def _fork(self) -> None:
         """Fork the init, or a stage that will give birth to it."""
@@ -140,7 +147,7 @@ class Launch:
         context.values["stage"] = self.stage
         if self.init:
             context.values["init"] = self.init
-        for index, phase in enumerate(self._plan.phases):
+        for index, phase in enumerate(self._plan.phases[self._done :], self._done):
             if phase.actor == RUNTIME:
                 apply_all(phase.operations, context)
             elif phase.actor == STAGE and self._plan.unattended:
@@ -315,6 +322,15 @@ class Launch:
         children, self.stage, self.init = (self.stage, self.init), 0, 0
         left = [pid for pid in children if pid and not _end_child(pid)]
         self.init = left[-1] if left else 0
+
+
+def prepare(plan: Plan, context: Context) -> int:
+    """Do what the runtime does first; return how many phases that is, none or one. Raises NajaError."""
+    first = plan.phases[0]
+    if first.actor != RUNTIME:
+        return 0
+    apply_all(first.operations, context)
+    return 1
 
 
 def _take_all(context: Context) -> dict[str, int]:
