@@ -35,7 +35,7 @@ _SIGKILL, _SIGTERM = 9, 15
 _PATIENCE = 10.0
 
 #: After how many seconds the next worker is born ahead.
-_REST = 0.003
+_REST = 0.01
 
 #: How long a worker that has begun waits to be told to go on, and one that is to begin soon, in seconds.
 _AHEAD = 2.0
