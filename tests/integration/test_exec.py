@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,16 @@ def test_an_empty_command(naja: Runtime, running: Bundle, from_file: Any) -> Non
     for result in (naja.run("exec", running.id, "", check=False), from_file([""])):
         assert result.status == 255
         assert 'exec: "": executable file not found in $PATH' in result.stderr
+
+
+@pytest.mark.parametrize("size", [512, 2048, 16384])
+@pytest.mark.parametrize("program", [["/bin/sh", "-c", "exit 7"], ["no-such-program"]])
+def test_a_small_stack(naja: Runtime, running: Bundle, size: int, program: list[str]) -> None:
+    """Where there is no room for two on it, the stage has a memory of its own, and all else is the same."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_STACK, (size << 10, resource.RLIM_INFINITY))
+
+    result = naja.exec(running, *program, check=False, preexec_fn=limit)
+    assert result.status == (7 if "exit 7" in program else 255)
+    assert ("executable file not found" in result.stderr) == (program == ["no-such-program"])

@@ -14,6 +14,7 @@ from naja.operations.namespaces import GiveBirth, Unshare
 from naja.operations.rootfs import PivotRoot
 from naja.plan import Plan, Request
 from naja.plan.creation import compile_plan
+from naja.plan.execution import compile_exec
 from tests.support.bundle import DEFAULT_CONFIG
 
 _NOTIFY = {
@@ -124,3 +125,21 @@ def test_it_enters_before_it_makes_a_cgroup_namespace() -> None:
     unshares = operations.index(Unshare(["cgroup"]))
     assert enters < unshares
     assert compiled.unattended
+
+
+@pytest.mark.parametrize(
+    ("kinds", "passes"),
+    [(["pid", "mount"], True), ([], True), (["user", "pid", "mount"], False), (["time"], False)],
+)
+def test_whose_memory_the_stage_of_exec_may_share(kinds: list[str], passes: bool) -> None:
+    """A memory has one user namespace that it belongs to, and a page that tells the time of one."""
+    request = Request(copy.deepcopy(DEFAULT_CONFIG), id="c", bundle="/bundle")
+    compiled = compile_exec(request, 1, kinds, {"args": ["true"], "cwd": "/"})
+    assert compiled.passes == passes
+    assert [phase.actor for phase in compiled.phases].count(STAGE) == 1
+    assert not compiled.birth
+
+
+def test_no_other_stage_shares_a_memory() -> None:
+    assert not plan(config=namespaces("mount", "uts", "ipc", "network", pid="/proc/1/ns/pid")).passes
+    assert not plan(gate=True).passes
