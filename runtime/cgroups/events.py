@@ -36,6 +36,13 @@ class OomWatch:
         ready = poll.poll(None if seconds is None else seconds * 1000)
         return bool(ready) and self._take()
 
+    def last(self) -> bool:
+        """Return whether there was an OOM that nobody was told of, for when the container has ended.
+
+        Of the one that has ended it the news may come later than its end.
+        """
+        return self.wait(0)
+
     def ended(self) -> bool:
         """Say whether the container's cgroup is gone, so that there will be no more news."""
         return not os.path.isdir(self.directory)
@@ -92,6 +99,10 @@ class OomWatchV2(OomWatch):
     def _count(self) -> int:
         words = os.pread(self.descriptor, 4096, 0).split()
         return int(words[words.index(b"oom_kill") + 1])
+
+    def last(self) -> bool:
+        """Look at the count, which is there before anybody is killed; the kernel announces it later."""
+        return self._take()
 
     def _take(self) -> bool:
         try:

@@ -169,11 +169,13 @@ class Handle:
                 elif time.monotonic() >= due:
                     data = _statistics(found, held)
                     if data is None:
-                        return
+                        break
                     yield {"type": "stats", "id": self.id, "data": data}
                     due += interval
                 else:
                     yield None
+            if watch.last():
+                yield {"type": "oom", "id": self.id}
 
     def _program(
         self,

@@ -33,7 +33,10 @@ def open_watch(container: Container, report: Report) -> Handed | None:
 
 
 def watch_oom(loop: Loop, handed: Handed, descriptor: int, told: Callable[[], None]) -> Callable[[], None]:
-    """Call back at each kill; returns what ends that. The descriptor is taken over. Raises OSError."""
+    """Call back at each kill; returns what ends that, after the last. The descriptor is taken over.
+
+    Raises OSError.
+    """
     kind, directory, seen = handed
     watch = _KINDS[kind](directory, descriptor, seen)
     try:
@@ -53,6 +56,8 @@ def watch_oom(loop: Loop, handed: Handed, descriptor: int, told: Callable[[], No
     def end() -> None:
         loop.forget(news.fileno())
         news.close()
+        if watch.last():
+            told()
         watch.close()
 
     loop.watch(news.fileno(), hear)

@@ -64,7 +64,9 @@ def test_the_session_of_the_readme(tmp_path: Path) -> None:
     script = script.replace("naja delete", f"{ended}\nnaja delete")  # Who types is not as fast.
     shown = run(["sh", "-ec", script], tmp_path).replace(f"{tmp_path}/box", "/root/box")
     expected = [shape(line) for line in lines if not line.startswith("# ")]
-    found = [re.sub(r" [KM]iB", " KiB", shape(line)) for line in shown.splitlines()]
+    # A program that the machine has not read yet is read by the container.
+    found = [re.sub(r"( (-|N [KM]?i?B)){2}$", " - -", shape(line)) for line in shown.splitlines()]
+    found = [re.sub(r" [KM]iB", " KiB", line) for line in found]
     assert found == [re.sub(r" [KM]iB", " KiB", line) for line in expected]
 
 

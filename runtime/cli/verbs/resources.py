@@ -114,8 +114,10 @@ def events(command: Command, log: Log) -> None:
                 _show_event("oom", container.id)
             elif time.monotonic() >= due:
                 if not _show_statistics(container, held):
-                    return
+                    break
                 due += interval
+        if watch.last():
+            _show_event("oom", container.id)
 
 
 def _show_statistics(container: Container, held: Held) -> bool:
